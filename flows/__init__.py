@@ -1,0 +1,1 @@
+"""ORDER. A flow reads like a table of contents; effects are in `tasks`, decisions in `interlock`."""

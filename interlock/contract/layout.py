@@ -1,0 +1,64 @@
+"""Where things are in an environment repository, format 1."""
+
+from __future__ import annotations
+
+import re
+
+ENVIRONMENTS = "environments.yaml"
+SIGNERS = "trust/signers.yaml"
+BINDINGS = "trust/bindings.yaml"
+GATE = "policy/gate.yaml"
+WAIVERS = "policy/waivers.yaml"
+APPLICATION_REPOSITORY = "interlock.yaml"  # in an application repository
+
+_RELEASE = re.compile(r"environments/([^/]+)/([^/]+)/release\.yaml")
+_EVIDENCE = re.compile(r"environments/([^/]+)/([^/]+)/evidence/([^/]+)-([0-9a-f]{12})\.json")
+
+
+def environment(name: str) -> str:
+    return f"environments/{name}/environment.yaml"
+
+
+def application(name: str) -> str:
+    return f"applications/{name}/application.yaml"
+
+
+def shared_values(application: str) -> str:
+    return f"applications/{application}/values.yaml"
+
+
+def folder(environment: str, application: str) -> str:
+    return f"environments/{environment}/{application}"
+
+
+def values(environment: str, application: str) -> str:
+    return f"{folder(environment, application)}/values.yaml"
+
+
+def manifests(environment: str, application: str) -> str:
+    return f"{folder(environment, application)}/manifests"
+
+
+def release(environment: str, application: str) -> str:
+    return f"{folder(environment, application)}/release.yaml"
+
+
+def evidence(environment: str, application: str, component: str, image_digest: str) -> str:
+    """`image_digest` is `sha256:…`; twelve of its hex digits name the file."""
+    return f"{folder(environment, application)}/evidence/{component}-{image_digest.removeprefix('sha256:')[:12]}.json"
+
+
+def templates(template: str) -> str:
+    return f"templates/{template}"
+
+
+def parse_release(path: str) -> tuple[str, str] | None:
+    """(environment, application) when the path is a release file."""
+    found = _RELEASE.fullmatch(path)
+    return (found[1], found[2]) if found else None
+
+
+def parse_evidence(path: str) -> tuple[str, str, str] | None:
+    """(environment, application, component) when the path is an evidence file."""
+    found = _EVIDENCE.fullmatch(path)
+    return (found[1], found[2], found[3]) if found else None

@@ -1,0 +1,198 @@
+"""The environment repository's and the application repository's files, format 1, as models.
+
+Unknown fields are errors everywhere. `interlock.contract.repository` reads them from a Tree.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+"""A DNS label: environments, applications, components, namespaces, clusters."""
+RepositoryName = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_.]*(/[A-Za-z0-9][-A-Za-z0-9_.]*)*$", max_length=200),
+]
+"""A source repository's name on its host, such as `shop` or `acme/shop`."""
+CommitId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.:\-/_]+@sha256:[0-9a-f]{64}$", max_length=500)]
+"""An image by digest: registry, repository, `@sha256:…`; never a tag."""
+ImageRepository = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9.\-]+(:[0-9]+)?(/[a-z0-9._\-]+)+$", max_length=400)
+]
+PublicKey = Annotated[
+    str,
+    StringConstraints(pattern=r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/=]+( .*)?$"),
+]
+StableId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]
+"""Made once by `interlock init`, never changed; names objects in clusters, so that a renamed environment keeps them."""
+Severity = Literal["UNKNOWN", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
+Glob = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+"""A path pattern: `*` stays within a folder, `**` does not."""
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class File(Model):
+    format: Literal[1]
+
+
+# environment repository ------------------------------------------------------------------------------
+
+
+class EnvironmentsFile(File):
+    """environments.yaml"""
+
+    id: StableId
+
+
+class Signer(Model):
+    """Who may write what. A path is writable when one of `writes` matches it."""
+
+    name: Name
+    key: PublicKey
+    writes: tuple[Glob, ...]
+    machine: bool = False
+    approves: bool = False
+    """In the approvers' pool: may sign a recovery commit."""
+
+
+class SignersFile(File):
+    """trust/signers.yaml"""
+
+    signers: tuple[Signer, ...] = Field(min_length=1)
+
+
+class Binding(Model):
+    """One component of one source repository may be released to these environments, under this image repository."""
+
+    source: RepositoryName
+    component: Name
+    application: Name
+    environments: tuple[Name, ...] = Field(min_length=1)
+    image: ImageRepository
+    signer: Name
+
+
+class BindingsFile(File):
+    """trust/bindings.yaml"""
+
+    bindings: tuple[Binding, ...] = ()
+
+
+class GateRules(Model):
+    """What blocks. A finding of a listed severity blocks; secrets always do."""
+
+    vulnerabilities: tuple[Severity, ...] = ("CRITICAL", "HIGH")
+    unfixed: bool = False
+    """Whether a vulnerability without a fixed version blocks too."""
+    misconfigurations: tuple[Severity, ...] = ("CRITICAL", "HIGH")
+    unassessable: bool = False
+    """Whether an image in which the scanner knows neither system nor packages may pass."""
+    database_hours: int = Field(default=168, ge=1, le=8760)
+    """Oldest vulnerability database that a verdict may rest on, in hours."""
+
+
+class GateFile(File):
+    """policy/gate.yaml. An environment's own rules replace the shared ones as a whole."""
+
+    rules: GateRules = GateRules()
+    environments: dict[Name, GateRules] = {}
+
+
+class Waiver(Model):
+    """One finding that may pass, until a day. `component` may be `*`."""
+
+    finding: Annotated[str, StringConstraints(min_length=3, max_length=200)]
+    component: Annotated[str, StringConstraints(pattern=r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$")]
+    reason: Annotated[str, StringConstraints(min_length=10, max_length=1000)]
+    owner: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    ends: Annotated[dt.date, Field(strict=False)]
+
+
+class WaiversFile(File):
+    """policy/waivers.yaml"""
+
+    waivers: tuple[Waiver, ...] = ()
+
+
+class EnvironmentFile(File):
+    """environments/<env>/environment.yaml"""
+
+    id: StableId
+    cluster: Name
+    namespaces: tuple[Name, ...] = Field(min_length=1)
+    """The first is where templates put objects; manifests may use any of them."""
+    drift: Literal["observe", "undo"] = "undo"
+    health_seconds: int = Field(default=300, ge=1, le=86400)
+    """How long a sync waits for health."""
+
+
+class ApplicationFile(File):
+    """applications/<app>/application.yaml"""
+
+    template: Name
+    """The folder below templates/ that renders it."""
+
+
+class Source(Model):
+    repository: RepositoryName
+    commit: CommitId
+
+
+class ReleasedComponent(Model):
+    image: Image
+    source: Source
+    evidence: Digest
+    """Digest of the evidence file's bytes."""
+
+
+class ReleaseFile(File):
+    """environments/<env>/<app>/release.yaml; CI writes it, one component's entry at a time."""
+
+    components: dict[Name, ReleasedComponent] = {}
+
+
+# application repository ------------------------------------------------------------------------------
+
+
+class Tests(Model):
+    """How a component's tests run inside its own image, without network, and where they leave a JUnit report."""
+
+    __test__ = False
+
+    command: tuple[str, ...] = Field(min_length=1)
+    report: Annotated[str, StringConstraints(pattern=r"^/[^\0]*\.xml$")] = "/tmp/junit.xml"  # noqa: S108 - in the container
+    timeout_seconds: int = Field(default=300, ge=1, le=7200)
+
+
+class Component(Model):
+    """One image. Paths are relative to the repository and stay inside it."""
+
+    context: str = "."
+    dockerfile: str = "Dockerfile"
+    tests: Tests
+
+    @model_validator(mode="after")
+    def paths_stay_inside(self) -> Self:
+        for path in (self.context, self.dockerfile):
+            if path.startswith("/") or ".." in path.split("/") or re.search(r"[\0\n\\]", path):
+                raise ValueError(f"{path!r} must be a relative path inside the repository")
+        return self
+
+
+class ApplicationRepositoryFile(File):
+    """interlock.yaml"""
+
+    components: dict[Name, Component] = Field(min_length=1)
+
+
+Values = dict[str, Any]
+"""A values file: a mapping with string keys, whatever a template needs."""

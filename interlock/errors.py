@@ -1,0 +1,153 @@
+"""Every expected failure, in one tree. A message names its subject; `hint` says what to do about it.
+
+InterlockError                 exit code 4 unless said otherwise
+├── InputError            2    a file, value or parameter of ours is wrong: path, line, what to do
+│   ├── FormatError            YAML, a model or a template file, with path and line
+│   ├── RenderError            a template asked for what is not there, or made what may not be
+│   └── ParameterError         a flow's or command's parameter
+├── HostConfigError       2    the host's own file (ci.yaml, cd.yaml) is missing or wrong
+├── Refused               3    verification said no; `rule` names which rule
+├── Blocked               1    the gate, a budget or a plan says no, with reasons
+├── Superseded            0    a newer commit made this run pointless; nothing to do
+├── LockHeld              5    somebody else holds the environment's lock
+├── Unhealthy             1    applied, but not healthy in time
+├── CredentialFound       3    CI can read a usable cluster credential
+└── ToolError             4    an outside part failed; retryable ones are TransientError
+    ├── GitError
+    │   └── PushRejected       the remote moved: fetch, decide again, push again
+    ├── DockerError
+    ├── RegistryError
+    ├── ScanFailed             not scanned: neither clean nor dirty
+    ├── TestsFailed       1    the tests ran and failed, or ran zero cases
+    ├── ClusterError           the API server's answer, with object and status
+    │   └── Conflict           another manager owns the field, or the object moved
+    └── PrefectError
+"""
+
+from __future__ import annotations
+
+
+class InterlockError(Exception):
+    """The base of every expected failure."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+
+class InputError(InterlockError):
+    exit_code = 2
+
+
+class FormatError(InputError):
+    """Text from a file does not have the form that we ask for. Line and column count from 1."""
+
+    def __init__(
+        self, message: str, *, path: str, line: int | None = None, column: int | None = None, hint: str = ""
+    ) -> None:
+        place = ":".join(str(part) for part in (path, line, column) if part is not None)
+        super().__init__(f"{place}: {message}", hint=hint)
+        self.path, self.line, self.column = path, line, column
+
+
+class RenderError(FormatError):
+    """A template cannot be rendered, or renders what may not be."""
+
+
+class ParameterError(InputError):
+    pass
+
+
+class HostConfigError(InterlockError):
+    exit_code = 2
+
+
+class Refused(InterlockError):
+    """Verification said no. `rule` is a stable word for people and tests, such as `unsigned` or `rewritten`."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, *, rule: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.rule = rule
+
+
+class Blocked(InterlockError):
+    """A decision of policy: the gate's verdict, a budget, a plan with blocked objects. One reason a line."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, reasons: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__("\n".join((message, *(f"  - {reason}" for reason in reasons))), hint=hint)
+        self.reasons = reasons
+
+
+class Superseded(InterlockError):
+    exit_code = 0
+
+
+class LockHeld(InterlockError):
+    exit_code = 5
+
+
+class Unhealthy(InterlockError):
+    exit_code = 1
+
+
+class CredentialFound(InterlockError):
+    exit_code = 3
+
+
+class ToolError(InterlockError):
+    """An outside part failed. `transient` says whether trying again can help."""
+
+    def __init__(self, message: str, *, hint: str = "", transient: bool = False) -> None:
+        super().__init__(message, hint=hint)
+        self.transient = transient
+
+
+class GitError(ToolError):
+    pass
+
+
+class PushRejected(GitError):
+    pass
+
+
+class DockerError(ToolError):
+    pass
+
+
+class RegistryError(ToolError):
+    pass
+
+
+class ScanFailed(ToolError):
+    pass
+
+
+class TestsFailed(ToolError):
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+    exit_code = 1
+
+
+class ClusterError(ToolError):
+    """The API server's answer. `status` is its HTTP status, 0 when there was none."""
+
+    def __init__(self, message: str, *, status: int = 0, hint: str = "", transient: bool = False) -> None:
+        super().__init__(message, hint=hint, transient=transient)
+        self.status = status
+
+
+class Conflict(ClusterError):
+    pass
+
+
+class PrefectError(ToolError):
+    pass

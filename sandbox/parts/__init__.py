@@ -1,0 +1,1 @@
+"""One file per part; each has a class of the shape `sandbox.part.Part`."""

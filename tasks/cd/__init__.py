@@ -1,0 +1,1 @@
+"""What CD touches: the cluster and the ledger."""

@@ -1,0 +1,1 @@
+"""What both halves touch: git, host configuration, the render process, Prefect's API."""
