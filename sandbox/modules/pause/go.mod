@@ -1,0 +1,3 @@
+module interlock.sandbox/pause
+
+go 1.26.0
