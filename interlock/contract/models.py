@@ -169,7 +169,7 @@ class Tests(Model):
     __test__ = False
 
     command: tuple[str, ...] = Field(min_length=1)
-    report: Annotated[str, StringConstraints(pattern=r"^/[^\0]*\.xml$")] = "/tmp/junit.xml"  # noqa: S108 - in the container
+    report: Annotated[str, StringConstraints(pattern=r"^/[^\x00]*\.xml$")] = "/tmp/junit.xml"  # noqa: S108 - in the container
     timeout_seconds: int = Field(default=300, ge=1, le=7200)
 
 

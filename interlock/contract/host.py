@@ -1,0 +1,99 @@
+"""What a host's own file may say: the part that CI, CD and the receiver share.
+
+These files are root-owned and read from INTERLOCK_CONFIG. They hold addresses and paths of files, never a secret.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from interlock.contract.models import CommitId, File, Model, Name, PublicKey, RepositoryName
+
+
+def _absolute(path: Path) -> Path:
+    if not path.is_absolute() or ".." in path.parts:
+        raise ValueError(f"{path} must be an absolute path without '..'")
+    return path
+
+
+def _branch(name: str) -> str:
+    if any(part in name for part in ("..", "//", "/.", "./")) or name.endswith(".lock"):
+        raise ValueError(f"{name!r} is not a branch's name")
+    return name
+
+
+HostPath = Annotated[Path, AfterValidator(_absolute)]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$", max_length=1000)]
+"""http or https, without a user in it: credentials are in files."""
+Branch = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_]([A-Za-z0-9._/-]*[A-Za-z0-9_])?$", max_length=200),
+    AfterValidator(_branch),
+]
+Address = Annotated[str, StringConstraints(pattern=r"^[^\s:]+:[0-9]{1,5}$|^\[[0-9a-fA-F:]+\]:[0-9]{1,5}$")]
+"""A host and a port."""
+
+
+class Remote(Model):
+    """A repository on a git server: its address, its protected branch, the file with `user:password`."""
+
+    url: Url
+    branch: Branch = "main"
+    auth: HostPath | None = None
+    web: Url | None = None
+    """What a commit's id is appended to for a link that people can follow."""
+
+
+class RootPin(Model):
+    """The environment repository's first commit, and the keys one of which must have signed it."""
+
+    commit: CommitId
+    keys: tuple[PublicKey, ...] = Field(min_length=1)
+
+
+class EnvironmentRemote(Remote):
+    name: RepositoryName
+    root: RootPin
+
+
+class LedgerRemote(Remote):
+    name: RepositoryName
+
+
+class Signing(Model):
+    """The signer's name in trust/signers.yaml and the file of its private key."""
+
+    signer: Name
+    key: HostPath
+
+
+class HostFile(File):
+    """What every half's file begins with."""
+
+    prefect: Url
+    """The address of Prefect's API, such as http://127.0.0.1:4200/api."""
+    state: HostPath
+    """A folder that the worker's user may write: mirrors, marks, caches."""
+    environment_repository: EnvironmentRemote
+    signing: Signing
+    poll_seconds: int = Field(default=30, ge=1, le=86400)
+    """How often the branches are looked at, whatever webhooks say."""
+
+
+class Hook(Model):
+    """The file with the secret that a repository's deliveries are signed with."""
+
+    secret: HostPath
+
+
+class ReceiverHost(File):
+    """receiver.yaml"""
+
+    prefect: Url
+    listen: Address = "127.0.0.1:9000"
+    state: HostPath = Path("/var/lib/interlock/receiver")
+    """Remembers what was delivered, so that a restart forgets nothing."""
+    repositories: dict[RepositoryName, Hook] = Field(min_length=1)

@@ -1,0 +1,51 @@
+"""Reading the host's own file. The halves' own readers are `tasks.ci.host.load_ci` and `tasks.cd.host.load_cd`."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TypeVar
+
+from interlock.contract import strict_yaml
+from interlock.contract.models import File
+from interlock.errors import FormatError, HostConfigError
+
+VARIABLE = "INTERLOCK_CONFIG"
+M = TypeVar("M", bound=File)
+
+
+def path() -> Path:
+    """The file that INTERLOCK_CONFIG names."""
+    named = os.environ.get(VARIABLE)
+    if not named:
+        raise HostConfigError(
+            f"{VARIABLE} is not set", hint="export it as the path of ci.yaml, cd.yaml or receiver.yaml"
+        )
+    return Path(named)
+
+
+def load(model: type[M], file: Path | None = None) -> M:
+    """The host's file as a model.
+
+    HostConfigError when it is missing or wrong, or when anybody but root could have written it: everything that
+    Interlock may touch follows from it.
+    """
+    chosen = file or path()
+    try:
+        with chosen.open("rb") as opened:
+            _refuse_writable(chosen, os.fstat(opened.fileno()))
+            text = opened.read().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise HostConfigError(f"{chosen}: {error}", hint=f"{VARIABLE} names the host's file") from error
+    try:
+        return strict_yaml.parse(text, model, path=str(chosen))
+    except FormatError as error:
+        raise HostConfigError(error.message, hint=error.hint) from error
+
+
+def _refuse_writable(file: Path, status: os.stat_result) -> None:
+    if status.st_uid != 0:
+        raise HostConfigError(f"{file} belongs to user {status.st_uid}, not root", hint=f"chown root {file}")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise HostConfigError(f"{file} is writable for others than root", hint=f"chmod go-w {file}")
