@@ -1,0 +1,153 @@
+"""Prefect's runs as a person in front of its UI sees them: names, states, messages, pages."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from sandbox.part import SandboxError
+from sandbox.place import Place
+
+ENDED = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
+
+
+@dataclass(frozen=True)
+class Run:
+    """One flow run. `state` is its name, such as Completed, Blocked or Refused; `kind` is Prefect's state type."""
+
+    id: str
+    name: str
+    kind: str
+    state: str
+    message: str
+    created: str
+    seconds: float
+    parameters: dict[str, Any]
+
+    @property
+    def ended(self) -> bool:
+        return self.kind in ENDED
+
+
+@dataclass(frozen=True)
+class Step:
+    """One task run."""
+
+    name: str
+    kind: str
+    seconds: float
+
+    @property
+    def ended(self) -> bool:
+        return self.kind in ENDED
+
+
+@dataclass(frozen=True)
+class Runs:
+    """A window on the sandbox's Prefect server."""
+
+    place: Place
+
+    @property
+    def page(self) -> str:
+        return f"http://127.0.0.1:{self.place.prefect_port}"
+
+    def url(self, run: Run) -> str:
+        return f"{self.page}/runs/flow-run/{run.id}"
+
+    def of(self, flow: str, *, known: frozenset[str] = frozenset()) -> list[Run]:
+        """Runs of a flow, oldest first, without those whose id is known already."""
+        found = self._post(
+            "flow_runs/filter",
+            {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC", "limit": 200},
+        )
+        runs = (_run(each) for each in found if each["id"] not in known)
+        return sorted(runs, key=lambda run: run.created)
+
+    def ids(self, flow: str) -> frozenset[str]:
+        """The ids of all runs of a flow so far: what comes later is new."""
+        return frozenset(run.id for run in self.of(flow))
+
+    def steps(self, run: Run) -> list[Step]:
+        """Task runs that have started, in order."""
+        found = self._post(
+            "task_runs/filter",
+            {"flow_runs": {"id": {"any_": [run.id]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 200},
+        )
+        return [_step(each) for each in found if each["start_time"]]
+
+    def get(self, run: Run) -> Run:
+        return _run(self._get(f"flow_runs/{run.id}"))
+
+    def pages(self, run: Run) -> dict[str, str]:
+        """The run's artifacts: key → Markdown, or the JSON text of a table."""
+        found = self._post("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run.id]}}, "limit": 200})
+        return {each["key"]: each["data"] if isinstance(each["data"], str) else str(each["data"]) for each in found}
+
+    def wait(
+        self,
+        flow: str,
+        *,
+        known: frozenset[str],
+        seconds: float,
+        accept: Callable[[Run], bool] = lambda run: True,
+        on_run: Callable[[Run], None] = lambda run: None,
+        on_step: Callable[[Step], None] = lambda step: None,
+    ) -> Run:
+        """The first new run of a flow that has ended and is accepted; its steps are told as they end."""
+        deadline = time.monotonic() + seconds
+        told: set[tuple[str, str]] = set()
+        while time.monotonic() < deadline:
+            for run in self.of(flow, known=known):
+                self._tell(run, told, on_run, on_step)
+                if run.ended and accept(run):
+                    return run
+            time.sleep(0.3)
+        raise SandboxError(f"flow {flow}: no new run ended as expected in {seconds:g} s; see {self.page}/runs")
+
+    def _tell(
+        self, run: Run, told: set[tuple[str, str]], on_run: Callable[[Run], None], on_step: Callable[[Step], None]
+    ) -> None:
+        if run.kind in {"SCHEDULED", "PENDING"}:
+            return
+        if (run.id, "") not in told:
+            told.add((run.id, ""))
+            on_run(run)
+        for step in self.steps(run):
+            if step.ended and (run.id, step.name) not in told:
+                told.add((run.id, step.name))
+                on_step(step)
+
+    def _post(self, path: str, body: object) -> Any:
+        return _answer(httpx.post(f"{self.page}/api/{path}", json=body, timeout=30))
+
+    def _get(self, path: str) -> Any:
+        return _answer(httpx.get(f"{self.page}/api/{path}", timeout=30))
+
+
+def _answer(response: httpx.Response) -> Any:
+    if response.is_error:
+        raise SandboxError(f"prefect: {response.request.url.path}: {response.status_code} {response.text[:300]}")
+    return response.json()
+
+
+def _run(body: dict[str, Any]) -> Run:
+    state = body["state"] or {}
+    return Run(
+        id=body["id"],
+        name=body["name"],
+        kind=body["state_type"] or "PENDING",
+        state=state.get("name") or "",
+        message=state.get("message") or "",
+        created=body["created"],
+        seconds=body["total_run_time"],
+        parameters=body["parameters"],
+    )
+
+
+def _step(body: dict[str, Any]) -> Step:
+    return Step(name=body["name"], kind=body["state_type"] or "PENDING", seconds=body["total_run_time"])
