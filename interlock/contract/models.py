@@ -11,25 +11,42 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+_NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+_REPOSITORY = r"^[A-Za-z0-9][-A-Za-z0-9_.]*(/[A-Za-z0-9][-A-Za-z0-9_.]*)*$"
+_COMMIT = r"^[0-9a-f]{40}$"
+_DIGEST = r"^sha256:[0-9a-f]{64}$"
+_IMAGE = r"^[a-z0-9.\-]+(:[0-9]+)?(/[a-z0-9._\-]+)+@sha256:[0-9a-f]{64}$"
+_IMAGE_REPOSITORY = r"^[a-z0-9.\-]+(:[0-9]+)?(/[a-z0-9._\-]+)+$"
+_KEY = r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/=]+( .*)?$"
+_STABLE_ID = r"^[0-9a-f]{12}$"
+_NAME_OR_STAR = r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$"
+_REPORT = r"^/[^\0]*\.xml$"
+
+MEANINGS = {
+    _NAME: "a name (lower-case letters, digits and `-`, at most 63)",
+    _REPOSITORY: "a repository's name such as shop or acme/shop",
+    _COMMIT: "a full commit id (40 hex digits)",
+    _DIGEST: "a digest (sha256: and 64 hex digits)",
+    _IMAGE: "an image by digest (registry/repository@sha256:…); tags are not allowed",
+    _IMAGE_REPOSITORY: "an image repository (registry/repository, without tag and digest)",
+    _KEY: "an SSH public key (ssh-ed25519 AAAA…)",
+    _STABLE_ID: "an id (12 hex digits)",
+    _NAME_OR_STAR: "a component's name or *",
+    _REPORT: "an absolute path that ends in .xml",
+}
+"""What a text must be, by its pattern, in words that finish the sentence "… is not"."""
+
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
 """A DNS label: environments, applications, components, namespaces, clusters."""
-RepositoryName = Annotated[
-    str,
-    StringConstraints(pattern=r"^[A-Za-z0-9][-A-Za-z0-9_.]*(/[A-Za-z0-9][-A-Za-z0-9_.]*)*$", max_length=200),
-]
+RepositoryName = Annotated[str, StringConstraints(pattern=_REPOSITORY, max_length=200)]
 """A source repository's name on its host, such as `shop` or `acme/shop`."""
-CommitId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
-Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
-Image = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.:\-/_]+@sha256:[0-9a-f]{64}$", max_length=500)]
+CommitId = Annotated[str, StringConstraints(pattern=_COMMIT)]
+Digest = Annotated[str, StringConstraints(pattern=_DIGEST)]
+Image = Annotated[str, StringConstraints(pattern=_IMAGE, max_length=500)]
 """An image by digest: registry, repository, `@sha256:…`; never a tag."""
-ImageRepository = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9.\-]+(:[0-9]+)?(/[a-z0-9._\-]+)+$", max_length=400)
-]
-PublicKey = Annotated[
-    str,
-    StringConstraints(pattern=r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/=]+( .*)?$"),
-]
-StableId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12}$")]
+ImageRepository = Annotated[str, StringConstraints(pattern=_IMAGE_REPOSITORY, max_length=400)]
+PublicKey = Annotated[str, StringConstraints(pattern=_KEY)]
+StableId = Annotated[str, StringConstraints(pattern=_STABLE_ID)]
 """Made once by `interlock init`, never changed; names objects in clusters, so that a renamed environment keeps them."""
 Severity = Literal["UNKNOWN", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=300)]
@@ -111,7 +128,7 @@ class Waiver(Model):
     """One finding that may pass, until a day. `component` may be `*`."""
 
     finding: Annotated[str, StringConstraints(min_length=3, max_length=200)]
-    component: Annotated[str, StringConstraints(pattern=r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$")]
+    component: Annotated[str, StringConstraints(pattern=_NAME_OR_STAR)]
     reason: Annotated[str, StringConstraints(min_length=10, max_length=1000)]
     owner: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     ends: Annotated[dt.date, Field(strict=False)]
