@@ -34,6 +34,9 @@ class Presenter(Protocol):
     async def progress(self, key: str, done: float, note: str) -> None:
         """How far a long wait is, in percent (0 to 100), and what it waits for."""
 
+    async def name(self, name: str) -> None:
+        """Rename the run once its commit is known, such as `release shop 1a2b3c4`."""
+
     async def tag(self, *tags: str) -> None:
         """Mark the run, such as `environment:dev` or `application:shop`."""
 
@@ -64,6 +67,10 @@ class PrefectPresenter:
             await aupdate_progress_artifact(known, progress=percent, description=note)
         else:
             self._progress[key] = await acreate_progress_artifact(progress=percent, key=key, description=note)
+
+    async def name(self, name: str) -> None:
+        async with get_client() as client:
+            await client.update_flow_run(_run_id(), name=name)
 
     async def tag(self, *tags: str) -> None:
         run = _run_id()
