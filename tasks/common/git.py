@@ -1,0 +1,632 @@
+"""Git through its plumbing: a fixed argument list, a clean environment, a bare mirror, never a checkout.
+
+Nothing that a repository, a user's home or the machine configures is read: no hooks, helpers, filters, attributes,
+replacements or grafts. Credentials travel in the environment of the one process that needs them. Everything has a
+timeout and a limit on what it may answer. The functions are plain; the effects that call them are Prefect tasks.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from interlock.contract import commit as commits
+from interlock.contract.commit import COMMIT_ID, Change, Person, RawCommit, is_plain_path
+from interlock.contract.host import Remote
+from interlock.contract.tree import Tree
+from interlock.errors import GitError, HostConfigError, PushRejected, Refused
+
+SECONDS = 60.0
+"""How long git may work on local objects."""
+NETWORK_SECONDS = 300.0
+MAX_COMMITS = 5_000
+MAX_FILES = 50_000
+MAX_FILE_BYTES = 32 << 20
+MAX_TREE_BYTES = 512 << 20
+
+_HEAD = "refs/interlock/head"
+_REGULAR = ("100644", "100755")
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/nonexistent",
+    "LC_ALL": "C",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_GRAFT_FILE": "/dev/null",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_PROTOCOL_FROM_USER": "0",
+}
+_OPTIONS = (
+    *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.askPass="),
+    *("-c", "credential.helper=", "-c", "http.proxy=", "-c", "http.followRedirects=false"),
+    *("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60"),
+    *("-c", "protocol.allow=never", "-c", "protocol.http.allow=always", "-c", "protocol.https.allow=always"),
+    *("-c", "transfer.fsckObjects=true", "-c", "submodule.recurse=false"),
+    # A collection in the background would outlive the lock that we hold for it.
+    *("-c", "gc.autoDetach=false", "-c", "maintenance.autoDetach=false"),
+)
+_MIRROR_CONFIG = b"[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n"
+# Ways by which a repository's folder can point git to other objects, other settings or other parents.
+_DIVERSIONS = ("objects/info/alternates", "info/grafts", "info/attributes", "config.worktree", "commondir", "shallow")
+_PASSING = re.compile(
+    r"could not resolve|couldn't resolve|failed to connect|couldn't connect|connection (refused|reset)|timed? ?out"
+    r"|operation too slow|error: (429|5\d\d)|rpc failed|early eof|unexpected disconnect|hung up|empty reply",
+    re.IGNORECASE,
+)
+_HINTS = {
+    r"could not read Username|Authentication failed|error: 401": "check the repository's `auth` file",
+    r"error: 403": "this account may not do that on the server",
+    r"not found|error: 404": "check the repository's address in the host config",
+    r"transport '.*' not allowed": "only http:// and https:// are used",
+    r"fsck|corrupt|bad object|missing blob|loose object": "delete the mirror's folder; it is fetched again",
+}
+_RACE = ("stale info", "fetch first", "non-fast-forward", "failed to update ref", "cannot lock", "incorrect old value")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a tree."""
+
+    path: str
+    mode: str
+    blob: str
+    size: int
+
+
+# mirrors ---------------------------------------------------------------------------------------------
+
+
+def mirror_path(state: Path, repository: str) -> Path:
+    """Where a half keeps its mirror of a repository, below its state folder."""
+    return state / "mirrors" / f"{repository.replace('/', '%2F')}.git"
+
+
+def fetch(mirror: Path, remote: Remote, *, timeout: float = NETWORK_SECONDS) -> str:
+    """Bring the branch into the bare mirror (made if missing) and give the commit id at its head."""
+    head = fetch_or_empty(mirror, remote, timeout=timeout)
+    if head is None:
+        raise GitError(
+            f"{remote.url} has no branch {remote.branch!r}", hint="push a first commit to it, or correct the branch"
+        )
+    return head
+
+
+def fetch_or_empty(mirror: Path, remote: Remote, *, timeout: float = NETWORK_SECONDS) -> str | None:
+    """As `fetch`; None when the branch does not exist (yet)."""
+    with _locked(mirror, timeout=timeout) as lock:
+        _prepare(mirror)
+        arguments = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules")
+        refspec = f"+{_ref(remote)}:{_HEAD}"
+        # The child holds the lock too: if we are killed, nobody meddles with the mirror before it ends.
+        done = _run(
+            (*arguments, "--", remote.url, refspec),
+            mirror=mirror,
+            remote=remote,
+            timeout=timeout,
+            keep=(lock,),
+            check=False,
+        )
+        if done.code and "couldn't find remote ref" in done.stderr:
+            return None
+        _require(done, f"fetch of {remote.branch} from {remote.url} failed")
+        return _resolve(mirror, _HEAD)
+
+
+def has_commit(mirror: Path, commit: str) -> bool:
+    """Whether the mirror holds this commit."""
+    done = _run(("cat-file", "-t", _full(commit)), mirror=mirror, check=False)
+    return done.code == 0 and done.stdout == b"commit\n"
+
+
+def is_ancestor(mirror: Path, old: str, new: str) -> bool:
+    """Whether `old` is `new` or one of its ancestors; False too when the mirror does not hold `old`."""
+    if not has_commit(mirror, old):
+        return False
+    done = _run(("merge-base", "--is-ancestor", _full(old), _full(new)), mirror=mirror, check=False)
+    if done.code not in (0, 1):
+        _require(done, f"cannot compare {old[:12]} with {new[:12]}")
+    return done.code == 0
+
+
+# reading ---------------------------------------------------------------------------------------------
+
+
+def list_files(mirror: Path, commit: str) -> tuple[Entry, ...]:
+    """The commit's files. Symlinks, submodules and paths that could leave a folder are refused."""
+    done = _run(("ls-tree", "-r", "-z", "--long", "--full-tree", _full(commit)), mirror=mirror, limit=64 << 20)
+    entries = tuple(_entry(record, commit) for record in done.stdout.split(b"\0") if record)
+    if len(entries) > MAX_FILES or sum(entry.size for entry in entries) > MAX_TREE_BYTES:
+        raise Refused(
+            f"{commit[:12]} holds more than {MAX_FILES} files or {MAX_TREE_BYTES >> 20} MiB", rule="too-large"
+        )
+    return entries
+
+
+def read_tree(mirror: Path, commit: str, *, executable: bool = False) -> Tree:
+    """All files of a commit, in memory. `executable` allows mode 100755, for application repositories."""
+    entries = list_files(mirror, commit)
+    for entry in entries:
+        if entry.mode == "100755" and not executable:
+            raise _refused_mode(commit, entry.path, entry.mode)
+    blobs = read_blobs(mirror, {entry.blob for entry in entries})
+    return Tree.of({entry.path: blobs[entry.blob] for entry in entries}, commit=commit)
+
+
+def read_blobs(mirror: Path, names: Iterable[str]) -> dict[str, bytes]:
+    """Files by object id, or by `commit:path`; a name that does not exist is left out."""
+    return dict(_objects(mirror, sorted(names), kind="blob"))
+
+
+def read_commits(mirror: Path, old: str | None, new: str, *, most: int = MAX_COMMITS) -> tuple[RawCommit, ...]:
+    """The commits that are in `new` and not in `old`, parents first, with what each changes against its first parent.
+
+    Parents and trees are taken from the commits' own bytes, which are hashed again. `old=None`: from the beginning.
+    """
+    exclude = () if old is None else (f"^{_full(old)}",)
+    listing = ("rev-list", "--reverse", "--topo-order", f"--max-count={most + 1}", _full(new), *exclude)
+    ids = _run(listing, mirror=mirror).stdout.decode().split()
+    if len(ids) > most:
+        raise Refused(
+            f"{new[:12]}: more than {most} commits since {old[:12] if old else 'the beginning'}",
+            rule="too-large",
+            hint="move the root pin in the host config forward, to a commit that you have checked yourself",
+        )
+    # The base is read too: its tree is what the first new commit is compared with.
+    found = dict(_objects(mirror, [*ids, *([old] if old else [])], kind="commit"))
+    parsed = {id_: commits.parse(data) for id_, data in found.items()}
+    return _with_changes(mirror, {id_: found[id_] for id_ in ids}, parsed)
+
+
+def read_commit(mirror: Path, commit: str) -> RawCommit:
+    """One commit, with all of its files as changes, whatever parents it has."""
+    found = dict(_objects(mirror, [_full(commit)], kind="commit"))
+    if commit not in found:
+        raise Refused(f"{commit[:12]} is not a commit of this repository", rule="rewritten")
+    tree = commits.parse(found[commit]).tree
+    changes = _differences(mirror, [(commits.EMPTY_TREE, tree)])
+    return RawCommit(commit, found[commit], changes[commits.EMPTY_TREE, tree])
+
+
+def export(mirror: Path, commit: str, folder: Path) -> None:
+    """Write the commit's files into a new folder. Symlinks and submodules are refused; modes are 644 and 755."""
+    entries = list_files(mirror, commit)
+    folder.mkdir(mode=0o700, parents=True)
+    wanted: dict[str, list[Entry]] = {}
+    for entry in entries:
+        wanted.setdefault(entry.blob, []).append(entry)
+    for blob, content in _objects(mirror, sorted(wanted), kind="blob"):
+        for entry in wanted.pop(blob):
+            _write_new(folder / entry.path, content, mode=0o755 if entry.mode == "100755" else 0o644)
+    if wanted:
+        raise GitError(f"{commit[:12]}: blobs are missing from the mirror {mirror}", hint="delete the mirror's folder")
+
+
+# writing ---------------------------------------------------------------------------------------------
+
+
+def create(mirror: Path) -> None:
+    """Make the empty bare mirror if it is not there, for a repository whose first commit is made here."""
+    with _locked(mirror, timeout=SECONDS):
+        _prepare(mirror)
+
+
+def write_commit(
+    mirror: Path,
+    parent: str | None,
+    changes: Mapping[str, bytes | None],
+    *,
+    message: str,
+    key: Path,
+    author: Person,
+    seconds: int | None = None,
+) -> str:
+    """A signed commit on top of `parent` (None: the first), with these files written or, if None, removed.
+
+    Only objects are written; `push` publishes them. `key` is an OpenSSH ed25519 private key file.
+    """
+    private_key = read_key(key)
+    tree = _write_tree(mirror, parent, changes)
+    data = commits.unsigned(
+        tree=tree,
+        parents=(parent,) if parent else (),
+        author=author,
+        seconds=int(time.time()) if seconds is None else seconds,
+        message=message,
+    )
+    return _hash_object(mirror, "commit", commits.signed(data, private_key))
+
+
+def push(mirror: Path, commit: str, remote: Remote, *, expected: str | None, timeout: float = NETWORK_SECONDS) -> None:
+    """Move the remote branch from exactly `expected` (None: absent) to `commit`, which must descend from it.
+
+    PushRejected when the branch is elsewhere: fetch, decide again, push again.
+    """
+    if expected is not None and not is_ancestor(mirror, expected, commit):
+        raise GitError(f"push of {commit[:12]}: it does not descend from {expected[:12]}")
+    lease = f"--force-with-lease={_ref(remote)}:{_full(expected) if expected else ''}"
+    arguments = ("push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", lease)
+    done = _run(
+        (*arguments, "--", remote.url, f"{_full(commit)}:{_ref(remote)}"),
+        mirror=mirror,
+        remote=remote,
+        timeout=timeout,
+        check=False,
+    )
+    answer = done.stdout.decode(errors="replace")
+    if done.code and any(word in answer for word in _RACE):
+        raise PushRejected(
+            f"{remote.url}: {remote.branch} is no longer at {expected[:12] if expected else 'its beginning'}",
+            hint="fetch, decide again, push again",
+        )
+    _require(done, f"push of {commit[:12]} to {remote.branch} of {remote.url} failed")
+
+
+def read_key(path: Path) -> bytes:
+    """The bytes of a private key file that nobody else can read."""
+    return _read_private(path, others=0o077, what="signing key", wanted="0600")
+
+
+# within ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Done:
+    arguments: tuple[str, ...]
+    code: int
+    stdout: bytes
+    stderr: str
+    timed_out: bool
+
+
+def _run(
+    arguments: Sequence[str],
+    *,
+    mirror: Path,
+    stdin: bytes = b"",
+    remote: Remote | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = SECONDS,
+    limit: int = 16 << 20,
+    keep: tuple[int, ...] = (),
+    check: bool = True,
+) -> _Done:
+    """Run git to its end; with `check`, a failure is an error."""
+    with _git(
+        arguments, mirror=mirror, stdin=stdin, remote=remote, environment=environment, timeout=timeout, keep=keep
+    ) as running:
+        stdout = running.output.read(limit + 1)
+        if len(stdout) > limit:
+            raise Refused(f"git {arguments[0]} in {mirror}: its answer is longer than {limit} bytes", rule="too-large")
+        done = running.finish(stdout)
+    if check:
+        _require(done, f"git {arguments[0]} in {mirror} failed")
+    return done
+
+
+@dataclass
+class _Running:
+    """A git process whose output is being read."""
+
+    arguments: tuple[str, ...]
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
+    errors: IO[bytes]
+    timed_out: threading.Event
+
+    def finish(self, stdout: bytes = b"") -> _Done:
+        code = self.process.wait()
+        self.errors.seek(0)
+        return _Done(self.arguments, code, stdout, _printable(self.errors.read(64 << 10)), self.timed_out.is_set())
+
+
+@contextlib.contextmanager
+def _git(
+    arguments: Sequence[str],
+    *,
+    mirror: Path,
+    stdin: bytes = b"",
+    remote: Remote | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = SECONDS,
+    keep: tuple[int, ...] = (),
+) -> Iterator[_Running]:
+    """Start git in a process group of its own, which is gone when the block ends or the time is up."""
+    _require_own(mirror)
+    surroundings = {**_ENVIRONMENT, **(_login(remote) if remote else {}), **(environment or {})}
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
+        given.write(stdin)
+        given.seek(0)
+        process = subprocess.Popen(
+            ("git", *_OPTIONS, f"--git-dir={mirror}", *arguments),
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            cwd="/",
+            env=surroundings,
+            start_new_session=True,
+            pass_fds=keep,
+        )
+        timed_out = threading.Event()
+        timer = threading.Timer(timeout, _stop, (process, timed_out))
+        timer.daemon = True
+        timer.start()
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        try:
+            with process.stdout as output:
+                yield _Running(tuple(arguments), process, output, errors, timed_out)
+        finally:
+            timer.cancel()
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes], timed_out: threading.Event | None = None) -> None:
+    """End the process with its helpers. Its group is its own, so nobody else is hit."""
+    if timed_out and process.poll() is None:
+        timed_out.set()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    if not timed_out:
+        process.wait()
+
+
+def _require(done: _Done, message: str) -> None:
+    """A GitError unless git succeeded: what it said, what to do, and whether trying again can help."""
+    if done.timed_out:
+        raise GitError(f"{message}: it took too long and was stopped", transient=True)
+    if done.code:
+        said = " | ".join(done.stderr.strip().splitlines()[-3:])[:500] or f"exit code {done.code}"
+        raise GitError(f"{message}: {said}", hint=_hint(said), transient=bool(_PASSING.search(said)))
+
+
+def _hint(said: str) -> str:
+    """What to do about what git said."""
+    return next((hint for pattern, hint in _HINTS.items() if re.search(pattern, said)), "")
+
+
+def _login(remote: Remote) -> dict[str, str]:
+    """Environment variables that hold the remote's credentials, for this one process and this one address."""
+    if remote.auth is None:
+        return {}
+    login = _read_private(remote.auth, others=0o007, what="auth file", wanted="0600").strip()
+    if b":" not in login or b"\n" in login:
+        raise HostConfigError(f"{remote.auth}: the auth file must hold one line, `user:password`")
+    return {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"http.{remote.url}.extraHeader",
+        "GIT_CONFIG_VALUE_0": f"Authorization: Basic {base64.b64encode(login).decode()}",
+    }
+
+
+def _read_private(path: Path, *, others: int, what: str, wanted: str) -> bytes:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(64 << 10)
+    except OSError as error:
+        raise HostConfigError(f"{path}: the {what} cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(mode) or mode & others:
+        raise HostConfigError(
+            f"{path}: others may read the {what} (mode {stat.S_IMODE(mode):04o})", hint=f"chmod {wanted} {path}"
+        )
+    return content
+
+
+@contextlib.contextmanager
+def _locked(mirror: Path, *, timeout: float) -> Iterator[int]:
+    """Hold the mirror's file lock: one writer at a time, whichever process it is in."""
+    mirror.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(mirror.parent / f".{mirror.name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        deadline = time.monotonic() + timeout
+        while not _try_lock(lock):
+            if time.monotonic() > deadline:
+                raise GitError(f"{mirror}: another run has been fetching into it for {timeout:.0f} s", transient=True)
+            time.sleep(0.05)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _try_lock(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _prepare(mirror: Path) -> None:
+    """Under the lock: sweep what a killed run left, and make the mirror, whole or not at all."""
+    for left in mirror.parent.glob(f".{mirror.name}.new-*"):
+        shutil.rmtree(left)
+    if mirror.exists():
+        _sweep_locks(mirror)
+        return
+    new = Path(tempfile.mkdtemp(prefix=f".{mirror.name}.new-", dir=mirror.parent))
+    for folder in ("objects/info", "objects/pack", "refs/heads"):
+        (new / folder).mkdir(parents=True)
+    (new / "HEAD").write_text("ref: refs/heads/main\n")
+    (new / "config").write_bytes(_MIRROR_CONFIG)
+    new.rename(mirror)
+
+
+def _sweep_locks(mirror: Path) -> None:
+    """Git's own lock files are nobody's while we hold ours: a killed git left them."""
+    for left in (*mirror.glob("*.lock"), *(mirror / "refs").rglob("*.lock"), mirror / "gc.pid"):
+        left.unlink(missing_ok=True)
+
+
+def _require_own(mirror: Path) -> None:
+    """Refuse a mirror that is not as we made it, before git reads anything in it."""
+    try:
+        owner, config = mirror.stat().st_uid, (mirror / "config").read_bytes()
+    except OSError as error:
+        raise GitError(f"{mirror}: the mirror cannot be read: {error.strerror}", hint="fetch it first") from None
+    diverted = [name for name in _DIVERSIONS if (mirror / name).exists()]
+    if owner != os.geteuid() or config != _MIRROR_CONFIG or diverted:
+        raise Refused(
+            f"{mirror}: somebody else changed the mirror ({', '.join(diverted) or 'its owner or config'})",
+            rule="mirror",
+            hint="find out who, then delete the folder; it is fetched again",
+        )
+
+
+def _objects(mirror: Path, names: Sequence[str], *, kind: str) -> Iterator[tuple[str, bytes]]:
+    """Objects in the order asked for, one process for all; missing ones are left out, other kinds refused."""
+    if not names:
+        return
+    if any("\n" in name for name in names):
+        raise Refused("an object's name holds a line break", rule="forbidden-path")
+    stdin = "".join(f"{name}\n" for name in names).encode(errors="surrogateescape")
+    total = 0
+    with _git(("cat-file", "--batch"), mirror=mirror, stdin=stdin) as running:
+        for name in names:
+            header = running.output.readline().decode(errors="replace").rstrip("\n")
+            if header.endswith(" missing"):
+                continue
+            found_id, found_kind, size = _batch_header(running, header)
+            total += size
+            if found_kind != kind or size > MAX_FILE_BYTES or total > MAX_TREE_BYTES:
+                raise Refused(f"{name}: a {found_kind} of {size} bytes is not accepted here", rule="too-large")
+            content = running.output.read(size)
+            if len(content) != size or running.output.read(1) != b"\n" or commits.object_id(kind, content) != found_id:
+                raise GitError(f"{name}: the mirror {mirror} is damaged", hint="delete the mirror's folder")
+            yield name, content
+
+
+def _batch_header(running: _Running, header: str) -> tuple[str, str, int]:
+    words = header.split(" ")
+    if len(words) != 3 or not words[2].isdigit():
+        done = running.finish()
+        _require(done, "reading objects failed")
+        raise GitError(f"reading objects failed: git answered {header[:100]!r}")
+    return words[0], words[1], int(words[2])
+
+
+def _with_changes(
+    mirror: Path, data: Mapping[str, bytes], parsed: Mapping[str, commits.Parsed]
+) -> tuple[RawCommit, ...]:
+    """Pair each commit with its changes against its first parent; one outside the range counts as an empty tree."""
+    pairs = {}
+    for id_ in data:
+        parent = parsed[id_].parents[:1]
+        before = parsed[parent[0]].tree if parent and parent[0] in parsed else commits.EMPTY_TREE
+        pairs[id_] = (before, parsed[id_].tree)
+    changes = _differences(mirror, list(pairs.values()))
+    return tuple(RawCommit(id_, content, changes[pairs[id_]]) for id_, content in data.items())
+
+
+def _differences(mirror: Path, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], tuple[Change, ...]]:
+    """The changed files between pairs of trees. Trees, not commits, are compared: nothing else can have a say."""
+    arguments = ("diff-tree", "--stdin", "-r", "-z", "--raw", "--no-renames", "--no-abbrev")
+    stdin = "".join(f"{before} {after}\n" for before, after in pairs).encode()
+    fields = _run(arguments, mirror=mirror, stdin=stdin, limit=MAX_TREE_BYTES).stdout.split(b"\0")
+    changes: dict[tuple[str, str], list[Change]] = {pair: [] for pair in pairs}
+    current: tuple[str, str] | None = None
+    at = 0
+    while at < len(fields) - 1:
+        # Between the pairs git prints "TREE TREE\n", glued to the next record, because -z ends only records.
+        line, _, record = fields[at].rpartition(b"\n")
+        if line:
+            words = line.decode().split("\n")[-1].split(" ")
+            current = (words[0], words[1])
+            changes[current] = []
+        path = fields[at + 1].decode(errors="surrogateescape")
+        old_mode, new_mode, old_blob, new_blob, _status = record[1:].decode().split(" ")
+        if current is None:
+            raise GitError(f"git diff-tree in {mirror}: its answer is not understood")
+        changes[current].append(Change(path, old_mode, new_mode, old_blob, new_blob))
+        at += 2
+    return {pair: tuple(found) for pair, found in changes.items()}
+
+
+def _entry(record: bytes, commit: str) -> Entry:
+    facts, _, raw_path = record.partition(b"\t")
+    mode, kind, blob, size = facts.decode().split()
+    path = raw_path.decode(errors="surrogateescape")
+    if kind != "blob" or mode not in _REGULAR:
+        raise _refused_mode(commit, path, mode)
+    if not is_plain_path(path):
+        raise Refused(f"{commit[:12]}: the path {path!a} is not accepted", rule="forbidden-path")
+    if int(size) > MAX_FILE_BYTES:
+        raise Refused(f"{commit[:12]}: {path} is larger than {MAX_FILE_BYTES >> 20} MiB", rule="too-large")
+    return Entry(path, mode, blob, int(size))
+
+
+def _refused_mode(commit: str, path: str, mode: str) -> Refused:
+    kinds = {"120000": "a symlink", "160000": "a submodule", "100755": "executable"}
+    return Refused(
+        f"{commit[:12]}: {path!a} is {kinds.get(mode, f'of mode {mode}')}; only regular files are accepted",
+        rule="mode",
+        hint="replace it by a regular file",
+    )
+
+
+def _write_tree(mirror: Path, parent: str | None, changes: Mapping[str, bytes | None]) -> str:
+    """A tree like the parent's with these changes, by way of an index that only this call sees."""
+    lines = []
+    for path, content in sorted(changes.items(), key=lambda item: item[1] is not None):  # removals make room first
+        if not is_plain_path(path):
+            raise GitError(f"{path!a} cannot be written into a commit")
+        blob = commits.object_id("blob", b"") if content is None else _hash_object(mirror, "blob", content)
+        lines.append(f"{'0' if content is None else '100644'} {blob}\t{path}\0")
+    with tempfile.TemporaryDirectory(prefix="interlock-index-") as folder:
+        environment = {"GIT_INDEX_FILE": f"{folder}/index"}
+        if parent:
+            _run(("read-tree", f"{_full(parent)}^{{tree}}"), mirror=mirror, environment=environment)
+        stdin = "".join(lines).encode()
+        _run(("update-index", "-z", "--index-info"), mirror=mirror, environment=environment, stdin=stdin)
+        return _run(("write-tree",), mirror=mirror, environment=environment).stdout.decode().strip()
+
+
+def _hash_object(mirror: Path, kind: str, data: bytes) -> str:
+    written = _run(("hash-object", "-t", kind, "-w", "--stdin"), mirror=mirror, stdin=data).stdout.decode().strip()
+    if written != commits.object_id(kind, data):
+        raise GitError(f"{mirror}: git wrote other bytes than it was given")
+    return written
+
+
+def _write_new(path: Path, content: bytes, *, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    with os.fdopen(file, "wb") as opened:
+        opened.write(content)
+        os.fchmod(opened.fileno(), mode)
+
+
+def _resolve(mirror: Path, ref: str) -> str:
+    return _full(_run(("rev-parse", "--verify", f"{ref}^{{commit}}"), mirror=mirror).stdout.decode().strip())
+
+
+def _ref(remote: Remote) -> str:
+    return f"refs/heads/{remote.branch}"
+
+
+def _full(commit: str) -> str:
+    """The id itself, if it is a full one: nothing shorter, and no option, reaches git."""
+    if not COMMIT_ID.fullmatch(commit):
+        raise Refused(f"{commit[:60]!r} is not a full commit id", rule="commit-id")
+    return commit
+
+
+def _printable(data: bytes) -> str:
+    """What git wrote, without the control characters that a remote may have put there."""
+    text = data.decode(errors="replace").replace("\r", "\n")
+    return "".join(character for character in text if character.isprintable() or character == "\n")
