@@ -13,6 +13,9 @@ APPLICATION_REPOSITORY = "interlock.yaml"  # in an application repository
 
 _RELEASE = re.compile(r"environments/([^/]+)/([^/]+)/release\.yaml")
 _EVIDENCE = re.compile(r"environments/([^/]+)/([^/]+)/evidence/([^/]+)-([0-9a-f]{12})\.json")
+_APPLICATION_FILE = re.compile(
+    r"environments/[^/]+/[^/]+/(values\.yaml|release\.yaml|manifests/[^/]+\.ya?ml|evidence/[^/]+-[0-9a-f]{12}\.json)"
+)
 
 
 def environment(name: str) -> str:
@@ -62,3 +65,8 @@ def parse_evidence(path: str) -> tuple[str, str, str] | None:
     """(environment, application, component) when the path is an evidence file."""
     found = _EVIDENCE.fullmatch(path)
     return (found[1], found[2], found[3]) if found else None
+
+
+def is_application_file(path: str) -> bool:
+    """Whether format 1 knows this path below environments/<env>/<app>/."""
+    return bool(_APPLICATION_FILE.fullmatch(path))

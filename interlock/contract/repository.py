@@ -1,0 +1,329 @@
+"""An environment repository as one value: every file read strictly, every name checked against the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from interlock.contract import evidence, layout, strict_yaml
+from interlock.contract.models import (
+    ApplicationFile,
+    Binding,
+    BindingsFile,
+    EnvironmentFile,
+    EnvironmentsFile,
+    GateFile,
+    ReleasedComponent,
+    ReleaseFile,
+    Signer,
+    SignersFile,
+    Waiver,
+    WaiversFile,
+)
+from interlock.contract.tree import Tree
+from interlock.errors import FormatError
+
+TEMPLATE_SUFFIX = ".yaml.j2"
+
+
+@dataclass(frozen=True)
+class Application:
+    """One application in one environment."""
+
+    name: str
+    template: str | None
+    """The template set's name; None when it has plain manifests only."""
+    values: dict[str, Any]
+    """The shared values with the environment's merged over them."""
+    release: ReleaseFile | None
+    manifests: Mapping[str, str]
+    """Path and text of each plain manifest."""
+    components: tuple[str, ...]
+    """What the bindings let be released here."""
+    awaiting: tuple[str, ...]
+    """The components not released yet: while there are any, the template renders nothing."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    name: str
+    id: str
+    cluster: str
+    namespaces: tuple[str, ...]
+    drift: Literal["observe", "undo"]
+    health_seconds: int
+    applications: Mapping[str, Application]
+
+
+@dataclass(frozen=True)
+class Repository:
+    commit: str
+    id: str
+    signers: tuple[Signer, ...]
+    bindings: tuple[Binding, ...]
+    gate: GateFile
+    waivers: tuple[Waiver, ...]
+    environments: Mapping[str, Environment]
+    tree: Tree
+
+
+def read(tree: Tree) -> Repository:
+    """The whole repository, or the first FormatError in it."""
+    identity = _read_identity(tree)
+    signers, bindings = read_trust(tree)
+    names = _environment_names(tree)
+    _check_bound_environments(tree, bindings, names)
+    _check_applications(tree)
+    environments = {name: _read_environment(tree, name, bindings) for name in names}
+    _check_environments(environments.values())
+    return Repository(
+        commit=tree.commit,
+        id=identity.id,
+        signers=signers,
+        bindings=bindings,
+        gate=_read_gate(tree, names),
+        waivers=_read_waivers(tree, bindings),
+        environments=environments,
+        tree=tree,
+    )
+
+
+def _read_identity(tree: Tree) -> EnvironmentsFile:
+    if layout.ENVIRONMENTS not in tree.files:
+        hint = "make one with `interlock init environment`"
+        raise FormatError("the file is missing: this is no environment repository", path=layout.ENVIRONMENTS, hint=hint)
+    return strict_yaml.parse(tree.text(layout.ENVIRONMENTS), EnvironmentsFile, path=layout.ENVIRONMENTS)
+
+
+# trust -----------------------------------------------------------------------------------------------
+
+
+def read_trust(tree: Tree) -> tuple[tuple[Signer, ...], tuple[Binding, ...]]:
+    """Who may sign what, and what may be released where."""
+    signers = _read_signers(tree)
+    document = strict_yaml.load(tree.text(layout.BINDINGS), path=layout.BINDINGS)
+    bindings = strict_yaml.validate(document, BindingsFile).bindings
+    names = {each.name for each in signers}
+    places: set[tuple[str, str, str]] = set()
+    for index, binding in enumerate(bindings):
+        if binding.signer not in names:
+            hint = f"add it to {layout.SIGNERS}"
+            raise document.error(f"no signer is named {binding.signer!r}", ("bindings", index, "signer"), hint=hint)
+        bound = {(environment, binding.application, binding.component) for environment in binding.environments}
+        if taken := sorted(places & bound):
+            message = f"{taken[0][2]} of {taken[0][1]} in {taken[0][0]} is bound twice"
+            raise document.error(message, ("bindings", index), hint="one source writes a component of an environment")
+        places |= bound
+    return signers, bindings
+
+
+def _read_signers(tree: Tree) -> tuple[Signer, ...]:
+    document = strict_yaml.load(tree.text(layout.SIGNERS), path=layout.SIGNERS)
+    signers = strict_yaml.validate(document, SignersFile).signers
+    seen: set[str] = set()
+    for index, signer in enumerate(signers):
+        for field, text in (("name", signer.name), ("key", " ".join(signer.key.split()[:2]))):
+            if text in seen:
+                message = f"the {field} {text} belongs to another signer above"
+                raise document.error(message, ("signers", index, field), hint="one key, one signer")
+            seen.add(text)
+    return signers
+
+
+def _check_bound_environments(tree: Tree, bindings: tuple[Binding, ...], names: tuple[str, ...]) -> None:
+    document = strict_yaml.load(tree.text(layout.BINDINGS), path=layout.BINDINGS)
+    for index, binding in enumerate(bindings):
+        for place, environment in enumerate(binding.environments):
+            if environment not in names:
+                raise _unknown_environment(document, environment, ("bindings", index, "environments", place))
+
+
+def _unknown_environment(document: strict_yaml.Document, name: str, where: strict_yaml.Path) -> FormatError:
+    return document.error(f"there is no environment {name!r}", where, hint=f"add {layout.environment(name)}")
+
+
+# policy ----------------------------------------------------------------------------------------------
+
+
+def _read_gate(tree: Tree, names: tuple[str, ...]) -> GateFile:
+    document = strict_yaml.load(tree.text(layout.GATE), path=layout.GATE)
+    gate = strict_yaml.validate(document, GateFile)
+    for name in gate.environments:
+        if name not in names:
+            raise _unknown_environment(document, name, ("environments", name))
+    return gate
+
+
+def _read_waivers(tree: Tree, bindings: tuple[Binding, ...]) -> tuple[Waiver, ...]:
+    """None of them when the file is missing."""
+    if layout.WAIVERS not in tree.files:
+        return ()
+    document = strict_yaml.load(tree.text(layout.WAIVERS), path=layout.WAIVERS)
+    waivers = strict_yaml.validate(document, WaiversFile).waivers
+    known = {"*", *(each.component for each in bindings)}
+    for index, waiver in enumerate(waivers):
+        if waiver.component not in known:
+            hint = f"the bindings name {', '.join(sorted(known - {'*'})) or 'none'}"
+            message = f"no component is named {waiver.component!r}"
+            raise document.error(message, ("waivers", index, "component"), hint=hint)
+    return waivers
+
+
+# environments ----------------------------------------------------------------------------------------
+
+
+def _environment_names(tree: Tree) -> tuple[str, ...]:
+    """The folders below environments/; anything else there is refused."""
+    for path in tree.under("environments"):
+        parts = path.split("/")
+        known = path == layout.environment(parts[1]) or layout.is_application_file(path)
+        if not known:
+            raise _stray(path)
+    return tuple(sorted({path.split("/")[1] for path in tree.under("environments")}))
+
+
+def _check_applications(tree: Tree) -> None:
+    for path in tree.under("applications"):
+        name = path.split("/")[1]
+        if path not in {layout.application(name), layout.shared_values(name)}:
+            raise _stray(path)
+
+
+def _stray(path: str) -> FormatError:
+    return FormatError("format 1 knows no such file", path=path, hint="remove it, or mend its name")
+
+
+def _read_environment(tree: Tree, name: str, bindings: tuple[Binding, ...]) -> Environment:
+    path = layout.environment(name)
+    file = strict_yaml.parse(tree.text(path), EnvironmentFile, path=path)
+    folder = f"environments/{name}"
+    applications = sorted({each.split("/")[2] for each in tree.under(folder) if each != path})
+    mine = tuple(each for each in bindings if name in each.environments)
+    return Environment(
+        name=name,
+        id=file.id,
+        cluster=file.cluster,
+        namespaces=file.namespaces,
+        drift=file.drift,
+        health_seconds=file.health_seconds,
+        applications={each: _read_application(tree, name, each, mine) for each in applications},
+    )
+
+
+def _check_environments(environments: Iterable[Environment]) -> None:
+    """No two share an id, or a namespace of a cluster."""
+    owners: dict[tuple[str, str], str] = {}
+    for each in environments:
+        claims = [("id", each.id), *((f"cluster {each.cluster}, namespace", name) for name in each.namespaces)]
+        for claim in claims:
+            if claim in owners:
+                message = f"{' '.join(claim)} belongs to {owners[claim]} already"
+                raise FormatError(message, path=layout.environment(each.name), hint="choose another one")
+            owners[claim] = each.name
+
+
+# applications ----------------------------------------------------------------------------------------
+
+
+def _read_application(tree: Tree, environment: str, name: str, bindings: tuple[Binding, ...]) -> Application:
+    mine = {each.component: each for each in bindings if each.application == name}
+    template = _read_template(tree, environment, name)
+    released = _read_release(tree, environment, name, mine)
+    components = tuple(sorted(mine))
+    missing = tuple(each for each in components if released is None or each not in released.components)
+    return Application(
+        name=name,
+        template=template,
+        values=merge(
+            _read_values(tree, layout.shared_values(name)), _read_values(tree, layout.values(environment, name))
+        ),
+        release=released,
+        manifests={path: tree.text(path) for path in tree.under(layout.manifests(environment, name))},
+        components=components,
+        awaiting=missing if template else (),
+    )
+
+
+def _read_template(tree: Tree, environment: str, name: str) -> str | None:
+    path = layout.application(name)
+    if path not in tree.files:
+        if tree.under(layout.manifests(environment, name)):
+            return None
+        hint = f"add it, or plain manifests under {layout.manifests(environment, name)}/"
+        raise FormatError(f"the file is missing, so nothing says how {name} is rendered", path=path, hint=hint)
+    document = strict_yaml.load(tree.text(path), path=path)
+    template = strict_yaml.validate(document, ApplicationFile).template
+    if not any(each.endswith(TEMPLATE_SUFFIX) for each in tree.under(layout.templates(template))):
+        hint = f"add a file that ends in {TEMPLATE_SUFFIX} there"
+        raise document.error(f"{layout.templates(template)}/ has no template", ("template",), hint=hint)
+    return template
+
+
+def _read_values(tree: Tree, path: str) -> dict[str, Any]:
+    """A values file's mapping; an empty one when the file is missing or empty."""
+    if path not in tree.files:
+        return {}
+    document = strict_yaml.load(tree.text(path), path=path)
+    if not isinstance(document.value, dict | None):
+        raise document.error("must be a mapping from names to values", ())
+    return document.value or {}
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Mappings merge; everything else replaces."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _read_release(tree: Tree, environment: str, name: str, bindings: Mapping[str, Binding]) -> ReleaseFile | None:
+    path = layout.release(environment, name)
+    if path not in tree.files:
+        return None
+    document = strict_yaml.load(tree.text(path), path=path)
+    file = strict_yaml.validate(document, ReleaseFile)
+    for component, entry in file.components.items():
+        where = ("components", component)
+        if component not in bindings:
+            hint = f"{layout.BINDINGS} must give it first"
+            raise document.error(f"{component} of {name} is not bound to {environment}", where, hint=hint)
+        _check_bound(document, where, entry, bindings[component])
+        evidence_path = layout.evidence(environment, name, component, entry.image.partition("@")[2])
+        _check_evidence(tree, evidence_path, document, where, entry)
+    return file
+
+
+def _check_bound(
+    document: strict_yaml.Document, where: strict_yaml.Path, entry: ReleasedComponent, binding: Binding
+) -> None:
+    image = entry.image.partition("@")[0]
+    if image != binding.image:
+        message = f"the image is of {image}, but its binding gives {binding.image}"
+        raise document.error(message, (*where, "image"))
+    if entry.source.repository != binding.source:
+        message = f"the source is {entry.source.repository}, but its binding gives {binding.source}"
+        raise document.error(message, (*where, "source", "repository"))
+
+
+def _check_evidence(
+    tree: Tree, path: str, document: strict_yaml.Document, where: strict_yaml.Path, entry: ReleasedComponent
+) -> None:
+    """The file must be there, have the digest that the release names, and be about its image and source."""
+    if path not in tree.files:
+        raise document.error(f"the evidence {path} is missing", where, hint="it comes in the same commit as the entry")
+    found = evidence.read_envelope(tree.files[path], path=path)
+    if found.digest != entry.evidence:
+        message = f"the evidence {path} has the digest {found.digest}, the release names another"
+        raise document.error(message, (*where, "evidence"), hint="only CI writes it, with the release")
+    source = entry.source
+    evidence.require_about(
+        found,
+        image=entry.image,
+        repository=source.repository,
+        commit=source.commit,
+        component=str(where[-1]),
+        path=path,
+    )
