@@ -20,7 +20,8 @@ def cache_root() -> Path:
 class Place:
     """One sandbox. Two with different slots share no port, subnet, cgroup or socket.
 
-    `slot` is 0 to 59: ports are 41000 + 50·slot …, the node's link 172.31.(200 + slot).0/30,
+    `slot` is 0 to 59: ports are 21000 + 50·slot … (below
+    the range that the kernel gives to outgoing connections), the node's link 172.31.(200 + slot).0/30,
     pods 10.(130 + slot).0.0/17, services 10.(130 + slot).128.0/20.
     """
 
@@ -37,7 +38,7 @@ class Place:
         return self.state / "logs"
 
     def port(self, offset: int) -> int:
-        return 41000 + 50 * self.slot + offset
+        return 21000 + 50 * self.slot + offset
 
     # Offsets are listed here so that no two parts can choose the same one.
     @property

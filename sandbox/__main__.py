@@ -1,0 +1,109 @@
+"""`python -m sandbox`: every real part on this machine, by hand."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from dataclasses import asdict
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sandbox import catalog, slots
+from sandbox.part import SandboxError
+from sandbox.supervisor import Answer, Sandbox, require_root
+from sandbox.terminal import Terminal
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="""Every real part of Interlock on this machine: git, registry, Docker, Trivy, Prefect, Kubernetes, a node.
+
+Examples:
+
+- `python -m sandbox up` starts everything and stays until Ctrl-C
+- `python -m sandbox up --name mine --only git,registry` starts a second, smaller one beside it
+- `python -m sandbox status` shows from another terminal which parts answer, where, and their logs
+- `python -m sandbox down --name mine` ends it, and sweeps what killed ones left
+
+Needs root. Nothing outlives `up`, whatever way it ends.
+Programs are built once and kept under `~/.cache/interlock`.""",
+)
+Name = Annotated[str, typer.Option(help="Which sandbox; several run side by side.")]
+
+
+@app.command()
+def up(
+    name: Name = "dev",
+    only: Annotated[
+        str,
+        typer.Option(help=f"Parts, separated by commas; what they need comes along. Of: {', '.join(catalog.CLASSES)}."),
+    ] = ",".join(catalog.DEFAULT),
+) -> None:
+    """Start a sandbox and keep it until Ctrl-C."""
+    terminal = Terminal()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with terminal.live(), Sandbox.open(name=name, parts=only.split(","), report=terminal) as sandbox:
+        terminal.console.print(_table({name: sandbox.status()}))
+        terminal.console.print(f"sandbox {name} is up; logs in {sandbox.place.logs}; Ctrl-C ends it")
+        try:
+            while sandbox.runs():
+                time.sleep(0.5)
+        except KeyboardInterrupt:
+            terminal.console.print("stopping")
+    terminal.console.print(f"sandbox {name} is down; nothing is left running")
+
+
+@app.command()
+def status(
+    output: Annotated[Literal["table", "json"], typer.Option(help="How to print it.")] = "table",
+) -> None:
+    """Show every sandbox of this machine: its parts, whether they answer, where, and their logs."""
+    require_root()
+    answers = {p.name: Sandbox.attach(p.name, report=Terminal()).status() for p in slots.running()}
+    if output == "json":
+        print(json.dumps({name: [asdict(answer) for answer in each] for name, each in answers.items()}, indent=2))
+    elif answers:
+        Console().print(_table(answers))
+    else:
+        print("no sandbox runs; start one: python -m sandbox up")
+
+
+@app.command()
+def down(name: Name = "dev") -> None:
+    """End a running sandbox, wherever it was started, and sweep what killed ones left."""
+    require_root()
+    terminal = Terminal()
+    if name in [place.name for place in slots.running()]:
+        Sandbox.attach(name, report=terminal).down()
+        while name in [place.name for place in slots.running()]:
+            time.sleep(0.2)  # until its owner has swept
+    elif not any(place.name == name for place in slots.sweep_dead()):
+        terminal.console.print(f"sandbox {name}: does not run; nothing was left of it")
+        return
+    terminal.console.print(f"sandbox {name} is down")
+
+
+def _table(answers: dict[str, list[Answer]]) -> Table:
+    table = Table("sandbox", "part", "answers", "address", "log")
+    for name, each in answers.items():
+        for answer in each:
+            table.add_row(name, answer.part, "yes" if answer.answers else answer.problem, answer.address, answer.log)
+    return table
+
+
+def main() -> None:
+    try:
+        app()
+    except SandboxError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

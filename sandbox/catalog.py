@@ -1,0 +1,79 @@
+"""The parts of the sandbox by name, and in what order they go."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+from sandbox.part import Part, SandboxError
+from sandbox.place import Place
+
+# Name → where its class is; a class is called with the Place. Modules load when asked for.
+CLASSES = {
+    "docker": "sandbox.parts.docker:Docker",
+    "registry": "sandbox.parts.registry:Registry",
+    "git": "sandbox.parts.git:Git",
+    "trivy": "sandbox.parts.trivy:Trivy",
+    "baseimage": "sandbox.parts.baseimage:BaseImage",
+    "prefect": "sandbox.parts.prefect:Prefect",
+    "kubernetes": "sandbox.parts.kubernetes:Kubernetes",
+    "node": "sandbox.parts.node:Node",
+    "receiver": "sandbox.parts.worker:Receiver",
+    "worker-ci": "sandbox.parts.worker:CiWorker",
+    "worker-cd": "sandbox.parts.worker:CdWorker",
+}
+# These need the host config that a person or the demo writes, so they start only when asked for.
+LATER = ("receiver", "worker-ci", "worker-cd")
+DEFAULT = tuple(name for name in CLASSES if name not in LATER)
+
+
+def create(name: str, place: Place) -> Part:
+    """One part, by name."""
+    if name not in CLASSES:
+        raise SandboxError(f"part {name}: unknown; there are {', '.join(CLASSES)}")
+    module, _, attribute = CLASSES[name].partition(":")
+    part: Part = getattr(importlib.import_module(module), attribute)(place)
+    return part
+
+
+def all_parts(place: Place) -> list[Part]:
+    """Every part there is, running or not; for sweeping."""
+    return [create(name, place) for name in CLASSES if name not in ("trivy","node",*LATER)] # XXX
+
+
+def with_needs(names: Iterable[str], place: Place) -> dict[str, Part]:
+    """These parts and everything that they need, each need before its part."""
+    found: dict[str, Part] = {}
+    for name in names:
+        part = create(name, place)
+        found |= with_needs(part.needs, place) | {name: part}
+    return found
+
+
+def in_order(after: Mapping[str, Iterable[str]], action: Callable[[str], None]) -> None:
+    """Call `action` with every name, each in a thread, once those it comes after are done.
+
+    When one raises, what comes after it is left out, the others are finished, and the first error is raised.
+    """
+    done = {name: threading.Event() for name in after}
+    failures: list[Exception] = []
+
+    def run(name: str) -> None:
+        for earlier in after[name]:
+            if earlier in done:
+                done[earlier].wait()
+        try:
+            if not failures:
+                action(name)
+        except Exception as error:
+            failures.append(error)
+        finally:
+            done[name].set()
+
+    with ThreadPoolExecutor(max_workers=max(1, len(after))) as pool:
+        for name in after:
+            pool.submit(run, name)
+    if failures:
+        raise failures[0]

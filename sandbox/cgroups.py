@@ -1,0 +1,23 @@
+"""Control groups that a killed sandbox left behind. They are no files of ours, so the state folder does not hold them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_ROOT = Path("/sys/fs/cgroup")
+
+
+def remove_cgroups(name: str) -> None:
+    """Remove the groups below and with this name from every hierarchy; those that still hold a process stay."""
+    for hierarchy in (_ROOT, *(path for path in _ROOT.iterdir() if path.is_dir() and not path.is_symlink())):
+        _remove(hierarchy / name)
+
+
+def _remove(group: Path) -> None:
+    if not group.is_dir():
+        return
+    for child in group.iterdir():
+        if child.is_dir():
+            _remove(child)
+    if not (group / "cgroup.procs").read_text().strip():
+        group.rmdir()

@@ -1,0 +1,151 @@
+"""Real parts for the tests that ask for them, started together once per run, before the first test.
+
+A test asks by naming a fixture of PARTS, or `sandbox` itself for stopping and starting parts.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from sandbox.part import Part, SandboxError, tail
+from sandbox.supervisor import Sandbox
+from sandbox.terminal import Terminal
+
+if TYPE_CHECKING:
+    from sandbox.parts.baseimage import BaseImage
+    from sandbox.parts.docker import Docker
+    from sandbox.parts.git import Git
+    from sandbox.parts.kubernetes import Kubernetes
+    from sandbox.parts.node import Node
+    from sandbox.parts.prefect import Prefect
+    from sandbox.parts.registry import Registry
+    from sandbox.parts.trivy import Trivy
+
+PARTS = {
+    "git_server": "git",
+    "registry": "registry",
+    "docker_daemon": "docker",
+    "base_image": "baseimage",
+    "trivy_database": "trivy",
+    "prefect_server": "prefect",
+    "cluster": "kubernetes",
+    "node": "node",
+}
+_OPEN = pytest.StashKey[Sandbox]()
+_LOG_LINES = 30
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Open one sandbox around all tests.
+
+    Here and not in a fixture, because building a part may take minutes, which no test's timeout should count.
+    """
+    wanted = _wanted(session.items)
+    if wanted is None or session.config.option.collectonly or _missing():
+        return (yield)
+    with Sandbox.open(name=f"test-{os.getpid()}", parts=(), report=Terminal()) as sandbox:
+        session.config.stash[_OPEN] = sandbox
+        _start_together(sandbox, wanted, session.config)
+        return (yield)
+
+
+def _wanted(items: Iterable[pytest.Item]) -> set[str] | None:
+    """The parts that the selected tests ask for; None when they need no sandbox at all."""
+    names = {name for item in items for name in getattr(item, "fixturenames", ())}
+    parts = {part for fixture, part in PARTS.items() if fixture in names}
+    return parts if parts or "sandbox" in names else None
+
+
+def _missing() -> str | None:
+    if sys.platform != "linux" or os.geteuid() != 0:
+        return "real parts need root on Linux; run the tests with sudo or in a privileged container"
+    return None
+
+
+def _start_together(sandbox: Sandbox, names: set[str], config: pytest.Config) -> None:
+    """Side by side is faster. What fails here is tried again, and reported, by the tests that ask for it."""
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        try:
+            sandbox.start(*names)
+        except SandboxError as error:
+            sandbox.report("tests", f"failed to start all parts: {str(error).splitlines()[0]}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows the end of the log of every part that the test uses."""
+    report = yield
+    if report.failed and (sandbox := item.config.stash.get(_OPEN, None)):
+        for fixture in getattr(item, "fixturenames", ()):
+            if fixture in PARTS:
+                report.sections.append((f"log of {fixture}", tail(sandbox.log(PARTS[fixture]), _LOG_LINES)))
+    return report
+
+
+@pytest.fixture(scope="session")
+def sandbox(pytestconfig: pytest.Config) -> Sandbox:
+    """The run's own sandbox: its place, and `start`, `kill`, `revive`, `restart`, `call` for parts."""
+    if reason := _missing():
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return pytestconfig.stash[_OPEN]
+
+
+def _started(sandbox: Sandbox, name: str) -> Part:
+    sandbox.start(name)
+    return sandbox.part(name)
+
+
+@pytest.fixture(scope="session")
+def git_server(sandbox: Sandbox) -> Git:
+    """The git server; make repositories of your own with `sandbox.parts.git.create_repository`."""
+    return cast("Git", _started(sandbox, "git"))
+
+
+@pytest.fixture(scope="session")
+def registry(sandbox: Sandbox) -> Registry:
+    """The registry at `sandbox.place.registry`."""
+    return cast("Registry", _started(sandbox, "registry"))
+
+
+@pytest.fixture(scope="session")
+def docker_daemon(sandbox: Sandbox) -> Docker:
+    """A Docker daemon at its `docker_host`."""
+    return cast("Docker", _started(sandbox, "docker"))
+
+
+@pytest.fixture(scope="session")
+def base_image(sandbox: Sandbox) -> BaseImage:
+    """The example's base image, in the Docker daemon."""
+    return cast("BaseImage", _started(sandbox, "baseimage"))
+
+
+@pytest.fixture(scope="session")
+def trivy_database(sandbox: Sandbox) -> Trivy:
+    """Trivy's program and a small real vulnerability database."""
+    return cast("Trivy", _started(sandbox, "trivy"))
+
+
+@pytest.fixture(scope="session")
+def prefect_server(sandbox: Sandbox) -> Prefect:
+    """A Prefect server at its `api_url`."""
+    return cast("Prefect", _started(sandbox, "prefect"))
+
+
+@pytest.fixture(scope="session")
+def cluster(sandbox: Sandbox) -> Kubernetes:
+    """A Kubernetes control plane; its administrator's kubeconfig is `sandbox.place.kubeconfig`."""
+    return cast("Kubernetes", _started(sandbox, "kubernetes"))
+
+
+@pytest.fixture(scope="session")
+def node(cluster: Kubernetes, sandbox: Sandbox) -> Node:
+    """A node of the cluster that runs containers."""
+    return cast("Node", _started(sandbox, "node"))
