@@ -1,0 +1,136 @@
+"""A JUnit report from a container that nobody trusts, and what a run of tests comes to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from xml.etree import ElementTree
+
+from interlock.errors import TestsFailed
+
+MOST_BYTES = 16 << 20
+MOST_CASES = 200_000
+_MESSAGE = 2000
+_REPORTED = 50
+
+
+@dataclass(frozen=True)
+class FailedCase:
+    name: str
+    message: str
+
+
+@dataclass(frozen=True)
+class TestReport:
+    """Counts of one JUnit report. `failed` has failures and errors, in the report's order."""
+
+    __test__ = False
+
+    cases: int
+    skipped: int
+    failed: tuple[FailedCase, ...]
+    seconds: float
+
+    @property
+    def passed(self) -> int:
+        return self.cases - self.skipped - len(self.failed)
+
+
+@dataclass(frozen=True)
+class TestRun:
+    """What came of running a component's tests in its image."""
+
+    __test__ = False
+
+    exit_code: int | None
+    """None: the tests did not end by themselves."""
+    report: TestReport | None = None
+    trouble: str = ""
+    """Why there is no report, or why the tests were stopped."""
+    log: tuple[str, ...] = ()
+    """The last lines that the tests printed."""
+    seconds: float = 0.0
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Everything that keeps the run from counting as passed."""
+        return tuple(_problems(self))
+
+
+def _problems(run: TestRun) -> Iterator[str]:
+    if run.trouble:
+        yield run.trouble
+    if run.report is None:
+        if not run.trouble:
+            yield "there is no report"
+        return
+    if run.report.passed <= 0 and not run.report.failed:
+        yield f"no test ran ({run.report.cases} cases, {run.report.skipped} skipped)"
+    for case in run.report.failed[:_REPORTED]:
+        yield f"{case.name} failed: {case.message.splitlines()[0][:200] if case.message else 'no message'}"
+    if len(run.report.failed) > _REPORTED:
+        yield f"{len(run.report.failed) - _REPORTED} more failed"
+    if run.exit_code not in (0, None) and not run.report.failed:
+        yield f"the test command ended with exit code {run.exit_code}, though no case failed"
+
+
+def read_report(data: bytes) -> TestReport:
+    """A report with `testsuites` or `testsuite` at its root; TestsFailed when it is not that."""
+    if len(data) > MOST_BYTES:
+        raise TestsFailed(f"the JUnit report has {len(data)} bytes, more than {MOST_BYTES}")
+    root = _root(data)
+    if root.tag not in ("testsuites", "testsuite"):
+        raise TestsFailed(f"the JUnit report begins with <{root.tag[:50]}>, not <testsuites> or <testsuite>")
+    cases = list(root.iter("testcase"))
+    if len(cases) > MOST_CASES:
+        raise TestsFailed(f"the JUnit report has {len(cases)} cases, more than {MOST_CASES}")
+    return TestReport(
+        cases=len(cases),
+        skipped=sum(case.find("skipped") is not None for case in cases),
+        failed=(*(failed for case in cases if (failed := _failed(case))), *_outside(root)),
+        seconds=sum(_seconds(case) for case in cases),
+    )
+
+
+def _root(data: bytes) -> ElementTree.Element:
+    try:
+        # Only ASCII-compatible UTF-8 may stand here, so a DOCTYPE cannot hide in another encoding.
+        text = data.decode("utf-8-sig")
+        if re.search(r"<!DOCTYPE|<!ENTITY", text, re.IGNORECASE):
+            raise TestsFailed("the JUnit report has a DOCTYPE, which is refused")
+        return ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text))  # noqa: S314 - as above
+    except (UnicodeDecodeError, ElementTree.ParseError, RecursionError) as error:
+        raise TestsFailed(f"the JUnit report cannot be read: {error}") from None
+
+
+def _failed(case: ElementTree.Element) -> FailedCase | None:
+    found = case.find("failure")
+    found = case.find("error") if found is None else found
+    if found is None:
+        return None
+    name = (
+        ".".join(part for part in (case.get("classname", ""), case.get("name", "")) if part) or "a case without a name"
+    )
+    return FailedCase(name[:300], (found.get("message") or found.text or "").strip()[:_MESSAGE])
+
+
+def _outside(root: ElementTree.Element) -> Iterator[FailedCase]:
+    """Failures that a suite counts, but no case has: a suite that could not be set up."""
+    for suite in root.iter("testsuite"):
+        counted = _count(suite, "failures") + _count(suite, "errors")
+        own = sum(1 for case in suite.iter("testcase") if _failed(case))
+        if counted > own:
+            yield FailedCase(suite.get("name", "a suite")[:300], f"counts {counted} failures, and names {own}")
+
+
+def _count(suite: ElementTree.Element, name: str) -> int:
+    text = suite.get(name, "0")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _seconds(case: ElementTree.Element) -> float:
+    try:
+        return max(0.0, float(case.get("time", "0")))
+    except ValueError:
+        return 0.0

@@ -1,0 +1,214 @@
+"""What a release tells people: the scans, the tests, the gate's verdict and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+
+from interlock.ci.credentials import Probe
+from interlock.ci.findings import SEVERITIES, Finding, Scan
+from interlock.ci.gate import Verdict, blocks
+from interlock.ci.junit import TestRun
+from interlock.contract.models import GateRules
+from interlock.contract.report import Report, Table, cell
+
+_LISTED = 500
+
+
+def scan_report(scans: Sequence[Scan], *, component: str, rules: GateRules) -> Report:
+    """Counts per scan, and a line per finding, those that block first."""
+    hits = [(blocks(finding, rules), scan.subject, finding) for scan in scans for finding in scan.findings]
+    hits.sort(key=lambda hit: (not hit[0], hit[2].order, hit[1]))
+    blocking = sum(hit[0] for hit in hits)
+    failed = [scan.subject for scan in scans if scan.failure]
+    verdict = f"{_many(blocking, 'finding')} of {len(hits)} may block" if hits else "nothing found"
+    if failed:
+        verdict = f"{', '.join(failed)} not scanned"
+    return Report(
+        key="scan",
+        title=f"Scan of {component}: {verdict}",
+        markdown=_scanned_with(scans),
+        tables=(_counts(scans), *((_findings(hits),) if hits else ())),
+        data=[_scan_data(scan) for scan in scans],
+    )
+
+
+def _scanned_with(scans: Sequence[Scan]) -> str:
+    lines = dict.fromkeys(
+        f"Scanned with {scan.scanner}; vulnerability database of {scan.database.updated:%Y-%m-%d %H:%M} UTC"
+        + (" (pinned by this host: not refreshed, its age is not judged)" if scan.database.pinned else "")
+        for scan in scans
+        if scan.database
+    )
+    notes = dict.fromkeys(f"{scan.subject}: {note}" for scan in scans for note in scan.notes)
+    return "\n\n".join((*lines, *(cell(note) for note in notes)))
+
+
+def _counts(scans: Iterable[Scan]) -> Table:
+    rows = [
+        (scan.subject, _state(scan), *(str(scan.counts()[severity]) for severity in SEVERITIES), str(_secrets(scan)))
+        for scan in scans
+    ]
+    return Table.of("scanned", "state", *(severity.lower() for severity in SEVERITIES), "of these secrets", rows=rows)
+
+
+def _state(scan: Scan) -> str:
+    if scan.failure:
+        return f"NOT SCANNED: {scan.failure}"
+    return "done" if scan.assessed else "not assessable"
+
+
+def _secrets(scan: Scan) -> int:
+    return sum(finding.kind == "secret" for finding in scan.findings)
+
+
+def _findings(hits: Sequence[tuple[bool, str, Finding]]) -> Table:
+    rows: list[tuple[str, ...]] = [
+        (
+            "yes" if blocking else "",
+            finding.severity,
+            finding.id,
+            f"{subject}: {finding.place}",
+            f"{finding.package} {finding.installed}".strip(),
+            finding.fixed or ("no fix" if finding.kind == "vulnerability" else ""),
+            finding.title,
+        )
+        for blocking, subject, finding in hits[:_LISTED]
+    ]
+    if len(hits) > _LISTED:
+        rows.append(("", "", "", f"{len(hits) - _LISTED} more", "", "", ""))
+    return Table.of("blocks", "severity", "finding", "where", "package", "fixed in", "what", rows=rows)
+
+
+def _scan_data(scan: Scan) -> dict[str, object]:
+    return {
+        "subject": scan.subject,
+        "assessed": scan.assessed,
+        "failure": scan.failure,
+        "scanner": scan.scanner,
+        "database": scan.database
+        and {
+            "updated": scan.database.updated.isoformat(),
+            "digest": scan.database.digest,
+            "pinned": scan.database.pinned,
+        },
+        "notes": list(scan.notes),
+        "findings": [asdict(finding) for finding in scan.findings],
+    }
+
+
+def tests_report(run: TestRun, *, component: str) -> Report:
+    """Counts and the cases that failed; the end of the log when they did not pass."""
+    problems = run.problems
+    report = run.report
+    counts = f"{report.passed} passed, {len(report.failed)} failed, {report.skipped} skipped" if report else "no report"
+    title = f"Tests of {component}: {'passed' if not problems else 'FAILED'} ({counts}, {run.seconds:.1f} s)"
+    failed = Table.of("case", "message", rows=[(case.name, case.message) for case in report.failed] if report else [])
+    return Report(
+        key="tests",
+        title=title,
+        markdown="\n\n".join(
+            (
+                "Ran inside the built image, without network.",
+                *(f"- {cell(problem)}" for problem in problems),
+                *((_quoted(run.log),) if problems and run.log else ()),
+            )
+        ),
+        tables=(failed,) if failed.rows else (),
+        data={
+            "exit_code": run.exit_code,
+            "cases": report.cases if report else 0,
+            "failed": [asdict(case) for case in report.failed] if report else [],
+            "skipped": report.skipped if report else 0,
+            "problems": list(problems),
+        },
+    )
+
+
+def _quoted(lines: Iterable[str]) -> str:
+    """Lines of a log as a code block that they cannot end."""
+    return "The last lines of the log:\n\n" + "\n".join("    " + line.replace("\r", " ") for line in lines)
+
+
+def gate_report(verdicts: Mapping[str, Verdict], *, component: str, commit: str) -> Report:
+    """The gate's verdict for each environment, what stops it, and what to do."""
+    blocked = [environment for environment, verdict in verdicts.items() if not verdict.passed]
+    title = f"Gate for {component} {commit[:12]}: " + (
+        f"BLOCKED for {', '.join(blocked)}" if blocked else f"passed for {', '.join(verdicts)}"
+    )
+    return Report(
+        key="gate",
+        title=title,
+        markdown="\n\n".join((*_what_to_do(verdicts), *_notes(verdicts))),
+        tables=tuple(table for table in (_reasons(verdicts), _waived(verdicts)) if table.rows),
+        data={environment: _verdict_data(verdict) for environment, verdict in verdicts.items()},
+    )
+
+
+def _what_to_do(verdicts: Mapping[str, Verdict]) -> list[str]:
+    if all(verdict.passed for verdict in verdicts.values()):
+        return ["Nothing stops this release."]
+    kinds = {hit.finding.kind for verdict in verdicts.values() for hit in verdict.blocking}
+    reasons = [reason for verdict in verdicts.values() for reason in verdict.reasons]
+    steps = ["What to do:"]
+    if "secret" in kinds:
+        steps.append("- secret: revoke the credential first (it is in the history), then remove it and push again")
+    if "vulnerability" in kinds:
+        steps.append("- vulnerability: raise the package to the fixed version that stands in the row")
+    if "misconfiguration" in kinds:
+        steps.append("- misconfiguration: change the file in the row")
+    if any(reason.startswith("tests:") for reason in reasons):
+        steps.append("- tests: see the report on the tests, mend, push again")
+    if any("not scanned" in reason for reason in reasons):
+        steps.append("- not scanned: the scanner's host needs repair; then start the release again")
+    if any("not assessable" in reason for reason in reasons):
+        steps.append("- not assessable: use a base image with a package database, or allow it in policy/gate.yaml")
+    if kinds:
+        steps.append("- a finding that must pass for a while: a waiver with owner and end in policy/waivers.yaml")
+    return ["\n".join(steps)]
+
+
+def _notes(verdicts: Mapping[str, Verdict]) -> list[str]:
+    notes = dict.fromkeys(note for verdict in verdicts.values() for note in verdict.notes)
+    expiring = dict.fromkeys(
+        f"the waiver of {waiver.owner} for {waiver.finding} ends on {waiver.ends}"
+        for verdict in verdicts.values()
+        for waiver in verdict.expiring
+    )
+    return [f"Note: {cell(note)}" for note in (*notes, *expiring)]
+
+
+def _reasons(verdicts: Mapping[str, Verdict]) -> Table:
+    by_reason: dict[str, list[str]] = {}
+    for environment, verdict in verdicts.items():
+        for reason in verdict.reasons:
+            by_reason.setdefault(reason, []).append(environment)
+    rows: list[tuple[str, ...]] = [(", ".join(environments), reason) for reason, environments in by_reason.items()]
+    return Table.of("blocks", "reason", rows=rows)
+
+
+def _waived(verdicts: Mapping[str, Verdict]) -> Table:
+    rows = dict.fromkeys(
+        (str(each.hit), each.waiver.owner, str(each.waiver.ends), each.waiver.reason)
+        for verdict in verdicts.values()
+        for each in verdict.waived
+    )
+    return Table.of("waived finding", "by", "until", "because", rows=list(rows))
+
+
+def _verdict_data(verdict: Verdict) -> dict[str, object]:
+    return {
+        "passed": verdict.passed,
+        "reasons": list(verdict.reasons),
+        "waived": [str(each) for each in verdict.waived],
+        "notes": list(verdict.notes),
+    }
+
+
+def probe_data(probe: Probe) -> dict[str, object]:
+    """For the evidence: where CI looked for cluster credentials before it began."""
+    return {"checked": list(probe.checked), "addresses": list(probe.addresses)}
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
