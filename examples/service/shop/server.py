@@ -8,14 +8,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from shop import __version__
 
 
-def answer(path: str, *, greeting: str) -> tuple[int, str, str]:
-    """(status, content type, body) for a GET of this path."""
+def answer(path: str, *, greeting: str, commit: str) -> tuple[int, str, str]:
+    """(status, content type, body) for a GET of this path. `commit`: what the running image was built from."""
     if path == "/":
         return 200, "text/plain; charset=utf-8", f"{greeting} This is shop {__version__}.\n"
     if path == "/health":
         return 200, "application/json", json.dumps({"status": "ok"}) + "\n"
     if path == "/version":
-        return 200, "application/json", json.dumps({"version": __version__}) + "\n"
+        return 200, "application/json", json.dumps({"version": __version__, "commit": commit}) + "\n"
     return 404, "text/plain; charset=utf-8", "no such page\n"
 
 
@@ -24,16 +24,18 @@ class Shop(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, port: int, *, greeting: str) -> None:
+    def __init__(self, port: int, *, greeting: str, commit: str = "unknown") -> None:
         super().__init__(("0.0.0.0", port), _Handler)
         self.greeting = greeting
+        self.commit = commit
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: Shop
 
     def do_GET(self) -> None:  # noqa: N802 - the standard library's name
-        status, kind, body = answer(self.path.partition("?")[0], greeting=self.server.greeting)
+        path = self.path.partition("?")[0]
+        status, kind, body = answer(path, greeting=self.server.greeting, commit=self.server.commit)
         data = body.encode()
         self.send_response(status)
         self.send_header("Content-Type", kind)

@@ -16,7 +16,7 @@ from shop.server import Shop
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    with Shop(0, greeting="Good morning.") as server:
+    with Shop(0, greeting="Good morning.", commit="4f2a91c07be3") as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -40,8 +40,8 @@ def test_health_is_ok(url: str) -> None:
 
 
 def test_the_version_is_machine_readable(url: str) -> None:
-    """A script can ask which version runs."""
-    assert json.loads(get(f"{url}/version")) == {"version": __version__}
+    """A script can ask which version runs, and from which commit."""
+    assert json.loads(get(f"{url}/version")) == {"version": __version__, "commit": "4f2a91c07be3"}
 
 
 def test_an_unknown_path_is_not_found(url: str) -> None:

@@ -1,0 +1,37 @@
+"""Options that become names in files: checked while the command line is read, so that the message names the option."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_args
+
+import typer
+
+
+def name(value: str | None) -> str | None:
+    """A DNS label, as environments, applications, components, namespaces and signers have."""
+    from interlock.contract import models
+
+    return _matching(value, models.Name)
+
+
+def repository(value: str | None) -> str | None:
+    from interlock.contract import models
+
+    return _matching(value, models.RepositoryName)
+
+
+def image_repository(value: str | None) -> str | None:
+    from interlock.contract import models
+
+    return _matching(value, models.ImageRepository)
+
+
+def _matching(value: str | None, alias: Any) -> str | None:
+    """The value when it fits the pattern of one of the models' annotated texts."""
+    from interlock.contract import models
+
+    pattern = get_args(alias)[1].pattern
+    if value is not None and not re.fullmatch(pattern, value):
+        raise typer.BadParameter(f"{value!r} is not {models.MEANINGS[pattern]}")
+    return value

@@ -1,0 +1,125 @@
+"""An order's presenter on a terminal: a progress line per step on stderr, plain lines where nobody watches."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from interlock.cli import output
+from interlock.cli.output import Format
+from interlock.contract.report import Report
+from interlock.errors import ToolError
+
+if TYPE_CHECKING:
+    from prefect import Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_SLOW_SECONDS = 2.0
+
+
+class TerminalPresenter:
+    """Reports go to stdout as they come, or are kept for one JSON document at the end."""
+
+    def __init__(self, form: Format, progress: Progress | None) -> None:
+        self.reports: list[Report] = []
+        self.done: list[str] = []
+        self._form = form
+        self._progress = progress
+        self._bars: dict[str, TaskID] = {}
+
+    async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        began = time.monotonic()
+        with self._line(effect.name):
+            result = await self._attempt(effect, *args, **kwargs)
+        self.done.append(effect.name)
+        seconds = time.monotonic() - began
+        if self._progress or seconds >= _SLOW_SECONDS:
+            self.say(f"{effect.name}: done in {seconds:.1f} s")
+        return result
+
+    async def _attempt(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """As Prefect runs it: only what may help is tried again."""
+        for _ in range(effect.retries):
+            try:
+                return await asyncio.to_thread(effect.fn, *args, **kwargs)
+            except ToolError as error:
+                if not error.transient:
+                    raise
+                self.say(f"{effect.name}: {error.message}; trying again")
+            await asyncio.sleep(2)
+        return await asyncio.to_thread(effect.fn, *args, **kwargs)
+
+    async def show(self, report: Report) -> None:
+        self.reports.append(report)
+        if self._form is Format.TABLE:
+            output.show(report, self._form)
+
+    async def progress(self, key: str, done: float, note: str) -> None:
+        if self._progress is None:
+            self.say(f"{note} ({done:.0f} %)")
+            return
+        if key not in self._bars:
+            self._bars[key] = self._progress.add_task(escape(note), total=100)
+        self._progress.update(self._bars[key], completed=done, description=escape(note), visible=done < 100)
+
+    async def tag(self, *tags: str) -> None:
+        """A terminal has no place for them."""
+
+    async def link(self, key: str, url: str, text: str) -> None:
+        self.say(f"{text}: {url}")
+
+    def say(self, message: str) -> None:
+        if self._progress:
+            self._progress.console.print(message, markup=False, highlight=False)
+        else:
+            output.note(message)
+
+    def finish(self) -> None:
+        """In JSON, the one document: each report's data under its key."""
+        if self._form is Format.JSON:
+            output.show_json({report.key: report.data for report in self.reports})
+
+    @contextmanager
+    def _line(self, name: str) -> Iterator[None]:
+        if self._progress is None:
+            self.say(name)
+            yield
+            return
+        line = self._progress.add_task(escape(name), total=None)
+        try:
+            yield
+        finally:
+            self._progress.remove_task(line)
+
+
+@contextmanager
+def presenter(form: Format) -> Iterator[TerminalPresenter]:
+    """A presenter for one order. Ctrl-C says what was done before it is passed on."""
+    if not sys.stderr.isatty():
+        with _told(TerminalPresenter(form, None)) as telling:
+            yield telling
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    # What is printed to a redirected stdout must stay there.
+    bars = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=sys.stdout.isatty())
+    with bars, _told(TerminalPresenter(form, bars)) as telling:
+        yield telling
+
+
+@contextmanager
+def _told(telling: TerminalPresenter) -> Iterator[TerminalPresenter]:
+    try:
+        yield telling
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        telling.say(f"stopped; done until then: {', '.join(telling.done) or 'nothing'}")
+        raise
