@@ -33,7 +33,7 @@ class Shop(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Shop
 
-    def do_GET(self) -> None:  # noqa: N802 - the standard library's name
+    def do_GET(self) -> None:
         path = self.path.partition("?")[0]
         status, kind, body = answer(path, greeting=self.server.greeting, commit=self.server.commit)
         data = body.encode()

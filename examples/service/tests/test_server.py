@@ -9,7 +9,6 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
-
 from shop import __version__
 from shop.server import Shop
 
