@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from interlock.contract.canonical import digest
 from interlock.errors import TestsFailed
 
 MOST_BYTES = 16 << 20
-MOST_CASES = 200_000
+MOST_CASES = 50_000
 _MESSAGE = 2000
 _REPORTED = 50
 
@@ -23,18 +24,20 @@ class FailedCase:
 
 @dataclass(frozen=True)
 class TestReport:
-    """Counts of one JUnit report. `failed` has failures and errors, in the report's order."""
+    """The cases of one JUnit report by outcome, in the report's order. `failed` has failures and errors."""
 
     __test__ = False
 
-    cases: int
-    skipped: int
+    passed: tuple[str, ...]
+    skipped: tuple[str, ...]
     failed: tuple[FailedCase, ...]
     seconds: float
+    digest: str
+    """Of the report's bytes."""
 
     @property
-    def passed(self) -> int:
-        return self.cases - self.skipped - len(self.failed)
+    def summary(self) -> str:
+        return f"{len(self.passed)} passed, {len(self.failed)} failed, {len(self.skipped)} skipped"
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ def _problems(run: TestRun) -> Iterator[str]:
         if not run.trouble:
             yield "there is no report"
         return
-    if run.report.passed <= 0 and not run.report.failed:
-        yield f"no test ran ({run.report.cases} cases, {run.report.skipped} skipped)"
+    if not run.report.passed and not run.report.failed:
+        yield f"no test ran ({run.report.summary})"
     for case in run.report.failed[:_REPORTED]:
         yield f"{case.name} failed: {case.message.splitlines()[0][:200] if case.message else 'no message'}"
     if len(run.report.failed) > _REPORTED:
@@ -85,11 +88,15 @@ def read_report(data: bytes) -> TestReport:
     cases = list(root.iter("testcase"))
     if len(cases) > MOST_CASES:
         raise TestsFailed(f"the JUnit report has {len(cases)} cases, more than {MOST_CASES}")
+    skipped = [case for case in cases if case.find("skipped") is not None]
+    failed = [(case, failure) for case in cases if (failure := _failed(case))]
+    others = {id(case) for case in (*skipped, *(case for case, _ in failed))}
     return TestReport(
-        cases=len(cases),
-        skipped=sum(case.find("skipped") is not None for case in cases),
-        failed=(*(failed for case in cases if (failed := _failed(case))), *_outside(root)),
+        passed=tuple(_name(case) for case in cases if id(case) not in others),
+        skipped=tuple(_name(case) for case in skipped),
+        failed=(*(failure for _, failure in failed), *_outside(root)),
         seconds=sum(_seconds(case) for case in cases),
+        digest=digest(data),
     )
 
 
@@ -109,10 +116,12 @@ def _failed(case: ElementTree.Element) -> FailedCase | None:
     found = case.find("error") if found is None else found
     if found is None:
         return None
-    name = (
-        ".".join(part for part in (case.get("classname", ""), case.get("name", "")) if part) or "a case without a name"
-    )
-    return FailedCase(name[:300], (found.get("message") or found.text or "").strip()[:_MESSAGE])
+    return FailedCase(_name(case), (found.get("message") or found.text or "").strip()[:_MESSAGE])
+
+
+def _name(case: ElementTree.Element) -> str:
+    parts = [part for part in (case.get("classname", ""), case.get("name", "")) if part]
+    return ".".join(parts)[:300] or "a case without a name"
 
 
 def _outside(root: ElementTree.Element) -> Iterator[FailedCase]:

@@ -101,7 +101,7 @@ def tests_report(run: TestRun, *, component: str) -> Report:
     """Counts and the cases that failed; the end of the log when they did not pass."""
     problems = run.problems
     report = run.report
-    counts = f"{report.passed} passed, {len(report.failed)} failed, {report.skipped} skipped" if report else "no report"
+    counts = report.summary if report else "no report"
     title = f"Tests of {component}: {'passed' if not problems else 'FAILED'} ({counts}, {run.seconds:.1f} s)"
     failed = Table.of("case", "message", rows=[(case.name, case.message) for case in report.failed] if report else [])
     return Report(
@@ -117,9 +117,9 @@ def tests_report(run: TestRun, *, component: str) -> Report:
         tables=(failed,) if failed.rows else (),
         data={
             "exit_code": run.exit_code,
-            "cases": report.cases if report else 0,
+            "passed": list(report.passed) if report else [],
             "failed": [asdict(case) for case in report.failed] if report else [],
-            "skipped": report.skipped if report else 0,
+            "skipped": list(report.skipped) if report else [],
             "problems": list(problems),
         },
     )
