@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from typing import Annotated, Literal
 
@@ -47,15 +48,18 @@ def up(
 ) -> None:
     """Start a sandbox and keep it until Ctrl-C."""
     terminal = Terminal()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with terminal.live(), Sandbox.open(name=name, parts=only.split(","), report=terminal) as sandbox:
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    with ExitStack() as stack:
+        with terminal.live():
+            sandbox = stack.enter_context(Sandbox.open(name=name, parts=only.split(","), report=terminal))
         terminal.console.print(_table({name: sandbox.status()}))
-        terminal.console.print(f"sandbox {name} is up; logs in {sandbox.place.logs}; Ctrl-C ends it")
-        try:
+        terminal.console.print(f"sandbox {name} is up; Ctrl-C ends it")
+        with suppress(KeyboardInterrupt):
             while sandbox.runs():
                 time.sleep(0.5)
-        except KeyboardInterrupt:
-            terminal.console.print("stopping")
+        with terminal.live():
+            stack.close()
     terminal.console.print(f"sandbox {name} is down; nothing is left running")
 
 
@@ -90,7 +94,9 @@ def down(name: Name = "dev") -> None:
 
 
 def _table(answers: dict[str, list[Answer]]) -> Table:
-    table = Table("sandbox", "part", "answers", "address", "log")
+    table = Table()
+    for heading in ("sandbox", "part", "answers", "address", "log"):
+        table.add_column(heading, overflow="fold")  # a path cut short is of no use
     for name, each in answers.items():
         for answer in each:
             table.add_row(name, answer.part, "yes" if answer.answers else answer.problem, answer.address, answer.log)

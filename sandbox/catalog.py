@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 from sandbox.part import Part, SandboxError
 from sandbox.place import Place
@@ -40,7 +39,7 @@ def create(name: str, place: Place) -> Part:
 
 def all_parts(place: Place) -> list[Part]:
     """Every part there is, running or not; for sweeping."""
-    return [create(name, place) for name in CLASSES if name not in ("trivy","node",*LATER)] # XXX
+    return [create(name, place) for name in CLASSES]
 
 
 def with_needs(names: Iterable[str], place: Place) -> dict[str, Part]:
@@ -72,8 +71,11 @@ def in_order(after: Mapping[str, Iterable[str]], action: Callable[[str], None]) 
         finally:
             done[name].set()
 
-    with ThreadPoolExecutor(max_workers=max(1, len(after))) as pool:
-        for name in after:
-            pool.submit(run, name)
+    # Not a pool: a Ctrl-C here must not wait for a build that takes minutes, which ends with this process.
+    threads = [threading.Thread(target=run, args=(name,), daemon=True) for name in after]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     if failures:
         raise failures[0]

@@ -1,4 +1,4 @@
-"""Control groups that a killed sandbox left behind. They are no files of ours, so the state folder does not hold them."""
+"""Control groups that a killed sandbox left behind; being no files of ours, they are not in its state folder."""
 
 from __future__ import annotations
 

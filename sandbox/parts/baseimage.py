@@ -21,6 +21,8 @@ _LABEL = "interlock.sandbox.recipe"
 _SUITE = "bookworm"
 _INCLUDE = ("python3-minimal", "libpython3-stdlib")
 _MIRROR = "http://deb.debian.org/debian"
+# debootstrap mounts /proc in its folder, and a kill would leave it there.
+_OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
 # Not needed to run a program. The package database stays: it is what a scanner reads.
 _REMOVE = (
     "var/lib/apt/lists/*",
@@ -102,9 +104,15 @@ def _build(report: Report) -> None:
     shutil.rmtree(root, ignore_errors=True)
     mirror = os.environ.get("INTERLOCK_SANDBOX_MIRROR", _MIRROR)
     seconds = run_reported(
-        # An own mount namespace, because debootstrap mounts /proc in there and a kill would leave it.
-        ["unshare", "--mount", "--propagation", "private", "debootstrap", "--variant=minbase"]
-        + [f"--include={','.join(_INCLUDE)}", _SUITE, str(root), mirror],
+        [
+            *_OWN_MOUNTS,
+            "debootstrap",
+            "--variant=minbase",
+            f"--include={','.join(_INCLUDE)}",
+            _SUITE,
+            str(root),
+            mirror,
+        ],
         part="baseimage",
         doing="building a Debian base image with Python, about a minute",
         log=cache_root() / "baseimage.log",

@@ -50,7 +50,7 @@ class Prefect:
         if not self.home.exists():
             own_folder(self.home, account)
             self._lay_database()
-        command = [_PROGRAM, "server", "start", "--host", "127.0.0.1", "--port", str(self.place.prefect_port)]
+        command = [str(_PROGRAM), "server", "start", "--host", "127.0.0.1", "--port", str(self.place.prefect_port)]
         self._daemon.start(as_user(account, command), env=self._environment(), cwd=self.home)
 
     def _environment(self) -> dict[str, str]:

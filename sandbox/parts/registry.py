@@ -43,7 +43,7 @@ class Registry:
         if not self.folder.exists():
             self._lay_out()
         programs = provide_binaries("registry", report=lambda part, message: None)
-        command = [programs / "registry", "serve", str(self.folder / "config.json")]
+        command = [str(programs / "registry"), "serve", str(self.folder / "config.json")]
         self._daemon.start(
             as_user(account, command, reads=[programs]), env=clean_environment(OTEL_TRACES_EXPORTER="none")
         )

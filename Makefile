@@ -1,0 +1,40 @@
+# Everything is behind these few names; `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint setup clean
+PYTHON := .venv/bin/python
+SOURCES := interlock flows tasks sandbox
+STAMP := .venv/.made-from-uv.lock
+umask := umask 022
+# Extra words for pytest: make test ARGS="-k git"
+ARGS ?=
+
+help: ## List these targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
+
+demo: root setup ## Show the whole walk on real parts; ONCE=1 ends after it instead of waiting for Ctrl-C
+	@ONCE="$(ONCE)" exec $(PYTHON) -m examples.demo
+
+test: root setup ## Run all tests on real parts; ARGS="-k git" selects
+	@$(PYTHON) -m pytest $(ARGS)
+
+lint: setup ## Check format, style, types and the rooms' import contracts
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+setup: $(STAMP) ## Make .venv from uv.lock
+	@$(PYTHON) -m compileall -q $(SOURCES)
+
+$(STAMP): uv.lock pyproject.toml sandbox/bootstrap.sh
+	@$(umask) && sh sandbox/bootstrap.sh
+	@touch $@
+
+clean: ## Remove .venv and tools' caches; what the sandbox has built stays under ~/.cache/interlock
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+.PHONY: root
+root:
+	@test "$$(uname -s)" = Linux || { echo "make: real parts need Linux (Debian 12 or newer, or Ubuntu); this is $$(uname -s)" >&2; exit 1; }
+	@test "$$(id -u)" = 0 || { echo "make: real parts need root; run it with sudo, or in a container with --privileged" >&2; exit 1; }
+	@command -v apt-get >/dev/null || { echo "make: this is neither Debian nor Ubuntu (no apt-get); missing packages must be installed by hand" >&2; }
