@@ -119,7 +119,7 @@ def load_all(text: str, *, path: str) -> tuple[Document, ...]:
 
 def _document(node: Node, path: str) -> Document:
     places: dict[Path, Place] = {}
-    return Document(build(node, scalar=resolve, key=text_key, places=places), path, places)
+    return Document(build(node, scalar=lambda each, _: resolve(each), key=text_key, places=places), path, places)
 
 
 def parse(text: str, model: type[M], *, path: str) -> M:
@@ -228,7 +228,7 @@ def _lower(message: str) -> str:
 def build(
     node: Node,
     *,
-    scalar: Callable[[ScalarNode], object],
+    scalar: Callable[[ScalarNode, Path], object],
     key: Callable[[ScalarNode], str],
     places: dict[Path, Place],
     where: Path = (),
@@ -236,7 +236,7 @@ def build(
     """The value of a node. `places` receives where every entry stands; a mapping's entry stands at its key."""
     places.setdefault(where, node.place)
     if isinstance(node, ScalarNode):
-        return scalar(node)
+        return scalar(node, where)
     if isinstance(node, SequenceNode):
         return [
             build(item, scalar=scalar, key=key, places=places, where=(*where, index))
