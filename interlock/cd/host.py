@@ -6,6 +6,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from interlock.contract.builtin import Known
+from interlock.contract.declaration import Ground
 from interlock.contract.host import HostFile, HostPath, LedgerRemote
 from interlock.contract.models import Model, Name
 
@@ -36,7 +38,7 @@ class CdHost(HostFile):
     """cd.yaml"""
 
     ledger: LedgerRemote
-    clusters: dict[Name, Cluster] = Field(min_length=1)
+    clusters: dict[Name, Cluster] = Field(default={})
     environments: dict[Name, Ceiling] = Field(default={})
 
     @model_validator(mode="after")
@@ -45,3 +47,26 @@ class CdHost(HostFile):
             if ceiling.cluster not in self.clusters:
                 raise ValueError(f"environment {name} is on cluster {ceiling.cluster}, which clusters does not name")
         return self
+
+    @property
+    def known(self) -> Known:
+        """What a run's parameters may name here."""
+        return {"environment": self.environments}
+
+    @property
+    def grounds(self) -> tuple[Ground, ...]:
+        """CD has a pool for each cluster."""
+        return tuple(self._ground(cluster) for cluster in sorted(self.clusters))
+
+    def _ground(self, cluster: str) -> Ground:
+        mine = {name: ceiling for name, ceiling in sorted(self.environments.items()) if ceiling.cluster == cluster}
+        return Ground(
+            pool=f"interlock-cd-{cluster}",
+            known={"environment": mine},
+            values={
+                "cluster": cluster,
+                "environment_repository": self.environment_repository.name,
+                "poll_seconds": self.poll_seconds,
+            },
+            each=tuple({"environment": name, "resync_seconds": one.resync_seconds} for name, one in mine.items()),
+        )

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from interlock.contract.builtin import Known
+from interlock.contract.declaration import Ground
 from interlock.contract.host import HostFile, HostPath, Remote
 from interlock.contract.models import Model, RepositoryName
 
@@ -36,3 +38,18 @@ class CiHost(HostFile):
     )
     trivy: Trivy
     build_seconds: int = Field(default=1800, ge=10, le=86400)
+
+    @property
+    def known(self) -> Known:
+        """What a run's parameters may name here."""
+        return {"repository": self.repositories}
+
+    @property
+    def grounds(self) -> tuple[Ground, ...]:
+        """CI has one pool."""
+        values: dict[str, str | int] = {
+            "environment_repository": self.environment_repository.name,
+            "poll_seconds": self.poll_seconds,
+        }
+        each = tuple({"repository": name} for name in sorted(self.repositories))
+        return (Ground(pool="interlock-ci", known=self.known, values=values, each=each),)

@@ -127,7 +127,7 @@ def form(flow: BuiltIn, known: Known) -> dict[str, Any]:
 
 def _simple(body: Mapping[str, Any]) -> dict[str, Any]:
     """A property that may be null as one that may be left out: Prefect's form shows one field then, not a choice."""
-    chosen = next((choice for choice in body.get("anyOf", ()) if choice.get("type") != "null"), {})
+    chosen: Mapping[str, Any] = next((choice for choice in body.get("anyOf", ()) if choice.get("type") != "null"), {})
     return {key: value for key, value in {**body, **chosen}.items() if key != "anyOf" and value is not None}
 
 

@@ -96,4 +96,4 @@ class ReceiverHost(File):
     listen: Address = "127.0.0.1:9000"
     state: HostPath = Path("/var/lib/interlock/receiver")
     """Remembers what was delivered, so that a restart forgets nothing."""
-    repositories: dict[RepositoryName, Hook] = Field(min_length=1)
+    repositories: dict[RepositoryName, Hook] = Field(default={})

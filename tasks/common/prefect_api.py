@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -14,40 +15,70 @@ from tasks.common.effect import effect
 TIMEOUT_SECONDS = 15.0
 
 
+class Api:
+    """Prefect's API at an address. Every method gives the decoded answer, or None when it is empty.
+
+    PrefectError otherwise, transient when the server does not answer or says 429 or 5xx.
+    """
+
+    def __init__(self, client: httpx.Client) -> None:
+        self._client = client
+
+    def get(self, path: str) -> Any:
+        return self._ask("GET", path)
+
+    def post(self, path: str, body: object) -> Any:
+        return self._ask("POST", path, body)
+
+    def put(self, path: str, body: object) -> Any:
+        return self._ask("PUT", path, body)
+
+    def patch(self, path: str, body: object) -> Any:
+        return self._ask("PATCH", path, body)
+
+    def delete(self, path: str) -> Any:
+        return self._ask("DELETE", path)
+
+    def _ask(self, method: str, path: str, body: object = None) -> Any:
+        try:
+            response = self._client.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise PrefectError(
+                f"Prefect at {self._client.base_url}: {error or type(error).__name__}",
+                hint="is its server up?",
+                transient=True,
+            ) from error
+        if response.is_error:
+            status = response.status_code
+            raise PrefectError(
+                f"Prefect: {method} {path} gave {status}: {response.text[:500]}",
+                transient=status in {408, 429} or status >= 500,
+            )
+        return response.json() if response.content else None
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Api]:
+    """The API at the host config's address; closed at the end."""
+    user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+    auth = (user, password) if user else None
+    with httpx.Client(base_url=address.rstrip("/"), timeout=TIMEOUT_SECONDS, auth=auth, trust_env=False) as client:
+        yield Api(client)
+
+
 @effect(name="start run", retries=3, task_run_name="start {deployment}")
 def start(deployment: str, parameters: Mapping[str, Any], idempotency_key: str) -> str:
-    """Start a run of `<flow>/<deployment>` and return its id.
+    """Start a run of `<flow>/<deployment>` at PREFECT_API_URL, and return its id.
 
     The same key again returns the run that exists. A key is worth its name when it says what the run is about,
     such as `deploy dev 1a2b…`.
     """
     flow, _, name = deployment.partition("/")
-    found = request("GET", f"/deployments/name/{flow}/{name}")
-    body = {"parameters": dict(parameters), "idempotency_key": idempotency_key, "state": {"type": "SCHEDULED"}}
-    return str(request("POST", f"/deployments/{found['id']}/create_flow_run", json=body)["id"])
-
-
-def request(method: str, path: str, *, json: object = None, api: str | None = None) -> Any:
-    """One request to Prefect's API; the decoded answer, or None when it is empty.
-
-    `api` is the host config's address; without it PREFECT_API_URL. PrefectError otherwise, transient when the
-    server does not answer or says 429 or 5xx.
-    """
-    url = (api or os.environ["PREFECT_API_URL"]).rstrip("/") + path
-    try:
-        response = httpx.request(method, url, json=json, timeout=TIMEOUT_SECONDS, auth=_auth(), trust_env=False)
-    except httpx.HTTPError as error:
-        raise PrefectError(
-            f"Prefect at {url}: {error or type(error).__name__}", hint="is its server up?", transient=True
-        ) from error
-    if response.is_error:
-        raise PrefectError(
-            f"Prefect: {method} {path} gave {response.status_code}: {response.text[:500]}",
-            transient=response.status_code == 429 or response.status_code >= 500,
-        )
-    return response.json() if response.content else None
-
-
-def _auth() -> tuple[str, str] | None:
-    user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
-    return (user, password) if user else None
+    with connected(os.environ["PREFECT_API_URL"]) as api:
+        found = api.get(f"/deployments/name/{flow}/{name}")
+        body = {
+            "parameters": dict(parameters),
+            "idempotency_key": idempotency_key,
+            "state": {"type": "SCHEDULED", "name": "Scheduled"},
+        }
+        return str(api.post(f"/deployments/{found['id']}/create_flow_run", body)["id"])

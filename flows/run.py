@@ -1,0 +1,96 @@
+"""One flow run in a process of its own: `python -I -m flows.run ci|cd`, started by the worker only.
+
+It imports its half's flows, then waits for one line on standard input, `<flow> <flow run id>`; the end of the input
+means that it is not needed. That way the imports are over when a run comes. Everything else that the run carries
+in Prefect, its deployment, command, path, storage, is not looked at, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any, NoReturn
+from uuid import UUID
+
+from prefect import Flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.engine import handle_engine_signals
+from prefect.flow_engine import run_flow
+from prefect.serializers import PickleSerializer
+from prefect.states import Failed
+
+from interlock.contract.builtin import FLOWS, BuiltIn, Half, Known, built_in, checked
+from interlock.errors import InterlockError, ParameterError
+
+Flows = Mapping[str, Flow[..., Any]]
+
+
+def main(half: Half) -> int:
+    """Import, wait for the line, run; the exit status is 0 when the run's state tells how it ended."""
+    _unpickle_nothing()
+    flows = {flow.name: _flow(flow) for flow in FLOWS[half].values()}
+    with get_client(sync_client=True) as client:
+        client.api_version()  # opens the connection while there is time
+        line = sys.stdin.readline().split()
+        _forget_stdin()
+        if len(line) != 2:
+            return 0
+        run(half, flows, asked=line[0], run_id=UUID(line[1]), client=client)
+    return 0
+
+
+def run(half: Half, flows: Flows, *, asked: str, run_id: UUID, client: SyncPrefectClient) -> None:
+    """Run one built-in flow with checked parameters, whatever the worker has checked already."""
+    with handle_engine_signals(run_id):
+        flow_run = client.read_flow_run(run_id)
+        try:
+            name = client.read_flow(flow_run.flow_id).name
+            if name != asked:
+                raise ParameterError(f"the run's flow is {name!r} and not {asked!r}, as it was a moment ago")
+            parameters = checked(built_in(half, name), flow_run.parameters, known(half))
+        except InterlockError as refusal:
+            client.set_flow_run_state(run_id, Failed(name="Refused", message=str(refusal)), force=True)
+            return
+        _engine(flows[name], flow_run, parameters)
+
+
+def known(half: Half) -> Known:
+    """What the host's own file lets parameters name; read anew for every run."""
+    host = getattr(import_module(f"tasks.{half}.host"), f"load_{half}")()
+    return {"repository": host.repositories} if half == "ci" else {"environment": host.environments}
+
+
+def _engine(flow: Flow[..., Any], flow_run: FlowRun, parameters: dict[str, Any]) -> None:
+    flow_run.parameters = parameters
+    # "state": a result that somebody attached to the run in Prefect is never fetched, let alone loaded.
+    asyncio.run(run_flow(flow, flow_run=flow_run, parameters=parameters, return_type="state"))  # type: ignore[arg-type]
+
+
+def _flow(flow: BuiltIn) -> Flow[..., Any]:
+    module, _, function = flow.entrypoint.rpartition(".")
+    loaded = getattr(import_module(module), function)
+    if not isinstance(loaded, Flow) or loaded.name != flow.name:
+        raise TypeError(f"{flow.entrypoint} is not a flow named {flow.name}")
+    return loaded
+
+
+def _unpickle_nothing() -> None:
+    def refuse(self: object, blob: bytes) -> NoReturn:
+        raise ParameterError("a pickled result was offered, and Interlock unpickles nothing")
+
+    PickleSerializer.loads = refuse  # type: ignore[method-assign]
+
+
+def _forget_stdin() -> None:
+    """No tool that a flow starts may read from, or wait for, the worker's pipe."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+
+
+if __name__ == "__main__":
+    sys.exit(main("ci" if sys.argv[1:] == ["ci"] else "cd"))

@@ -1,0 +1,157 @@
+"""Our own Prefect worker type, `interlock`: a run may choose a built-in flow and its checked parameters, nothing else.
+
+Prefect is not trusted (whoever reaches its API can edit every deployment), so of a run's command, environment,
+entrypoint, path, pull steps, job template, working directory and result storage nothing is read at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from asyncio.subprocess import Process
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+from uuid import UUID
+
+import anyio
+import httpx
+from anyio.abc import TaskStatus
+from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelled, Crashed, Failed
+from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
+
+from flows.nursery import Nursery
+from interlock.contract.builtin import WORKER_TYPE, Half, Known, built_in, checked
+from interlock.errors import InterlockError
+
+GRACE_SECONDS = 20.0
+LOOK_SECONDS = 1.0
+"""How often a running run is asked whether it is to be cancelled."""
+
+
+class NoConfiguration(BaseJobConfiguration):
+    """What a pool's template, a deployment and a run want of the infrastructure: nothing of it is taken."""
+
+    @classmethod
+    async def from_template_and_values(cls, *_: Any, **__: Any) -> Self:
+        return cls()
+
+
+class NoVariables(BaseVariables):
+    """A pool of this type has none."""
+
+    @classmethod
+    def model_json_schema(cls, *_: Any, **__: Any) -> dict[str, Any]:
+        return {"type": "object", "properties": {}}
+
+
+class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]):
+    """Takes runs of one pool. `kill_infrastructure` is left out on purpose: its process id would come from Prefect."""
+
+    type = WORKER_TYPE
+    job_configuration = NoConfiguration
+    job_configuration_variables = NoVariables
+    _description = "Runs Interlock's built-in flows with checked parameters, and nothing else that a run may carry."
+    _display_name = "Interlock"
+    half: ClassVar[Half]
+
+    def __init__(self, work_pool_name: str, *, half: Half, nursery: Nursery, known: Known) -> None:
+        super().__init__(
+            work_pool_name,
+            name=f"{work_pool_name} on {socket.gethostname()}",
+            prefetch_seconds=0,
+            create_pool_if_not_found=False,  # `declare` makes it, without a template
+        )
+        self._half, self._nursery, self._known = half, nursery, known
+
+    async def run(
+        self, flow_run: FlowRun, configuration: NoConfiguration, task_status: TaskStatus[Any] | None = None
+    ) -> BaseWorkerResult:
+        """Run it in a child and stay until it has ended; a run that asks for something else ends as refused."""
+        started = task_status or anyio.TASK_STATUS_IGNORED
+        try:
+            flow = built_in(self._half, (await self.client.read_flow(flow_run.flow_id)).name)
+            checked(flow, flow_run.parameters, self._known)
+        except InterlockError as refusal:
+            started.started("refused")
+            await self._end(flow_run.id, Failed(name="Refused", message=str(refusal)))
+            return BaseWorkerResult(identifier="refused", status_code=0)
+        child = await self._nursery.take(f"{flow.name} {flow_run.id}")
+        started.started(child.pid)
+        try:
+            await self._stay(flow_run.id, child)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await stop(child)
+        return BaseWorkerResult(identifier=str(child.pid), status_code=0)
+
+    async def _stay(self, run: UUID, child: Process) -> None:
+        """Until the child has ended, by itself or because somebody cancelled the run."""
+        ended = asyncio.ensure_future(child.wait())
+        while not (await asyncio.wait({ended}, timeout=LOOK_SECONDS))[0]:
+            if await self._is_cancelled(run):
+                await stop(child)
+                await self._end(run, Cancelled(message="Cancelled: the flow was stopped and has cleaned up."))
+                return
+        if status := ended.result():
+            await self._end_crashed(run, status)
+
+    async def _is_cancelled(self, run: UUID) -> bool:
+        """No answer means no: a deploy goes on while Prefect is away, and also when its database was wiped."""
+        try:
+            state = (await self.client.read_flow_run(run)).state
+        except (ObjectNotFound, httpx.HTTPError) as error:
+            self._logger.debug("run %s: %s", run, error)
+            return False
+        return state is not None and (state.is_cancelling() or state.is_cancelled())
+
+    async def _end_crashed(self, run: UUID, status: int) -> None:
+        state = (await self.client.read_flow_run(run)).state
+        if state is not None and state.is_cancelling():
+            await self._end(run, Cancelled(message="Cancelled: the flow was stopped."))
+        elif state is None or not state.is_final():
+            how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+            await self._end(run, Crashed(message=f"The run's process {how}. Start it again: it goes on where it was."))
+
+    async def _end(self, run: UUID, state: Any) -> None:
+        try:
+            await self.client.set_flow_run_state(run, state, force=True)
+        except (ObjectNotFound, httpx.HTTPError) as error:
+            self._logger.warning("run %s ended as %s, which Prefect was not told: %s", run, state.name, error)
+
+
+async def stop(child: Process, grace_seconds: float = GRACE_SECONDS) -> None:
+    """End the child and everything it started: SIGTERM, in which flows clean up, then SIGKILL."""
+    _signal(child, signal.SIGTERM)
+    try:
+        await asyncio.wait_for(child.wait(), grace_seconds)
+    except TimeoutError:
+        logging.getLogger(__name__).warning("process %s did not end in %s s", child.pid, grace_seconds)
+    _signal(child, signal.SIGKILL)
+    await child.wait()
+
+
+def _signal(child: Process, number: signal.Signals) -> None:
+    """To the child's whole process group, which it leads and which outlives it."""
+    try:
+        os.killpg(child.pid, number)
+    except ProcessLookupError:
+        return
+
+
+def surroundings(config: str, prefect: str) -> Mapping[str, str]:
+    """The whole environment of a child: nothing of Prefect's and little of the worker's own goes in."""
+    kept = ("PATH", "HOME", "LANG", "PREFECT_HOME", "PREFECT_LOGGING_LEVEL", "PREFECT_API_AUTH_STRING", "SSL_CERT_FILE")
+    return {
+        **{name: os.environ[name] for name in kept if name in os.environ},
+        "INTERLOCK_CONFIG": config,
+        "PREFECT_API_URL": prefect,
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
+        "PYTHONUNBUFFERED": "1",
+    }
