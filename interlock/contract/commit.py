@@ -15,6 +15,7 @@ EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 """The id that git gives to a tree without entries."""
 ABSENT = "000000"
 """The mode of a side of a change on which the file is not."""
+SUBMODULE = "160000"
 
 
 @dataclass(frozen=True)

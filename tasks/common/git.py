@@ -39,6 +39,7 @@ MAX_FILE_BYTES = 32 << 20
 MAX_TREE_BYTES = 512 << 20
 
 _HEAD = "refs/interlock/head"
+_KEPT = "refs/interlock/kept"
 _REGULAR = ("100644", "100755")
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -129,6 +130,12 @@ def fetch_or_empty(mirror: Path, remote: Remote, *, timeout: float = NETWORK_SEC
         return _resolve(mirror, _HEAD)
 
 
+def keep(mirror: Path, commit: str) -> None:
+    """Name the commit in the mirror, so that a rewritten branch does not make git forget it."""
+    with _locked(mirror, timeout=SECONDS):
+        _run(("update-ref", _KEPT, _full(commit)), mirror=mirror)
+
+
 def has_commit(mirror: Path, commit: str) -> bool:
     """Whether the mirror holds this commit."""
     done = _run(("cat-file", "-t", _full(commit)), mirror=mirror, check=False)
@@ -169,9 +176,14 @@ def read_tree(mirror: Path, commit: str, *, executable: bool = False) -> Tree:
     return Tree.of({entry.path: blobs[entry.blob] for entry in entries}, commit=commit)
 
 
-def read_blobs(mirror: Path, names: Iterable[str]) -> dict[str, bytes]:
-    """Files by object id, or by `commit:path`; a name that does not exist is left out."""
-    return dict(_objects(mirror, sorted(names), kind="blob"))
+def read_blobs(mirror: Path, names: Iterable[str], *, largest: int = MAX_FILE_BYTES) -> dict[str, bytes]:
+    """Files by object id, or by `commit:path`; one that does not exist or has more bytes than `largest` is left out."""
+    return dict(_objects(mirror, sorted(names), kind="blob", largest=largest))
+
+
+def tree_id(mirror: Path, commit: str) -> str:
+    """The id of a commit's tree."""
+    return _parse(commit, _commit_data(mirror, commit)).tree
 
 
 def read_commits(mirror: Path, old: str | None, new: str, *, most: int = MAX_COMMITS) -> tuple[RawCommit, ...]:
@@ -190,18 +202,15 @@ def read_commits(mirror: Path, old: str | None, new: str, *, most: int = MAX_COM
         )
     # The base is read too: its tree is what the first new commit is compared with.
     found = dict(_objects(mirror, [*ids, *([old] if old else [])], kind="commit"))
-    parsed = {id_: commits.parse(data) for id_, data in found.items()}
+    parsed = {id_: _parse(id_, data) for id_, data in found.items()}
     return _with_changes(mirror, {id_: found[id_] for id_ in ids}, parsed)
 
 
 def read_commit(mirror: Path, commit: str) -> RawCommit:
     """One commit, with all of its files as changes, whatever parents it has."""
-    found = dict(_objects(mirror, [_full(commit)], kind="commit"))
-    if commit not in found:
-        raise Refused(f"{commit[:12]} is not a commit of this repository", rule="rewritten")
-    tree = commits.parse(found[commit]).tree
-    changes = _differences(mirror, [(commits.EMPTY_TREE, tree)])
-    return RawCommit(commit, found[commit], changes[commits.EMPTY_TREE, tree])
+    data = _commit_data(mirror, commit)
+    pair = (commits.EMPTY_TREE, _parse(commit, data).tree)
+    return RawCommit(commit, data, _differences(mirror, [pair])[pair])
 
 
 def export(mirror: Path, commit: str, folder: Path) -> None:
@@ -488,8 +497,10 @@ def _require_own(mirror: Path) -> None:
         )
 
 
-def _objects(mirror: Path, names: Sequence[str], *, kind: str) -> Iterator[tuple[str, bytes]]:
-    """Objects in the order asked for, one process for all; missing ones are left out, other kinds refused."""
+def _objects(
+    mirror: Path, names: Sequence[str], *, kind: str, largest: int = MAX_FILE_BYTES
+) -> Iterator[tuple[str, bytes]]:
+    """Objects in the order asked for, by one process; missing and larger ones are left out, other kinds refused."""
     if not names:
         return
     if any("\n" in name for name in names):
@@ -503,12 +514,33 @@ def _objects(mirror: Path, names: Sequence[str], *, kind: str) -> Iterator[tuple
                 continue
             found_id, found_kind, size = _batch_header(running, header)
             total += size
-            if found_kind != kind or size > MAX_FILE_BYTES or total > MAX_TREE_BYTES:
+            if found_kind != kind or total > MAX_TREE_BYTES:
                 raise Refused(f"{name}: a {found_kind} of {size} bytes is not accepted here", rule="too-large")
+            if size > largest:
+                _discard(running.output, size + 1)
+                continue
             content = running.output.read(size)
             if len(content) != size or running.output.read(1) != b"\n" or commits.object_id(kind, content) != found_id:
                 raise GitError(f"{name}: the mirror {mirror} is damaged", hint="delete the mirror's folder")
             yield name, content
+
+
+def _discard(output: IO[bytes], size: int) -> None:
+    while size > 0 and (block := output.read(min(size, 1 << 20))):
+        size -= len(block)
+
+
+def _commit_data(mirror: Path, commit: str) -> bytes:
+    for _, data in _objects(mirror, [_full(commit)], kind="commit"):
+        return data
+    raise Refused(f"{commit[:12]} is not a commit of this repository", rule="rewritten")
+
+
+def _parse(commit: str, data: bytes) -> commits.Parsed:
+    try:
+        return commits.parse(data)
+    except Refused as refusal:
+        raise Refused(f"commit {commit[:12]}: {refusal.message}", rule=refusal.rule, hint=refusal.hint) from refusal
 
 
 def _batch_header(running: _Running, header: str) -> tuple[str, str, int]:

@@ -1,0 +1,103 @@
+"""The environment repository's head, fetched and verified: what CI and CD alike begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from interlock.contract import commit as commits
+from interlock.contract import layout, verification
+from interlock.contract.commit import RawCommit
+from interlock.contract.host import EnvironmentRemote, RootPin
+from interlock.contract.repository import Repository, read
+from interlock.contract.tree import Tree
+from interlock.contract.verification import Point, Verified
+from interlock.errors import Refused
+from tasks.common import git
+from tasks.common.effect import effect
+
+_TRUST_BYTES = 1 << 20
+"""The largest trust file or release.yaml that is read."""
+
+
+@dataclass(frozen=True)
+class VerifiedHead:
+    """A commit that passed, its files, and the commits that were judged on the way to it, oldest first."""
+
+    commit: str
+    tree: Tree
+    repository: Repository
+    new_commits: tuple[Verified, ...]
+
+
+@effect(name="fetch and verify the environment repository", retries=3)
+def fetch_verified(remote: EnvironmentRemote, *, state: Path, since: str | None) -> VerifiedHead:
+    """Fetch the branch and judge every commit after `since`, the head verified last (None: from the root pin on)."""
+    mirror = git.mirror_path(state, remote.name)
+    head = git.fetch(mirror, remote)
+    verified = verify(mirror, remote.root, head, since=since)
+    return _read(mirror, head, verified)
+
+
+@effect(name="read a verified commit", retries=1)
+def read_verified(remote: EnvironmentRemote, *, state: Path, commit: str) -> VerifiedHead:
+    """A commit that passed earlier, from the mirror and without the network: for when the head itself is refused."""
+    return _read(git.mirror_path(state, remote.name), commit, ())
+
+
+def verify(mirror: Path, root: RootPin, head: str, *, since: str | None) -> tuple[Verified, ...]:
+    """Judge the commits between the verified head, or the root pin if that is newer, and `head`."""
+    if since is not None and not git.is_ancestor(mirror, since, head):
+        raise verification.rewritten(since, head)
+    if not git.is_ancestor(mirror, root.commit, head):
+        raise _foreign_history(root, head)
+    if since is None or git.is_ancestor(mirror, since, root.commit):
+        base, verified = _root(mirror, root)
+    elif git.is_ancestor(mirror, root.commit, since):
+        base, verified = _point(mirror, since), ()
+    else:
+        raise _foreign_history(root, since)
+    if base.commit != head:
+        range_ = git.read_commits(mirror, base.commit, head)
+        judged, _ = verification.verify_range(range_, base=base, new=head, blobs=_blobs(mirror, range_).get)
+        verified += judged
+    git.keep(mirror, head)
+    return verified
+
+
+def _root(mirror: Path, pin: RootPin) -> tuple[Point, tuple[Verified, ...]]:
+    root = git.read_commit(mirror, pin.commit)
+    point, verified = verification.verify_root(root, pin=pin, blobs=_blobs(mirror, (root,)).get)
+    return point, (verified,)
+
+
+def _point(mirror: Path, commit: str) -> Point:
+    """A commit verified earlier, as the base for what follows."""
+    names = {f"{commit}:{path}": path for path in (layout.SIGNERS, layout.BINDINGS)}
+    blobs = git.read_blobs(mirror, names)
+    files = {path: blobs[name] for name, path in names.items() if name in blobs}
+    return Point(commit, git.tree_id(mirror, commit), verification.trust_of(files, commit=commit))
+
+
+def _blobs(mirror: Path, range_: Iterable[RawCommit]) -> dict[str, bytes]:
+    """Those files of the range that the rules read, in one go."""
+    wanted = set[str]()
+    for change in (change for raw in range_ for change in raw.changes):
+        if change.path in (layout.SIGNERS, layout.BINDINGS) or layout.parse_release(change.path):
+            sides = ((change.old_mode, change.old_blob), (change.new_mode, change.new_blob))
+            wanted |= {blob for mode, blob in sides if mode not in (commits.ABSENT, commits.SUBMODULE)}
+    return git.read_blobs(mirror, wanted, largest=_TRUST_BYTES)
+
+
+def _read(mirror: Path, commit: str, verified: tuple[Verified, ...]) -> VerifiedHead:
+    tree = git.read_tree(mirror, commit)
+    return VerifiedHead(commit, tree, read(tree), verified)
+
+
+def _foreign_history(root: RootPin, commit: str) -> Refused:
+    return Refused(
+        f"{commit[:12]} does not descend from the root pin {root.commit[:12]}",
+        rule="root-pin",
+        hint="the repository is another one, or its history was replaced: check the host config's `url` and `root`",
+    )
