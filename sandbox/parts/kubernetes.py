@@ -39,6 +39,10 @@ class Kubernetes:
             Daemon("kube-scheduler", place.logs / "kube-scheduler.log"),
         ]
 
+    @property
+    def address(self) -> str:
+        return f"https://127.0.0.1:{self.place.apiserver_port}"
+
     def provide(self, report: Report) -> None:
         provide_binaries("kubernetes", report=report)
 

@@ -14,17 +14,17 @@ from typing import Any
 from sandbox.authority import write_private
 from sandbox.debian import provide_packages
 from sandbox.golang import provide_binaries
+from sandbox.image import program_image, write_archive
 from sandbox.machine import Machine, remove_cgroups, remove_link, sbin_environment
 from sandbox.part import Daemon, Report, wait_until
 from sandbox.parts.kubernetes import api_get, authority, authority_certificate, node_kubeconfig
-from sandbox.pause import PAUSE_IMAGE, write_pause_image
 from sandbox.place import Place
 
 NODE_NAME = "node"
+PAUSE_IMAGE = "interlock.sandbox/pause:1"
 PACKAGES = ("runc", "containernetworking-plugins", "nftables", "iptables", "iproute2")
 CNI_PROGRAMS = "/usr/lib/cni"
 NFTABLES_KERNEL = (5, 13)  # older ones get iptables rules
-CLUSTER_DNS_OFFSET = ".10"  # where a DNS server would be; there is none, so lookups fail at once
 
 
 class Node:
@@ -43,6 +43,10 @@ class Node:
         self._kubelet = Daemon("kubelet", self.log)
         self._proxy = Daemon("kube-proxy", place.logs / "kube-proxy.log")
 
+    @property
+    def address(self) -> str:
+        return self.place.node_address
+
     def provide(self, report: Report) -> None:
         provide_packages(PACKAGES, report=report)
         for module in ("node", "containerd", "pause"):
@@ -52,7 +56,7 @@ class Node:
         pause = provide_binaries("pause", report=_silent) / "pause"
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._machine.start(init=pause)
-        write_pause_image(self.folder / "pause.tar", pause)
+        write_archive(program_image(pause.read_bytes()), name=PAUSE_IMAGE, path=self.folder / "pause.tar")
         self._start_containerd()
         # kubelet gives up at once when containerd does not answer, and its first pod needs the pause image.
         wait_until(self._has_pause_image, subject="containerd", seconds=30, daemon=self._containerd)
@@ -241,7 +245,8 @@ def _kubelet_config(place: Place, folder: Path) -> dict[str, object]:
         "podLogsDir": str(folder / "pod-logs"),
         "volumePluginDir": str(folder / "volume-plugins"),
         "resolvConf": str(folder / "resolv.conf"),
-        "clusterDNS": [place.first_service_address.rpartition(".")[0] + CLUSTER_DNS_OFFSET],
+        # The cluster has no DNS server: a pod's lookup is refused at once, where an unused address would time out.
+        "clusterDNS": ["127.0.0.1"],
         "clusterDomain": "cluster.local",
         "serializeImagePulls": False,
         "nodeStatusUpdateFrequency": "5s",

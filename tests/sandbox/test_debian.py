@@ -61,9 +61,7 @@ def test_keeps_the_policy_of_the_machine(tmp_path: Path, monkeypatch: pytest.Mon
     assert policy.read_text() == "#!/bin/sh\nexit 0\n"
 
 
-def test_removes_the_policy_that_a_killed_install_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_removes_the_policy_that_a_killed_install_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next run takes it away, even when nothing is missing any more."""
     policy = tmp_path / "policy-rc.d"
     policy.write_text(debian.POLICY_TEXT)

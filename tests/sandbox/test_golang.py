@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sysconfig
 from pathlib import Path
 
@@ -35,8 +34,7 @@ def said() -> Reports:
 
 @pytest.fixture(autouse=True)
 def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    go_cache = subprocess.run(["sh", "-c", "echo ${GOCACHE:-$HOME/.cache/go-build}"], capture_output=True, text=True)
-    monkeypatch.setenv("GOCACHE", go_cache.stdout.strip())
+    monkeypatch.setenv("GOCACHE", os.environ.get("GOCACHE", str(Path.home() / ".cache" / "go-build")))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for variable in golang.ASSETS_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
@@ -82,7 +80,9 @@ def test_passes_over_a_foreign_folder_with_a_wrong_version(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Reports
 ) -> None:
     """KUBEBUILDER_ASSETS may be there for something else; the cache is used then."""
-    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(_install(tmp_path / "assets", FITTING | {"etcd": "etcd Version: 2.0"})))
+    monkeypatch.setenv(
+        "KUBEBUILDER_ASSETS", str(_install(tmp_path / "assets", FITTING | {"etcd": "etcd Version: 2.0"}))
+    )
     cached = _cached(tmp_path, "kubernetes")
     assert provide_binaries("kubernetes", report=said) == cached
 
@@ -115,7 +115,7 @@ def test_builds_once_and_after_a_killed_build(tmp_path: Path, said: Reports) -> 
 def test_the_cache_is_left_when_a_pin_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another version stamp is another build."""
     before = PROGRAMS["registry"].digest
-    monkeypatch.setitem(PROGRAMS["registry"].variables, "example.org/version", "2")  # type: ignore[arg-type]
+    monkeypatch.setitem(PROGRAMS["registry"].variables, "example.org/version", "2")
     assert PROGRAMS["registry"].digest != before
 
 
