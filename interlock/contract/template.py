@@ -20,10 +20,10 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from jinja2 import DictLoader, Environment, StrictUndefined, Template, TemplateError, TemplateSyntaxError, nodes
-from jinja2.exceptions import TemplateNotFound, UndefinedError
+from jinja2.exceptions import SecurityError, TemplateNotFound, UndefinedError
 from jinja2.filters import do_indent
 from jinja2.nativetypes import NativeCodeGenerator
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from interlock.contract import strict_yaml
 from interlock.contract.strict_yaml import Malformed, Path, Place, ScalarNode

@@ -1,0 +1,254 @@
+"""A rendered Kubernetes object, where each part of it comes from, and what none may have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from interlock.contract.canonical import canonical
+from interlock.contract.strict_yaml import Path
+from interlock.contract.template import Made, Origin
+from interlock.errors import RenderError
+
+
+@dataclass(frozen=True, order=True)
+class Identity:
+    """What an object is to a cluster; never its version. `namespace` is empty for cluster-scoped kinds."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One object to apply. Its namespace is filled in; its images are digests."""
+
+    body: dict[str, Any]
+    application: str
+    origins: Mapping[Path, Origin]
+    """Of every leaf, mapping and list; a default that we filled in has none."""
+
+    @property
+    def api_version(self) -> str:
+        return str(self.body["apiVersion"])
+
+    @property
+    def identity(self) -> Identity:
+        group = self.api_version.rpartition("/")[0]
+        metadata = self.body["metadata"]
+        return Identity(group, self.body["kind"], metadata.get("namespace", ""), metadata["name"])
+
+    @property
+    def canonical(self) -> bytes:
+        """What is scanned, hashed and applied."""
+        return canonical(self.body)
+
+    def origin(self, where: Path = ()) -> Origin:
+        """Of a part, or of the nearest one around it."""
+        return _origin(self.origins, where)
+
+
+def _origin(origins: Mapping[Path, Origin], where: Path) -> Origin:
+    while where and where not in origins:
+        where = where[:-1]
+    return origins[where]
+
+
+def manifest(made: Made, *, application: str, namespaces: tuple[str, ...]) -> Manifest:
+    """A document as a manifest of an environment that owns these namespaces. RenderError for what may not be."""
+    body = made.body
+    if not isinstance(body, dict):
+        raise _error(made, (), "is no Kubernetes object", hint="a manifest has apiVersion, kind and metadata")
+    _check_head(made, body)
+    _check_reserved(made, body)
+    body = _in_namespace(made, body, namespaces)
+    for where, image in _images(body, ()):
+        _check_image(made, where, image)
+    return Manifest(body, application, made.origins)
+
+
+def refuse_doubles(manifests: Iterable[Manifest]) -> None:
+    """Every object is made once."""
+    seen: dict[Identity, Manifest] = {}
+    for each in manifests:
+        if first := seen.get(each.identity):
+            origin, other = each.origin(), first.origin()
+            message = f"{_title(each.body)} is made here and at {other.path}:{other.line}"
+            raise RenderError(message, path=origin.path, line=origin.line, hint="remove one, or rename it")
+        seen[each.identity] = each
+
+
+def _error(made: Made, where: Path, message: str, *, hint: str = "") -> RenderError:
+    origin = _origin(made.origins, where)
+    subject = _title(made.body)
+    return RenderError(f"{subject}: {message}", path=origin.path, line=origin.line, hint=hint)
+
+
+def _title(body: object) -> str:
+    """An object's name for people, as far as it has one."""
+    if not isinstance(body, dict):
+        return "the document"
+    metadata = body.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return f"{body.get('kind') or 'an object'} {name or 'without a name'}"
+
+
+# rules -----------------------------------------------------------------------------------------------
+
+_API_VERSION = re.compile(r"([a-z0-9][-a-z0-9.]*/)?v[0-9][a-z0-9]*")
+_KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
+_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.:]{0,251}[A-Za-z0-9])?")
+_SERVER_FIELDS = (
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "ownerReferences",
+    "resourceVersion",
+    "selfLink",
+    "uid",
+)
+_RESERVED = ("applyset.kubernetes.io/", "interlock/nonce")
+
+
+def _check_head(made: Made, body: dict[str, Any]) -> None:
+    for field, form in (("apiVersion", _API_VERSION), ("kind", _KIND)):
+        value = body.get(field)
+        if not isinstance(value, str) or not form.fullmatch(value):
+            raise _error(made, (field,), f"{field} is {value!r}", hint="write it as `kubectl api-resources` shows it")
+    if body["kind"].endswith("List") and "items" in body:
+        raise _error(made, ("kind",), "lists are not applied", hint="write each object as its own document")
+    metadata = body.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        where = ("metadata", "name")
+        raise _error(made, where, f"metadata.name is {name!r}", hint="every object needs a name of its own")
+
+
+def _check_reserved(made: Made, body: dict[str, Any]) -> None:
+    if "status" in body:
+        raise _error(made, ("status",), "`status` belongs to the cluster", hint="remove it")
+    metadata = body["metadata"]
+    for field in _SERVER_FIELDS:
+        if field in metadata:
+            raise _error(made, ("metadata", field), f"`metadata.{field}` belongs to the cluster", hint="remove it")
+    for kind in ("labels", "annotations"):
+        entries = metadata.get(kind) or {}
+        if not isinstance(entries, dict):
+            raise _error(made, ("metadata", kind), f"metadata.{kind} must be a mapping")
+        for key, value in entries.items():
+            where = ("metadata", kind, key)
+            if key.startswith(_RESERVED):
+                raise _error(made, where, f"{key} is written by Interlock itself", hint="remove it")
+            if not isinstance(value, str):
+                raise _error(made, where, f"metadata.{kind}: {key} must be text, not {value!r}", hint="quote it")
+
+
+_CLUSTER_SCOPED = frozenset(
+    {
+        ("", "ComponentStatus"),
+        ("", "Namespace"),
+        ("", "Node"),
+        ("", "PersistentVolume"),
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+        ("apiregistration.k8s.io", "APIService"),
+        ("authentication.k8s.io", "SelfSubjectReview"),
+        ("authentication.k8s.io", "TokenReview"),
+        ("authorization.k8s.io", "SelfSubjectAccessReview"),
+        ("authorization.k8s.io", "SelfSubjectRulesReview"),
+        ("authorization.k8s.io", "SubjectAccessReview"),
+        ("certificates.k8s.io", "CertificateSigningRequest"),
+        ("certificates.k8s.io", "ClusterTrustBundle"),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema"),
+        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
+        ("internal.apiserver.k8s.io", "StorageVersion"),
+        ("networking.k8s.io", "IPAddress"),
+        ("networking.k8s.io", "IngressClass"),
+        ("networking.k8s.io", "ServiceCIDR"),
+        ("node.k8s.io", "RuntimeClass"),
+        ("policy", "PodSecurityPolicy"),
+        ("rbac.authorization.k8s.io", "ClusterRole"),
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
+        ("resource.k8s.io", "DeviceClass"),
+        ("resource.k8s.io", "ResourceSlice"),
+        ("scheduling.k8s.io", "PriorityClass"),
+        ("storage.k8s.io", "CSIDriver"),
+        ("storage.k8s.io", "CSINode"),
+        ("storage.k8s.io", "StorageClass"),
+        ("storage.k8s.io", "VolumeAttachment"),
+        ("storage.k8s.io", "VolumeAttributesClass"),
+        ("storagemigration.k8s.io", "StorageVersionMigration"),
+    }
+)
+"""Of the built-in kinds. Whether a custom kind is, only its cluster knows: CD asks there."""
+
+
+def _in_namespace(made: Made, body: dict[str, Any], namespaces: tuple[str, ...]) -> dict[str, Any]:
+    """The same with its namespace: the environment's first one where none is given."""
+    kind = body["apiVersion"].rpartition("/")[0], body["kind"]
+    metadata = body["metadata"]
+    if kind in _CLUSTER_SCOPED:
+        _check_cluster_scoped(made, body, namespaces)
+        return body
+    namespace = metadata.get("namespace", namespaces[0])
+    if namespace not in namespaces:
+        where, known = ("metadata", "namespace"), ", ".join(namespaces)
+        message = f"the namespace {namespace!r} is not this environment's"
+        raise _error(made, where, message, hint=f"its environment.yaml gives it {known}")
+    return body | {"metadata": metadata | {"namespace": namespace}}
+
+
+def _check_cluster_scoped(made: Made, body: dict[str, Any], namespaces: Collection[str]) -> None:
+    metadata = body["metadata"]
+    if body["kind"] != "Namespace":
+        message = "belongs to no namespace, and an environment owns only what is in its namespaces"
+        raise _error(made, ("kind",), message, hint="whoever owns the cluster applies it")
+    if metadata["name"] not in namespaces:
+        hint = f"its environment.yaml gives it {', '.join(namespaces)}"
+        raise _error(made, ("metadata", "name"), "is not this environment's", hint=hint)
+    if "namespace" in metadata:
+        raise _error(made, ("metadata", "namespace"), "a Namespace is in no namespace", hint="remove the field")
+
+
+_CONTAINERS = frozenset({"containers", "initContainers", "ephemeralContainers"})
+_IMAGE = re.compile(r"[a-z0-9.\-]+(:[0-9]+)?(/[a-z0-9._\-]+)+(:[A-Za-z0-9._\-]+)?@sha256:[0-9a-f]{64}")
+
+
+def _images(value: object, where: Path) -> Iterator[tuple[Path, object]]:
+    """The image of every container and image volume, wherever a pod is described."""
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _images(item, (*where, index))
+    elif isinstance(value, dict):
+        for key, entry in value.items():
+            if isinstance(entry, list) and key in _CONTAINERS:
+                yield from _each(entry, (*where, key), ("image",))
+            elif isinstance(entry, list) and key == "volumes":
+                yield from _each(entry, (*where, key), ("image", "reference"))
+            yield from _images(entry, (*where, key))
+
+
+def _each(items: list[Any], where: Path, field: tuple[str, ...]) -> Iterator[tuple[Path, object]]:
+    for index, item in enumerate(items):
+        value = item
+        for key in field:
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None:
+            yield (*where, index, *field), value
+
+
+def _check_image(made: Made, where: Path, image: object) -> None:
+    if not isinstance(image, str) or not _IMAGE.fullmatch(image):
+        message = f"the image {image!r} is not given by its digest"
+        raise _error(made, where, message, hint="write registry/repository@sha256:…; a tag can change under us")

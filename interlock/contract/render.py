@@ -1,0 +1,176 @@
+"""Rendering an environment: values and releases in, manifests out. Same input, same bytes.
+
+`tasks.common.render` runs `render_inputs` in a child process; pydantic stays out of it, for its start-up time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from interlock.contract import layout
+from interlock.contract.manifest import Identity, Manifest, manifest, refuse_doubles
+from interlock.contract.template import Made, Origin, TemplateSet, read_plain
+
+if TYPE_CHECKING:
+    from interlock.contract.repository import Application, Repository
+
+__all__ = ["Identity", "Manifest", "Origin", "Rendered", "inputs", "render", "render_inputs"]
+
+_SUFFIX = ".yaml.j2"
+
+
+@dataclass(frozen=True)
+class Rendered:
+    environment: str
+    manifests: tuple[Manifest, ...]
+    awaiting: tuple[str, ...]
+    """The applications that render nothing, as a component of theirs is not released yet."""
+
+    def to_json(self) -> dict[str, Any]:
+        manifests = [
+            {
+                "body": each.body,
+                "application": each.application,
+                "origins": [[where, dataclasses.astuple(origin)] for where, origin in each.origins.items()],
+            }
+            for each in self.manifests
+        ]
+        return {"environment": self.environment, "manifests": manifests, "awaiting": list(self.awaiting)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Rendered:
+        manifests = tuple(
+            Manifest(
+                each["body"],
+                each["application"],
+                {tuple(where): Origin(*origin) for where, origin in each["origins"]},
+            )
+            for each in value["manifests"]
+        )
+        return cls(value["environment"], manifests, tuple(value["awaiting"]))
+
+
+@dataclass(frozen=True)
+class ApplicationInputs:
+    name: str
+    values: Mapping[str, Any]
+    components: Mapping[str, Any]
+    """By name: `image`, `source` (repository, commit), `version`."""
+    folder: str
+    """Of the template set; empty when there is none."""
+    templates: Mapping[str, str]
+    manifests: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that rendering reads, as JSON values."""
+
+    environment: str
+    id: str
+    namespaces: tuple[str, ...]
+    applications: tuple[ApplicationInputs, ...]
+    awaiting: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Inputs:
+        applications = tuple(ApplicationInputs(**each) for each in value["applications"])
+        plain = {"namespaces": tuple(value["namespaces"]), "awaiting": tuple(value["awaiting"])}
+        return cls(**{**value, **plain, "applications": applications})
+
+
+def render(repository: Repository, environment: str, *, placeholder: str | None = None) -> Rendered:
+    """The environment's manifests, by application, then file, then order in the file.
+
+    With a `placeholder` (an image repository's prefix such as `placeholder.invalid`), components that are not
+    released yet are rendered too, with the image `<placeholder>/<component>@sha256:000…`.
+    """
+    return render_inputs(inputs(repository, environment, placeholder=placeholder))
+
+
+def render_inputs(given: Inputs) -> Rendered:
+    """As `render`, of inputs that were gathered before."""
+    manifests = tuple(
+        manifest(made, application=application.name, namespaces=given.namespaces)
+        for application in given.applications
+        for made in _documents(given, application)
+        if made.body is not None
+    )
+    refuse_doubles(manifests)
+    return Rendered(given.environment, manifests, given.awaiting)
+
+
+def _documents(given: Inputs, application: ApplicationInputs) -> Iterator[Made]:
+    context = {
+        "environment": {"name": given.environment, "id": given.id},
+        "application": {"name": application.name},
+        "namespace": given.namespaces[0],
+        "values": application.values,
+        "components": application.components,
+    }
+    templates = TemplateSet(application.templates, folder=application.folder)
+    for name in sorted(application.templates):
+        if name.endswith(_SUFFIX) and not name.rpartition("/")[2].startswith("_"):
+            yield from templates.render(name, context)
+    for path in sorted(application.manifests):
+        yield from read_plain(application.manifests[path], path=path)
+
+
+# gathering -------------------------------------------------------------------------------------------
+
+
+def inputs(repository: Repository, environment: str, *, placeholder: str | None = None) -> Inputs:
+    """What rendering an environment reads."""
+    chosen = repository.environments[environment]
+    awaiting = {each.name for each in chosen.applications.values() if each.awaiting and placeholder is None}
+    return Inputs(
+        environment=chosen.name,
+        id=chosen.id,
+        namespaces=chosen.namespaces,
+        applications=tuple(
+            _application_inputs(repository, environment, application, placeholder)
+            for name, application in sorted(chosen.applications.items())
+            if name not in awaiting
+        ),
+        awaiting=tuple(sorted(awaiting)),
+    )
+
+
+def _application_inputs(
+    repository: Repository, environment: str, application: Application, placeholder: str | None
+) -> ApplicationInputs:
+    released = application.release.components if application.release else {}
+    components = {
+        name: _component(entry.image, entry.source.repository, entry.source.commit) for name, entry in released.items()
+    }
+    for name in application.awaiting:
+        source = next(
+            each.source
+            for each in repository.bindings
+            if (each.application, each.component) == (application.name, name) and environment in each.environments
+        )
+        components[name] = _component(f"{placeholder}/{name}@sha256:{'0' * 64}", source, "0" * 40)
+    folder = layout.templates(application.template) if application.template else ""
+    paths = repository.tree.under(folder) if folder else ()
+    return ApplicationInputs(
+        name=application.name,
+        values=application.values,
+        components={name: components[name] for name in sorted(components)},
+        folder=folder,
+        templates={path.removeprefix(f"{folder}/"): repository.tree.text(path) for path in paths if _is_template(path)},
+        manifests=application.manifests,
+    )
+
+
+def _is_template(path: str) -> bool:
+    return path.endswith(".j2")
+
+
+def _component(image: str, repository: str, commit: str) -> dict[str, Any]:
+    return {"image": image, "source": {"repository": repository, "commit": commit}, "version": commit[:12]}
