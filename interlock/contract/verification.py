@@ -190,7 +190,11 @@ def _link(raw: RawCommit) -> _Link:
     except Refused as refusal:
         raise _named(refusal, raw.id, "") from refusal
     if commits.object_id("commit", raw.data) != raw.id:
-        raise Refused(f"commit {raw.id[:12]}: its bytes have another id", rule="rewritten")
+        raise Refused(
+            f"commit {raw.id[:12]}: its bytes have another id",
+            rule="rewritten",
+            hint="delete the mirror's folder; it is fetched again",
+        )
     return _Link(raw, parsed)
 
 

@@ -1,7 +1,12 @@
-"""A git server for the whole run; a repository, its remote and its mirror for each test."""
+"""The sandbox's git server in this process, with an account per role; a repository and a mirror for each test."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import subprocess
+import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +16,12 @@ import pytest
 from interlock.contract import signature
 from interlock.contract.commit import Person
 from interlock.contract.host import Remote
+from sandbox.git_server import GitServer
 from tasks.common import git
-from tests.git.http_server import ACCOUNTS, GitServer, serving
 
 AUTHOR = Person("Interlock", "interlock@example.org")
+ACCOUNTS = {"developer": "dev-pass", "ci": "ci-pass", "cd": "cd-pass"}
+RIGHTS = {"developer": "write", "ci": "write", "cd": "read"}
 
 
 @dataclass(frozen=True)
@@ -36,14 +43,14 @@ class Key:
 class Repository:
     """A repository on the server, seen by a developer who may push, with a mirror of their own."""
 
-    server: GitServer
+    server: Server
     bare: Path
     remote: Remote
     mirror: Path
     key: Key
 
     def as_role(self, role: str) -> Remote:
-        return self.remote.model_copy(update={"auth": self.bare.parent / f"{role}.auth"})
+        return self.remote.model_copy(update={"auth": self.server.auth(role)})
 
     def write(
         self, parent: str | None, changes: dict[str, bytes | None], *, message: str = "Change", key: Key | None = None
@@ -57,22 +64,55 @@ class Repository:
         return commit
 
 
+class Server:
+    """Repositories on a server, and the auth files of its accounts."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port = folder, port
+        self.rights: dict[str, dict[str, str]] = {role: {} for role in ACCOUNTS}
+        hashes = {role: hashlib.sha256(password.encode()).hexdigest() for role, password in ACCOUNTS.items()}
+        (folder / "accounts.json").write_text(json.dumps(hashes))
+        for role, password in ACCOUNTS.items():
+            self.auth(role).touch(mode=0o600)
+            self.auth(role).write_text(f"{role}:{password}\n")
+
+    def auth(self, role: str) -> Path:
+        return self.folder / f"{role}.auth"
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.port}/{name}.git"
+
+    def create(self, name: str) -> Path:
+        """A bare repository that refuses nothing: what the server allows is not what these tests are about."""
+        path = self.folder / "repositories" / f"{name}.git"
+        subprocess.run(["git", "init", "--bare", "--quiet", "--initial-branch=main", str(path)], check=True)
+        subprocess.run(["git", "-C", str(path), "config", "http.receivepack", "true"], check=True)
+        for role, right in RIGHTS.items():
+            self.rights[role][name] = right
+        (self.folder / "rights.json").write_text(json.dumps(self.rights))
+        return path
+
+
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
-    root = tmp_path_factory.mktemp("git-server")
-    for user, password in ACCOUNTS.items():
-        login = root / f"{user}.auth"
-        login.touch(mode=0o600)
-        login.write_text(f"{user}:{password}\n")
-    with serving(root) as running:
-        yield running
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("git-server")
+    with GitServer(folder, 0) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield Server(folder, running.server_port)
+        running.shutdown()
 
 
 @pytest.fixture
-def repository(server: GitServer, tmp_path: Path, request: pytest.FixtureRequest) -> Repository:
-    name = f"r{abs(hash(request.node.nodeid))}"
+def repository(server: Server, tmp_path: Path) -> Repository:
+    """An empty repository."""
+    return make_repository(server, tmp_path)
+
+
+def make_repository(server: Server, folder: Path) -> Repository:
+    name = f"r{uuid.uuid4().hex[:12]}"
     bare = server.create(name)
-    remote = Remote(url=server.url(name), auth=bare.parent / "developer.auth")
-    mirror = tmp_path / "developer.git"
+    mirror = folder / f"{name}-developer.git"
     git.create(mirror)
-    return Repository(server, bare, remote, mirror, Key.make(tmp_path / "developer-key"))
+    key = Key.make(folder / f"{name}-key")
+    return Repository(server, bare, Remote(url=server.url(name), auth=server.auth("developer")), mirror, key)
