@@ -12,15 +12,15 @@ import os
 import signal
 import socket
 from asyncio.subprocess import Process
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 from uuid import UUID
 
 import anyio
 import httpx
 from anyio.abc import TaskStatus
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelled, Crashed, Failed
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
@@ -29,6 +29,7 @@ from interlock.contract.builtin import WORKER_TYPE, Half, Known, built_in, check
 from interlock.errors import InterlockError
 
 GRACE_SECONDS = 20.0
+AWAY_SECONDS = 2.0
 LOOK_SECONDS = 1.0
 """How often a running run is asked whether it is to be cancelled."""
 
@@ -57,9 +58,8 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
     job_configuration_variables = NoVariables
     _description = "Runs Interlock's built-in flows with checked parameters, and nothing else that a run may carry."
     _display_name = "Interlock"
-    half: ClassVar[Half]
 
-    def __init__(self, work_pool_name: str, *, half: Half, nursery: Nursery, known: Known) -> None:
+    def __init__(self, work_pool_name: str, *, half: Half, nursery: Nursery, known: Callable[[], Known]) -> None:
         super().__init__(
             work_pool_name,
             name=f"{work_pool_name} on {socket.gethostname()}",
@@ -68,6 +68,22 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
         )
         self._half, self._nursery, self._known = half, nursery, known
 
+    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
+        """As the base, but a server that is away ends neither this worker nor the runs under way."""
+        try:
+            return await super().get_and_submit_flow_runs()
+        except (httpx.HTTPError, PrefectException) as error:
+            self._logger.warning("Prefect does not answer: %s", error or type(error).__name__)
+            await asyncio.sleep(AWAY_SECONDS)
+            return []
+
+    async def sync_with_backend(self) -> None:
+        """As the base, but a server that is away is asked again."""
+        try:
+            await super().sync_with_backend()
+        except (httpx.HTTPError, PrefectException) as error:
+            self._logger.warning("no heartbeat could be sent: %s", error or type(error).__name__)
+
     async def run(
         self, flow_run: FlowRun, configuration: NoConfiguration, task_status: TaskStatus[Any] | None = None
     ) -> BaseWorkerResult:
@@ -75,7 +91,7 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
         started = task_status or anyio.TASK_STATUS_IGNORED
         try:
             flow = built_in(self._half, (await self.client.read_flow(flow_run.flow_id)).name)
-            checked(flow, flow_run.parameters, self._known)
+            checked(flow, flow_run.parameters, self._known())
         except InterlockError as refusal:
             started.started("refused")
             await self._end(flow_run.id, Failed(name="Refused", message=str(refusal)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,8 @@ from interlock.errors import PrefectError
 from tasks.common.effect import effect
 
 TIMEOUT_SECONDS = 15.0
+PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0, 0.0)
+"""SQLite below the server is locked now and then, which it says as 503; nothing was done then."""
 
 
 class Api:
@@ -40,14 +43,11 @@ class Api:
         return self._ask("DELETE", path)
 
     def _ask(self, method: str, path: str, body: object = None) -> Any:
-        try:
-            response = self._client.request(method, path, json=body)
-        except httpx.HTTPError as error:
-            raise PrefectError(
-                f"Prefect at {self._client.base_url}: {error or type(error).__name__}",
-                hint="is its server up?",
-                transient=True,
-            ) from error
+        for pause in PAUSES_SECONDS:
+            response = self._once(method, path, body)
+            if response.status_code not in {429, 503}:
+                break
+            time.sleep(pause)
         if response.is_error:
             status = response.status_code
             raise PrefectError(
@@ -55,6 +55,16 @@ class Api:
                 transient=status in {408, 429} or status >= 500,
             )
         return response.json() if response.content else None
+
+    def _once(self, method: str, path: str, body: object) -> httpx.Response:
+        try:
+            return self._client.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise PrefectError(
+                f"Prefect at {self._client.base_url}: {error or type(error).__name__}",
+                hint="is its server up?",
+                transient=True,
+            ) from error
 
 
 @contextmanager

@@ -1,0 +1,203 @@
+"""A real Prefect server for the session, and real workers with harmless flows for each half."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from tasks.common.prefect_api import Api, connected
+from tests.prefect import hosts
+
+T = TypeVar("T")
+
+
+def until(what: str, ask: Callable[[], T | None], seconds: float = 40) -> T:
+    """Ask until there is an answer; a failure names what did not come."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if answer := ask():
+            return answer
+        time.sleep(0.1)
+    raise AssertionError(f"after {seconds} s: no {what}")
+
+
+@dataclass
+class Server:
+    """A Prefect server in a folder of its own. It can be stopped, wiped and started again at the same address."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def api(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "server.log"
+
+    def start(self) -> None:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "PREFECT_HOME": str(self.folder / "home"),
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "DO_NOT_TRACK": "1",
+            "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [str(Path(sys.executable).with_name("prefect")), "server", "start", "--port", str(self.port)],
+                env=environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until("Prefect server", self.answers, 90)
+
+    def answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.api}/health", timeout=2, trust_env=False).is_success
+        except httpx.HTTPError:
+            return False
+
+    def stop(self) -> None:
+        if self.process:
+            end(self.process)
+            self.process = None
+
+    def wipe(self) -> None:
+        for file in (self.folder / "home").glob("prefect.db*"):
+            file.unlink()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to the whole group, then SIGKILL."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(timeout=25)
+        except ProcessLookupError:
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        return int(bound.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("prefect"), free_port())
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def api(server: Server) -> Iterator[Api]:
+    with connected(server.api) as api:
+        yield api
+
+
+@dataclass
+class Worker:
+    """A half's worker, whose flows are harmless ones; its state folder shows what ran."""
+
+    half: str
+    config: Path
+    state: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def runs(self) -> list[dict[str, Any]]:
+        import json
+
+        file = self.state / "ran.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def start_worker(half: str, folder: Path, server: Server) -> Worker:
+    state = folder / "state"
+    state.mkdir(parents=True)
+    make = hosts.ci if half == "ci" else hosts.cd
+    config = hosts.written(folder, f"{half}.yaml", make(server.api, state))
+    log = folder / "worker.log"
+    code = f"from flows.serve import serve; serve({half!r}, module='tests.prefect.stubs')"
+    with log.open("ab") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-c", code],
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(folder),
+                "PREFECT_HOME": str(folder / "home"),
+                "INTERLOCK_CONFIG": str(config),
+                "PYTHONPATH": str(folder),
+                "SECRET_OF_THE_WORKER": "not for flows",
+            },
+            cwd=folder,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    return Worker(half, config, state, log, process)
+
+
+@pytest.fixture
+def worker(request: pytest.FixtureRequest, tmp_path: Path, server: Server, api: Api) -> Iterator[Worker]:
+    """A worker of CD, or of the half that the test's parameter names, with everything declared."""
+    half = getattr(request, "param", "cd")
+    worker = start_worker(half, tmp_path / half, server)
+    deployment = "release/ci" if half == "ci" else "plan/sandbox"
+    try:
+        until("declaration", lambda: _declared(api, deployment))
+        yield worker
+    finally:
+        end(worker.process)
+        print(worker.log.read_text()[-4000:])  # noqa: T201 - shown when the test failed
+
+
+def _declared(api: Api, deployment: str) -> bool:
+    flow, name = deployment.split("/")
+    return any(one["name"] == name for one in api.post("/deployments/filter", {"flows": {"name": {"any_": [flow]}}}))
+
+
+@pytest.fixture
+def start(api: Api) -> Callable[..., str]:
+    """Start a run as anybody with the API can, with whatever the body says."""
+
+    def start(deployment: str, **body: Any) -> str:
+        found = api.get(f"/deployments/name/{deployment}")
+        return str(api.post(f"/deployments/{found['id']}/create_flow_run", body)["id"])
+
+    return start
+
+
+@pytest.fixture
+def ended(api: Api) -> Callable[[str], dict[str, Any]]:
+    """Wait for a run's final state."""
+
+    def ended(run: str, seconds: float = 40) -> dict[str, Any]:
+        def final() -> dict[str, Any] | None:
+            state = api.get(f"/flow_runs/{run}")["state"]
+            return state if state["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
+
+        return until(f"end of run {run}", final, seconds)
+
+    return ended
