@@ -1,0 +1,56 @@
+"""Rendering in a process of its own: templates are other people's programs, however tame."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from interlock.contract.render import Inputs, Rendered, inputs
+from interlock.contract.repository import Repository
+from interlock.errors import RenderError, ToolError
+from tasks.common.effect import effect
+
+TIMEOUT_SECONDS = 30
+_KILLED = -9, -24  # SIGKILL, SIGXCPU
+
+
+@effect(name="render", task_run_name="render {environment}", retries=1)
+def render_environment(repository: Repository, environment: str, placeholder: str | None = None) -> Rendered:
+    """The environment's manifests, as `interlock.contract.render.render` makes them. RenderError when it cannot."""
+    return render_apart(inputs(repository, environment, placeholder=placeholder))
+
+
+def render_apart(given: Inputs) -> Rendered:
+    """Render in a child with an empty environment, limited memory and time, and no files."""
+    command = [sys.executable, "-I", "-m", "tasks.common.render_child"]
+    request = json.dumps(given.to_json())
+    try:
+        done = subprocess.run(
+            command,
+            input=request,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+            env={"LC_ALL": "C.UTF-8"},
+            cwd="/",
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _endless(given.environment) from error
+    except OSError as error:
+        raise ToolError(f"the render process did not start: {error}", transient=True) from error
+    if done.returncode in _KILLED:
+        raise _endless(given.environment)
+    if done.returncode != 0:
+        reason = done.stderr.strip().rpartition("\n")[2] or "it said nothing"
+        raise ToolError(f"the render process of {given.environment} ended with {done.returncode}: {reason}")
+    answer = json.loads(done.stdout)
+    if problem := answer.get("error"):
+        raise RenderError(problem.pop("message"), **problem)
+    return Rendered.from_json(answer["rendered"])
+
+
+def _endless(environment: str) -> RenderError:
+    hint = "look for a loop that multiplies values"
+    return RenderError(f"rendering {environment} takes too much time or memory", path="templates", hint=hint)

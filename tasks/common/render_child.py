@@ -1,0 +1,69 @@
+"""The process that renders: limits itself, reads inputs from stdin, writes manifests or one error to stdout.
+
+Run as `python -I -m tasks.common.render_child`. It needs no file, network or child process after its imports.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import sys
+
+from interlock.contract.render import Inputs, render_inputs
+from interlock.contract.template import TemplateSet
+from interlock.errors import FormatError
+
+MEMORY_BYTES = 1 << 30
+CPU_SECONDS = 10
+STANDARD_STREAMS = 3
+
+
+def main() -> None:
+    """One request, one answer: `{"rendered": …}` or `{"error": …}`."""
+    warm_up()
+    limit()
+    json.dump(answer(sys.stdin.read()), sys.stdout)
+
+
+def warm_up() -> None:
+    """Let Jinja2 and Python load what they load at first use: one template that works, and each kind that fails."""
+    for text in ("a: {{ 'x' | upper }}", "a: {{ x.y }}", "a: {{", "a: ["):
+        with contextlib.suppress(FormatError):
+            TemplateSet({"a": text}, folder="").render("a", {"x": {}})
+
+
+def limit() -> None:
+    """Take from this process what rendering does not need."""
+    for kind, most in (
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_NOFILE, STANDARD_STREAMS),
+    ):
+        resource.setrlimit(kind, (most, most))
+
+
+def answer(request: str) -> dict[str, object]:
+    try:
+        return {"rendered": render_inputs(Inputs.from_json(json.loads(request))).to_json()}
+    except FormatError as error:
+        place = ":".join(str(part) for part in (error.path, error.line, error.column) if part is not None)
+        return {
+            "error": {
+                "message": error.message.removeprefix(f"{place}: "),
+                "path": error.path,
+                "line": error.line,
+                "column": error.column,
+                "hint": error.hint,
+            }
+        }
+    except MemoryError:
+        message = f"rendering needs more than {MEMORY_BYTES >> 20} MiB"
+        return {"error": {"message": message, "path": "templates", "hint": "look for a loop that multiplies values"}}
+
+
+if __name__ == "__main__":
+    main()
