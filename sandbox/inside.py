@@ -176,7 +176,7 @@ def main() -> None:
         draft.chmod(0o600)
         draft.rename(socket)  # seen only once it is private
         threading.Thread(target=_down_when_the_owner_is_gone, args=(server,), daemon=True).start()
-        server.serve_forever()
+        server.serve_forever(poll_interval=0.05)
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ func main() {
 		if err != nil {
 			panic(err)
 		}
+		connection.Read(make([]byte, 4096))
 		fmt.Fprint(connection, "HTTP/1.0 200 OK\\r\\n\\r\\nit runs")
 		connection.Close()
 	}
@@ -159,10 +160,16 @@ def test_the_node_runs_what_the_registry_holds(
 
     sandbox.kill("node")
     assert _left(node.place) == []
+    assert "node" in _silent_parts(sandbox)
     assert _web(f"http://{service}/") != "it runs"
     sandbox.revive("node")
+    assert _silent_parts(sandbox) == []
     assert _soon(lambda: _web(f"http://{service}/")) == "it runs"
     admin.delete(f"/api/v1/namespaces/{NAMESPACE}").raise_for_status()
+
+
+def _silent_parts(sandbox: Sandbox) -> list[str]:
+    return [answer.part for answer in sandbox.status() if not answer.answers]
 
 
 def _left(place: Place) -> list[Path]:
