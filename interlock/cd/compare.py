@@ -1,0 +1,189 @@
+"""What we want against what lives: field by field, by the server's own list keys, without asking anybody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from interlock.cd.objects import MISSING, Body, ItemKey, Part, Path, keyed, matches_key
+
+Fields = Mapping[str, Any]
+"""A fieldsV1 set: `f:` names a mapping's key, `k:` a list's item by its keys, `v:` by its value."""
+
+_SYSTEM_METADATA = frozenset(
+    {"managedFields", "resourceVersion", "generation", "uid", "creationTimestamp", "selfLink", "deletionTimestamp"}
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One entry of managedFields: who says that he wrote these fields. An opponent can strip or forge it."""
+
+    manager: str
+    operation: str
+    time: str
+    subresource: str
+    api_version: str
+    fields: Fields
+
+
+def claims(live: Body) -> tuple[Claim, ...]:
+    return tuple(
+        Claim(
+            manager=entry.get("manager", ""),
+            operation=entry.get("operation", ""),
+            time=entry.get("time", ""),
+            subresource=entry.get("subresource", ""),
+            api_version=entry.get("apiVersion", ""),
+            fields=entry.get("fieldsV1") or {},
+        )
+        for entry in live["metadata"].get("managedFields") or ()
+    )
+
+
+def ours(live: Body, manager: str) -> Claim | None:
+    """Our own claim: by name *and* operation Apply, never somebody's Update under our name."""
+    return next(
+        (c for c in claims(live) if c.manager == manager and c.operation == "Apply" and not c.subresource), None
+    )
+
+
+def claimant(live: Body, path: Path, *, manager: str) -> Claim | None:
+    """The newest claim on a path by anybody but us."""
+    others = [c for c in claims(live) if c != ours(live, manager) and claimed(c.fields, path)]
+    return max(others, key=lambda claim: claim.time, default=None)
+
+
+def claimed(fields: Fields, path: Path) -> bool:
+    """Whether a fieldsV1 set has a path, or something below it."""
+    for part in path:
+        found = _step(fields, part)
+        if found is None:
+            return False
+        if not found:
+            return True  # the whole of it, list or mapping, is one claim
+        fields = found
+    return True
+
+
+def _step(fields: Fields, part: Part) -> Fields | None:
+    if isinstance(part, str):
+        return fields.get(f"f:{part}")
+    if isinstance(part, ItemKey):
+        wanted = part.fields
+        return next((below for key, below in fields.items() if key[:2] == "k:" and json.loads(key[2:]) == wanted), None)
+    return None
+
+
+# equal without asking --------------------------------------------------------------------------------
+
+
+def settled(desired: Body, live: Body, manager: str) -> bool:
+    """Whether every desired field lives with its value, is claimed by us, and we claim nothing else.
+
+    True is sure: an apply would change nothing. False only means that the server has to be asked.
+    """
+    claim = ours(live, manager)
+    if claim is None or claim.api_version != desired["apiVersion"]:
+        return False
+    return _settled(_declared(desired), live, claim.fields)
+
+
+def _declared(desired: Body) -> Body:
+    """What an apply declares: everything but what only names the object."""
+    metadata = {key: value for key, value in desired["metadata"].items() if key not in {"name", "namespace"}}
+    body = {key: value for key, value in desired.items() if key not in {"apiVersion", "kind"}}
+    return {**body, "metadata": metadata}
+
+
+def _settled(desired: Any, live: Any, fields: Fields) -> bool:
+    if not fields:
+        return _same(desired, live)
+    if isinstance(desired, dict) and isinstance(live, dict):
+        named = {key[2:] for key in fields if key[:2] == "f:"}
+        return named == desired.keys() and all(
+            key in live and _settled(value, live[key], fields[f"f:{key}"]) for key, value in desired.items()
+        )
+    if isinstance(desired, list) and isinstance(live, list):
+        return _settled_items(desired, live, {key: below for key, below in fields.items() if key != "."})
+    return False
+
+
+def _settled_items(desired: list[Any], live: list[Any], fields: Fields) -> bool:
+    if len(fields) != len(desired):
+        return False
+    return all(_settled_item(desired, live, key, below) for key, below in fields.items())
+
+
+def _settled_item(desired: list[Any], live: list[Any], key: str, below: Fields) -> bool:
+    named = json.loads(key[2:])
+    if key[:2] == "v:":
+        return named in desired and named in live
+    if key[:2] != "k:":
+        return False
+    want, have = (next((item for item in items if matches_key(item, named)), None) for items in (desired, live))
+    if want is None or have is None:
+        return False
+    # A key that the server filled in, such as a port's protocol, is not claimed as a field.
+    return _settled(want, have, {name: set_ for name, set_ in below.items() if name != "."})
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equality of JSON values: 1 is not true, and a list has an order."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return type(one) is type(other) and bool(one == other)
+
+
+# what an apply would change --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`before` or `after` is MISSING where a field comes or goes."""
+
+    path: Path
+    before: object
+    after: object
+
+
+def differences(live: Body, predicted: Body) -> tuple[Difference, ...]:
+    """What the server would change, by its answer to a dry run. Its own bookkeeping and the status do not count."""
+    return tuple(_differences(_content(live), _content(predicted), ()))
+
+
+def ownership_changes(live: Body, predicted: Body, manager: str) -> bool:
+    """Whether an apply would change what we claim, though no value."""
+    before, after = ours(live, manager), ours(predicted, manager)
+    return (before.fields if before else None) != (after.fields if after else None)
+
+
+def _content(body: Body) -> Body:
+    metadata = {key: value for key, value in body["metadata"].items() if key not in _SYSTEM_METADATA}
+    return {**{key: value for key, value in body.items() if key != "status"}, "metadata": metadata}
+
+
+def _differences(before: Any, after: Any, path: Path) -> Iterator[Difference]:
+    if _same(before, after):
+        return
+    if isinstance(before, dict) and isinstance(after, dict):
+        yield from _below(before, after, path)
+    elif isinstance(before, list) and isinstance(after, list) and (pairs := _pairs(before, after, path)):
+        yield from _below(*pairs, path)
+    else:
+        yield Difference(path, before, after)
+
+
+def _below(before: Mapping[Any, Any], after: Mapping[Any, Any], path: Path) -> Iterator[Difference]:
+    for key in (*before, *(key for key in after if key not in before)):
+        yield from _differences(before.get(key, MISSING), after.get(key, MISSING), (*path, key))
+
+
+def _pairs(before: list[Any], after: list[Any], path: Path) -> tuple[dict[ItemKey, Any], dict[ItemKey, Any]] | None:
+    field = str(path[-1]) if path else ""
+    one, other = keyed(field, before), keyed(field, after)
+    return (one, other) if one and other else None

@@ -1,0 +1,239 @@
+"""What lives without a reason: neither desired, nor a server's default, nor written by a controller that may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from interlock.cd.objects import MISSING, NONCE, PART_OF, Body, Path, keyed, matches_key, pattern, reach
+
+Pattern = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Unexplained:
+    """One thing, however large: an injected container is one. `default` is what the server would have put there."""
+
+    path: Path
+    value: object
+    default: object = MISSING
+
+
+def unexplained(desired: Body, live: Body) -> tuple[Unexplained, ...]:
+    """What the tables below do not explain. The server's own defaults may still: ask `against_defaults`."""
+    found = _extra(desired, live, ())
+    return tuple(item for item in found if not _known(live["kind"], item.path, item.value))
+
+
+def against_defaults(candidates: tuple[Unexplained, ...], defaulted: Body) -> tuple[Unexplained, ...]:
+    """What is left when the server's answer to a dry-run create of the desired object explains the rest."""
+    return tuple(left for item in candidates for left in _left(item.path, item.value, reach(defaulted, item.path)))
+
+
+def _left(path: Path, value: Any, default: Any) -> Iterator[Unexplained]:
+    if value == default:
+        return
+    if isinstance(value, dict) and isinstance(default, dict):
+        for key, below in value.items():
+            yield from _left((*path, key), below, default.get(key, MISSING))
+    elif isinstance(value, list) and isinstance(default, list) and (items := keyed(str(path[-1]), value)):
+        for item, below in items.items():
+            known = next((other for other in default if matches_key(other, item.fields)), MISSING)
+            yield from _left((*path, item), below, known)
+    else:
+        yield Unexplained(path, value, default)
+
+
+def _extra(desired: Any, live: Any, path: Path) -> Iterator[Unexplained]:
+    """What lives beside what is desired. Desired values that differ are for the comparison, not for here."""
+    if isinstance(desired, dict) and isinstance(live, dict):
+        for key, value in live.items():
+            if key in desired:
+                yield from _extra(desired[key], value, (*path, key))
+            else:
+                yield Unexplained((*path, key), value)
+    elif isinstance(desired, list) and isinstance(live, list):
+        yield from _extra_items(desired, live, path)
+
+
+def _extra_items(desired: list[Any], live: list[Any], path: Path) -> Iterator[Unexplained]:
+    items = keyed(str(path[-1]), live)
+    for index, value in enumerate(live):
+        if value in desired:
+            continue
+        key = next((key for key, item in items.items() if item is value), None) if items else None
+        known = next((item for item in desired if key and matches_key(item, key.fields)), MISSING)
+        place = (*path, index if key is None else key)
+        if known is not MISSING:
+            yield from _extra(known, value, place)
+        elif key is not None or len(live) > len(desired):
+            yield Unexplained(place, value)
+
+
+# tables ----------------------------------------------------------------------------------------------
+
+_ANY = object()
+
+_METADATA: Mapping[Pattern, object] = {
+    ("metadata", "uid"): _ANY,
+    ("metadata", "resourceVersion"): _ANY,
+    ("metadata", "generation"): _ANY,
+    ("metadata", "creationTimestamp"): _ANY,
+    ("metadata", "managedFields"): _ANY,
+    ("metadata", "selfLink"): _ANY,
+    ("metadata", "deletionTimestamp"): _ANY,
+    ("metadata", "deletionGracePeriodSeconds"): _ANY,
+    ("status",): _ANY,
+    ("metadata", "labels", PART_OF): _ANY,
+    ("metadata", "annotations", NONCE): _ANY,
+}
+
+_PROBE = {"failureThreshold": 3, "periodSeconds": 10, "successThreshold": 1, "timeoutSeconds": 1}
+
+
+def _containers() -> Iterator[tuple[Pattern, object]]:
+    for kind in ("containers", "initContainers"):
+        container = (kind, "*")
+        yield (*container, "terminationMessagePath"), "/dev/termination-log"
+        yield (*container, "terminationMessagePolicy"), "File"
+        yield (*container, "imagePullPolicy"), "IfNotPresent"
+        yield (*container, "resources"), {}
+        yield (*container, "ports", "*", "protocol"), "TCP"
+        yield (*container, "env", "*", "valueFrom", "fieldRef", "apiVersion"), "v1"
+        for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
+            yield (*container, probe, "httpGet", "scheme"), "HTTP"
+            yield from (((*container, probe, name), value) for name, value in _PROBE.items())
+
+
+_POD: Mapping[Pattern, object] = {
+    **dict(_containers()),
+    ("dnsPolicy",): "ClusterFirst",
+    ("restartPolicy",): "Always",
+    ("schedulerName",): "default-scheduler",
+    ("securityContext",): {},
+    ("terminationGracePeriodSeconds",): 30,
+    **{("volumes", "*", kind, "defaultMode"): 420 for kind in ("configMap", "secret", "projected", "downwardAPI")},
+}
+
+
+def _template(*path: str, without: tuple[str, ...] = ()) -> dict[Pattern, object]:
+    return {(*path, *tail): value for tail, value in _POD.items() if tail[0] not in without}
+
+
+_KINDS: Mapping[str, Mapping[Pattern, object]] = {
+    "Deployment": {
+        ("metadata", "annotations", "deployment.kubernetes.io/revision"): _ANY,
+        ("spec", "replicas"): 1,
+        ("spec", "progressDeadlineSeconds"): 600,
+        ("spec", "revisionHistoryLimit"): 10,
+        ("spec", "strategy"): {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"},
+        },
+        **_template("spec", "template", "spec"),
+    },
+    "StatefulSet": {
+        ("spec", "replicas"): 1,
+        ("spec", "podManagementPolicy"): "OrderedReady",
+        ("spec", "revisionHistoryLimit"): 10,
+        ("spec", "updateStrategy"): {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}},
+        ("spec", "persistentVolumeClaimRetentionPolicy"): {"whenDeleted": "Retain", "whenScaled": "Retain"},
+        **_template("spec", "template", "spec"),
+    },
+    "DaemonSet": {
+        ("metadata", "annotations", "deprecated.daemonset.template.generation"): _ANY,
+        ("spec", "revisionHistoryLimit"): 10,
+        ("spec", "updateStrategy"): {
+            "type": "RollingUpdate",
+            "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1},
+        },
+        **_template("spec", "template", "spec"),
+    },
+    "Job": {
+        ("spec", "selector"): _ANY,
+        ("spec", "template", "metadata", "labels", "batch.kubernetes.io/controller-uid"): _ANY,
+        ("spec", "template", "metadata", "labels", "batch.kubernetes.io/job-name"): _ANY,
+        ("spec", "template", "metadata", "labels", "controller-uid"): _ANY,
+        ("spec", "template", "metadata", "labels", "job-name"): _ANY,
+        **_template("spec", "template", "spec"),
+    },
+    "Service": {
+        ("spec", "clusterIP"): _ANY,
+        ("spec", "clusterIPs"): _ANY,
+        ("spec", "ipFamilies"): _ANY,
+        ("spec", "healthCheckNodePort"): _ANY,
+        ("spec", "ports", "*", "nodePort"): _ANY,
+        ("spec", "ipFamilyPolicy"): "SingleStack",
+        ("spec", "internalTrafficPolicy"): "Cluster",
+        ("spec", "sessionAffinity"): "None",
+        ("spec", "type"): "ClusterIP",
+        ("spec", "ports", "*", "protocol"): "TCP",
+    },
+    "Secret": {("type",): "Opaque"},
+    "ServiceAccount": {("secrets",): _ANY},
+    "Namespace": {
+        ("spec",): {"finalizers": ["kubernetes"]},
+        ("metadata", "labels", "kubernetes.io/metadata.name"): _ANY,
+    },
+    "PersistentVolumeClaim": {
+        ("spec", "volumeName"): _ANY,
+        ("spec", "storageClassName"): _ANY,
+        ("metadata", "finalizers"): ["kubernetes.io/pvc-protection"],
+        ("metadata", "annotations", "pv.kubernetes.io/bind-completed"): _ANY,
+        ("metadata", "annotations", "pv.kubernetes.io/bound-by-controller"): _ANY,
+        ("metadata", "annotations", "volume.kubernetes.io/storage-provisioner"): _ANY,
+        ("metadata", "annotations", "volume.kubernetes.io/selected-node"): _ANY,
+    },
+    "Pod": {("spec", "nodeName"): _ANY, **_template("spec")},
+}
+"""Defaults and controller-written fields by kind. A value must be the one given here; `_ANY` is a field that its
+controller fills. What this does not know costs one dry-run create, nothing more."""
+
+CHOSEN_BY_SERVER: Mapping[str, tuple[Path, ...]] = {
+    "Service": (("spec", "clusterIP"), ("spec", "clusterIPs"), ("spec", "healthCheckNodePort")),
+    "PersistentVolumeClaim": (("spec", "volumeName"),),
+}
+"""What a desired object may pin and only one object may have: left out when defaults are asked for."""
+
+
+def _known(kind: str, path: Path, value: object) -> bool:
+    """Whether the tables explain a value wholly."""
+    shape = pattern(path)
+    for table in (_METADATA, _KINDS.get(kind, {})):
+        if shape in table:
+            return table[shape] is _ANY or table[shape] == value
+    if isinstance(value, dict) and value:
+        return all(_known(kind, (*path, key), below) for key, below in value.items())
+    return False
+
+
+def probe_body(desired: Body, name: str) -> Body:
+    """The desired object under a throw-away name, for a dry-run create that shows the server's defaults."""
+    body = {key: value for key, value in desired.items() if key != "status"}
+    body["metadata"] = {**desired["metadata"], "name": name}
+    for path in CHOSEN_BY_SERVER.get(desired["kind"], ()):
+        body = _without(body, path)
+    return body
+
+
+def _without(body: Any, path: Path) -> Any:
+    head, *rest = path
+    if not isinstance(body, dict) or head not in body:
+        return body
+    if not rest:
+        return {key: value for key, value in body.items() if key != head}
+    return {**body, head: _without(body[head], tuple(rest))}
+
+
+# objects ---------------------------------------------------------------------------------------------
+
+_MADE_BY_KUBERNETES = {("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")}
+
+
+def explained_object(live: Body) -> bool:
+    """Whether an object that no commit names is Kubernetes' own: made with the namespace, or by a controller."""
+    metadata = live["metadata"]
+    return (live["kind"], metadata["name"]) in _MADE_BY_KUBERNETES or any(
+        owner.get("controller") for owner in metadata.get("ownerReferences", ())
+    )

@@ -1,0 +1,372 @@
+"""From desired objects, live objects and the server's answers to ordered changes. Pure: who asks is `tasks.cd.plan`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Literal
+
+from interlock.cd import compare, foreign
+from interlock.cd.inventory import Entry, Inventory
+from interlock.cd.objects import (
+    MISSING,
+    NONCE,
+    PART_OF,
+    Body,
+    Path,
+    annotation,
+    controlled,
+    label,
+    spell,
+    stamped,
+    subject,
+    uid,
+)
+from interlock.contract.canonical import canonical, digest
+from interlock.contract.render import Identity, Manifest
+from interlock.errors import ClusterError
+
+NEVER_PRUNED = frozenset(
+    {
+        ("", "Namespace"),
+        ("", "PersistentVolume"),
+        ("", "PersistentVolumeClaim"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+    }
+)
+NEW_NONCE = "0" * 16
+"""Stands for the nonce of an object that a plan would make; the real one is drawn when it is made."""
+
+
+class Action(StrEnum):
+    CREATE = "create"
+    CHANGE = "change"
+    UNCHANGED = "unchanged"
+    PRUNE = "prune"
+    FOREIGN = "foreign"
+    CONFLICT = "conflict"
+    IMMUTABLE = "immutable"
+    BLOCKED = "blocked"
+    UNKNOWN = "unknown"
+
+
+WRITES = frozenset({Action.CREATE, Action.CHANGE, Action.PRUNE})
+STOPS = frozenset({Action.CONFLICT, Action.IMMUTABLE, Action.BLOCKED, Action.UNKNOWN})
+
+
+@dataclass(frozen=True)
+class FieldChange:
+    """One field, for people. None is a field that is not there; a Secret's values are masked."""
+
+    path: str
+    live: str | None
+    desired: str | None
+    manager: str
+    time: str
+    kind: Literal["drift", "foreign", "change"]
+
+
+@dataclass(frozen=True)
+class PlanItem:
+    """What would happen to one object, and why. `body` is what would be applied, nonce and label included."""
+
+    identity: Identity
+    action: Action
+    reason: str = ""
+    fields: tuple[FieldChange, ...] = ()
+    application: str = ""
+    drift: bool = False
+    """No commit explains it: somebody changed the cluster."""
+    body: Body | None = None
+    uid: str = ""
+    manager: str = ""
+    time: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`repairs` and `forgotten` are what the inventory has to learn though no object changes."""
+
+    environment: str
+    commit: str
+    items: tuple[PlanItem, ...]
+    repairs: tuple[Entry, ...] = ()
+    forgotten: tuple[Identity, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """The same changes at the same commit have the same digest."""
+        rows = [
+            [i.identity.group, i.identity.kind, i.identity.namespace, i.identity.name, i.action]
+            + [[f.path, f.live, f.desired, f.kind] for f in i.fields]
+            for i in self.items
+            if i.action != Action.UNCHANGED
+        ]
+        return digest(canonical([self.environment, self.commit, rows]))
+
+    def having(self, *actions: Action) -> tuple[PlanItem, ...]:
+        return tuple(item for item in self.items if item.action in actions)
+
+    @property
+    def writes(self) -> tuple[PlanItem, ...]:
+        return self.having(*WRITES)
+
+    @property
+    def stops(self) -> tuple[PlanItem, ...]:
+        return self.having(*STOPS)
+
+    @property
+    def drifted(self) -> tuple[PlanItem, ...]:
+        """What somebody changed, foreign things included."""
+        return tuple(item for item in self.items if item.drift or item.action == Action.FOREIGN or _foreign(item))
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to write, neither objects nor inventory."""
+        return not (self.writes or self.stops or self.repairs or self.forgotten)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {action.value: n for action in Action if (n := len(self.having(action)))}
+
+
+def _foreign(item: PlanItem) -> bool:
+    return any(field.kind == "foreign" for field in item.fields)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose plan it is. `again` says that this commit is deployed already: every difference is drift then."""
+
+    environment: str
+    environment_id: str
+    commit: str
+    part_of: str
+    undo: bool
+    again: bool
+    namespaces: tuple[str, ...]
+    """May be taken when they exist already, without the right to prune them."""
+
+    @property
+    def manager(self) -> str:
+        return f"interlock-{self.environment_id}"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A desired object with what we know of it."""
+
+    manifest: Manifest
+    body: Body
+    entry: Entry | None
+    live: Body | None
+
+    @property
+    def identity(self) -> Identity:
+        return self.manifest.identity
+
+    def item(self, action: Action, reason: str = "", **more: object) -> PlanItem:
+        base = PlanItem(self.identity, action, reason, application=self.manifest.application, body=self.body)
+        return replace(base, uid=uid(self.live) if self.live else "", **more)  # type: ignore[arg-type]
+
+
+def wanted(manifest: Manifest, live: Body | None, inventory: Inventory, scope: Scope) -> Wanted:
+    entry = inventory.get(manifest.identity)
+    nonce = entry.nonce if entry else NEW_NONCE
+    return Wanted(manifest, stamped(manifest.body, part_of=scope.part_of, nonce=nonce), entry, live)
+
+
+class Look(StrEnum):
+    """What a first look without the server says."""
+
+    SETTLED = "settled"
+    ASK = "ask"
+    NOT_OURS = "not ours"
+
+
+def look(want: Wanted, scope: Scope) -> Look:
+    if want.live is None:
+        return Look.ASK
+    if not _may_write(want, want.live, scope):
+        return Look.NOT_OURS
+    if compare.settled(want.body, want.live, scope.manager) and not _replaced(want):
+        return Look.SETTLED
+    return Look.ASK
+
+
+def _may_write(want: Wanted, live: Body, scope: Scope) -> bool:
+    """Something that lives is ours by inventory, by the nonce of an intent, or as the environment's own namespace."""
+    if want.entry is None or (not want.entry.uid and annotation(live, NONCE) != want.entry.nonce):
+        return want.identity.kind == "Namespace" and want.identity.name in scope.namespaces
+    return True
+
+
+def _replaced(want: Wanted) -> bool:
+    return bool(want.entry and want.entry.uid and want.live and uid(want.live) != want.entry.uid)
+
+
+def not_ours(want: Wanted) -> PlanItem:
+    return want.item(Action.BLOCKED, "exists and is not ours: delete or rename it, or take it out of Git")
+
+
+def refused(want: Wanted, error: ClusterError) -> PlanItem:
+    """The server's answer to a dry run as an item: a failed comparison is unknown, never in sync."""
+    if error.transient or not error.status:
+        return want.item(Action.UNKNOWN, f"could not be compared: {error.message}")
+    if error.status == 422 and _immutable(error.message):
+        return want.item(Action.IMMUTABLE, f"{error.message}: delete the object by hand, or name it anew in Git")
+    return want.item(Action.BLOCKED, error.message)
+
+
+def _immutable(message: str) -> bool:
+    return any(words in message for words in ("immutable", "may not be changed", "are forbidden", "updates to"))
+
+
+def new(want: Wanted) -> PlanItem:
+    """An object that the server would make."""
+    deleted = want.entry is not None and bool(want.entry.uid)
+    return want.item(Action.CREATE, "deleted by somebody" if deleted else "", drift=deleted)
+
+
+def decided(want: Wanted, predicted: Body, scope: Scope) -> PlanItem:
+    """What an apply would do to a living object, by the server's own answer."""
+    live = want.live
+    assert live is not None  # noqa: S101 - a new object has no prediction to compare
+    found = compare.differences(live, predicted)
+    changed = tuple(_changed(each, want, live, scope) for each in found if not _our_stamp(each))
+    reason = ""
+    if _replaced(want):
+        reason = "replaced by another object of the same name"
+    elif not changed:
+        if not found and not compare.ownership_changes(live, predicted, scope.manager):
+            return want.item(Action.UNCHANGED)
+        reason = "our label or our claim on its fields was taken away" if want.entry else "taken into the environment"
+    by_others = any(field.kind == "drift" for field in changed) or _replaced(want)
+    if by_others and not scope.undo and not scope.again:
+        return want.item(Action.CONFLICT, "another manager has what Git declares", fields=changed)
+    return want.item(Action.CHANGE, reason, fields=changed, drift=by_others or (scope.again and want.entry is not None))
+
+
+def _our_stamp(difference: compare.Difference) -> bool:
+    """Whether it is only about our own label or nonce, which are nobody's desire."""
+    if difference.path in {("metadata", "labels"), ("metadata", "annotations")} and isinstance(difference.after, dict):
+        return difference.before is MISSING and difference.after.keys() <= {PART_OF, NONCE}
+    return difference.path in {("metadata", "labels", PART_OF), ("metadata", "annotations", NONCE)}
+
+
+def _changed(difference: compare.Difference, want: Wanted, live: Body, scope: Scope) -> FieldChange:
+    claim = compare.claimant(live, difference.path, manager=scope.manager)
+    mine = compare.ours(live, scope.manager)
+    held = mine is not None and compare.claimed(mine.fields, difference.path)
+    drift = scope.again or (claim is not None and not held)
+    return FieldChange(
+        path=spell(difference.path),
+        live=shown(want.identity, difference.path, difference.before),
+        desired=shown(want.identity, difference.path, difference.after),
+        manager=claim.manager if claim and drift else "",
+        time=claim.time if claim and drift else "",
+        kind="drift" if drift else "change",
+    )
+
+
+def with_foreign(item: PlanItem, found: Iterable[foreign.Unexplained], live: Body, manager: str) -> PlanItem:
+    """An item with the foreign things that live in its object, but for what the item changes anyway."""
+    changed = {field.path for field in item.fields}
+    fields = tuple(
+        _foreign_field(item.identity, thing, live, manager)
+        for thing in found
+        if not any(spell(thing.path[:n]) in changed for n in range(1, len(thing.path) + 1))
+    )
+    if not fields:
+        return item
+    action = Action.FOREIGN if item.action == Action.UNCHANGED else item.action
+    return replace(item, action=action, fields=(*item.fields, *fields))
+
+
+def _foreign_field(identity: Identity, thing: foreign.Unexplained, live: Body, manager: str) -> FieldChange:
+    claim = compare.claimant(live, thing.path, manager=manager)
+    return FieldChange(
+        path=spell(thing.path),
+        live=shown(identity, thing.path, thing.value),
+        desired=shown(identity, thing.path, thing.default),
+        manager=claim.manager if claim else "",
+        time=claim.time if claim else "",
+        kind="foreign",
+    )
+
+
+MASK = "••••"
+_MOST_SHOWN = 240
+
+
+def shown(identity: Identity, path: Path, value: object) -> str | None:
+    """A value for people. A Secret's data is masked, its length too."""
+    if value is MISSING:
+        return None
+    if (identity.group, identity.kind) == ("", "Secret") and path[:1] in {("data",), ("stringData",)}:
+        return MASK
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
+
+
+# what leaves -----------------------------------------------------------------------------------------
+
+
+def leaving(entry: Entry, live: Body | None, scope: Scope) -> PlanItem | None:
+    """What becomes of an owned object that Git no longer names; None when only the inventory has to forget it."""
+    if live is None or not _same_object(entry, live) or entry.adopted:
+        return None
+    reason = _kept(entry, live, scope)
+    item = PlanItem(entry.identity, Action.PRUNE, application=entry.application, uid=uid(live))
+    return replace(item, action=Action.FOREIGN, reason=f"kept: {reason}") if reason else item
+
+
+def _same_object(entry: Entry, live: Body) -> bool:
+    return uid(live) == entry.uid if entry.uid else annotation(live, NONCE) == entry.nonce
+
+
+def _kept(entry: Entry, live: Body, scope: Scope) -> str:
+    """Why an object must not be pruned; nothing when all conditions hold."""
+    if (entry.identity.group, entry.identity.kind) in NEVER_PRUNED:
+        return f"a {entry.identity.kind} is never pruned by itself: delete it by hand when its data may go"
+    if label(live, PART_OF) != scope.part_of:
+        return "it does not carry our label any more"
+    if compare.ours(live, scope.manager) is None:
+        return "we own none of its fields any more"
+    return "a controller owns it" if controlled(live) else ""
+
+
+def foreign_object(live: Body, identity: Identity) -> PlanItem:
+    """An object in the environment's namespaces that no commit names and we did not make."""
+    newest = max(compare.claims(live), key=lambda claim: claim.time, default=None)
+    return PlanItem(
+        identity,
+        Action.FOREIGN,
+        "not in Git, not ours",
+        manager=newest.manager if newest else "",
+        time=live["metadata"].get("creationTimestamp", ""),
+    )
+
+
+def strangers(live: Mapping[Identity, Body], inventory: Inventory, desired: Iterable[Identity]) -> tuple[PlanItem, ...]:
+    known = {*desired, *inventory.entries}
+    return tuple(
+        foreign_object(body, identity)
+        for identity, body in sorted(live.items())
+        if identity not in known and identity.namespace and not foreign.explained_object(body)
+    )
+
+
+def repaired(want: Wanted) -> Entry | None:
+    """The entry as it ought to be when it is not: an intent that was fulfilled, an object that was replaced."""
+    if want.entry is None or want.live is None or uid(want.live) == want.entry.uid:
+        return None
+    return replace(want.entry, uid=uid(want.live), adopted=want.entry.adopted or _replaced(want))
+
+
+def reasons(items: Iterable[PlanItem]) -> tuple[str, ...]:
+    """One line an item, for an error."""
+    return tuple(f"{subject(item.identity)}: {item.action}: {item.reason}" for item in items)

@@ -1,0 +1,196 @@
+"""How far an environment is: the record in its cluster, the mark on CD's host, and what both must say."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, TypeVar
+
+from interlock.cd.inventory import Inventory, encode
+from interlock.cd.objects import Body, annotation
+from interlock.contract.canonical import canonical
+from interlock.errors import Refused
+
+
+@dataclass(frozen=True)
+class Record:
+    """In the control namespace. `pending` is a commit whose sync began and is not known to have ended healthy."""
+
+    environment_id: str
+    verified: str | None = None
+    deployed: str | None = None
+    pending: str | None = None
+    shards: int = 1
+
+
+@dataclass(frozen=True)
+class Mark:
+    """On CD's host. It is written before the record: after a crash between the two, the record has the `previous`."""
+
+    environment_id: str
+    verified: str | None = None
+    deployed: str | None = None
+    previous_verified: str | None = None
+    previous_deployed: str | None = None
+    receipts: int = 0
+    """How many receipts the ledger has of this environment, at least."""
+    refused: str | None = None
+    """The head that was refused last, so that it is told to the ledger once."""
+    drift: str | None = None
+    """Digest of the drift that was told to the ledger last."""
+
+    def advanced(self, *, verified: str | None = None, deployed: str | None = None) -> Mark:
+        return replace(
+            self,
+            verified=verified or self.verified,
+            deployed=deployed or self.deployed,
+            previous_verified=self.verified,
+            previous_deployed=self.deployed,
+        )
+
+
+T = TypeVar("T", Record, Mark)
+
+
+def write(value: Record | Mark) -> bytes:
+    return canonical({"format": 1, **asdict(value)})
+
+
+def read(model: type[T], data: str | bytes, *, subject: str) -> T:
+    """What `write` wrote; Refused when it is anything else."""
+    try:
+        value: dict[str, Any] = json.loads(data)
+        sound = value.pop("format") == 1 and value.keys() == {field.name for field in fields(model)}
+    except (ValueError, KeyError, AttributeError, TypeError):
+        sound = False
+    if not sound:
+        raise Refused(
+            f"{subject} is not a record of format 1",
+            rule="record-damaged",
+            hint="remove it: the next run verifies everything again from the root pin",
+        )
+    return model(**value)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Where verification begins: `since` None is the root pin. `must_contain` has to be in what is verified then."""
+
+    since: str | None
+    deployed: str | None
+    pending: str | None
+    must_contain: frozenset[str] = frozenset()
+
+
+def agreed(record: Record | None, mark: Mark | None, *, environment: str, receipts: int) -> Known:
+    """What record, mark and ledger say together; Refused (`record-mismatch`) when they contradict each other.
+
+    A loss of record or mark is no contradiction: everything is verified anew from the root pin, and what the other
+    one knows must be part of it.
+    """
+    if mark is not None and receipts < mark.receipts:
+        raise _mismatch(environment, f"the ledger has {receipts} receipts, this host wrote at least {mark.receipts}")
+    if record is None or mark is None:
+        left = [value for known in (record, mark) if known for value in (known.verified, known.deployed) if value]
+        known = record or mark
+        return Known(None, known.deployed if known else None, record.pending if record else None, frozenset(left))
+    if record.environment_id != mark.environment_id:
+        raise _mismatch(environment, f"its id is {record.environment_id} in the cluster and {mark.environment_id} here")
+    for name, there, here in (
+        ("verified", record.verified, (mark.verified, mark.previous_verified)),
+        ("deployed", record.deployed, (mark.deployed, mark.previous_deployed)),
+    ):
+        if there not in here:
+            raise _mismatch(environment, f"{name} is {_short(there)} in the cluster and {_short(here[0])} on this host")
+    return Known(mark.verified, mark.deployed, record.pending)
+
+
+def require_contained(known: Known, verified: Collection[str], *, environment: str) -> None:
+    """After a loss: what was verified or deployed before has to be in the history that was verified now."""
+    if missing := sorted(known.must_contain - set(verified)):
+        raise _mismatch(environment, f"{_short(missing[0])} was verified before and is not in the branch's history")
+
+
+def _mismatch(environment: str, what: str) -> Refused:
+    return Refused(
+        f"environment {environment}: {what}",
+        rule="record-mismatch",
+        hint="somebody turned one of them back: find out who, then remove the wrong one; "
+        "the next run verifies everything again from the root pin",
+    )
+
+
+def _short(commit: str | None) -> str:
+    return commit[:12] if commit else "nothing"
+
+
+# as objects ------------------------------------------------------------------------------------------
+
+TOOLING = "interlock/v1"
+_SET = "applyset.kubernetes.io"
+
+
+def parent_name(environment_id: str) -> str:
+    return f"interlock-{environment_id}"
+
+
+def part_of(environment_id: str, control_namespace: str) -> str:
+    """The ApplySet's id (KEP-3659), made of its parent's name, namespace, kind and group."""
+    text = f"{parent_name(environment_id)}.{control_namespace}.ConfigMap."
+    hashed = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode().rstrip("=")
+    return f"applyset-{hashed}-v1"
+
+
+def parent(environment_id: str, control_namespace: str, *inventories: Inventory) -> Body:
+    """The ApplySet's parent. Before an apply it names the union of what was and what will be."""
+    kinds = sorted({kind for inventory in inventories for kind in inventory.group_kinds})
+    namespaces = sorted({name for inventory in inventories for name in inventory.namespaces} - {control_namespace})
+    body = _config_map(parent_name(environment_id), control_namespace)
+    body["metadata"]["labels"] = {f"{_SET}/id": part_of(environment_id, control_namespace)}
+    body["metadata"]["annotations"] = {
+        f"{_SET}/tooling": TOOLING,
+        f"{_SET}/contains-group-kinds": ",".join(kinds),
+        f"{_SET}/additional-namespaces": ",".join(namespaces),
+    }
+    return body
+
+
+def require_own_parent(live: Body) -> None:
+    """Another tool's set of the same name is not ours to change."""
+    tooling = annotation(live, f"{_SET}/tooling")
+    if tooling.partition("/")[0] != "interlock":
+        name, namespace = live["metadata"]["name"], live["metadata"]["namespace"]
+        raise Refused(
+            f"ConfigMap {namespace}/{name} belongs to {tooling or 'an unknown tool'}",
+            rule="foreign-parent",
+            hint="the control namespace must be the environment's own",
+        )
+
+
+def record_name(environment_id: str) -> str:
+    return f"{parent_name(environment_id)}-record"
+
+
+def record_map(record: Record, control_namespace: str) -> Body:
+    body = _config_map(record_name(record.environment_id), control_namespace)
+    return {**body, "data": {"record.json": write(record).decode()}}
+
+
+def shard_names(environment_id: str, count: int) -> tuple[str, ...]:
+    """With the count in it: a larger inventory is written beside the old one before the record points to it."""
+    return tuple(f"{parent_name(environment_id)}-inventory-{count}-{index}" for index in range(count))
+
+
+def shard_maps(inventory: Inventory, environment_id: str, control_namespace: str) -> tuple[Body, ...]:
+    names = shard_names(environment_id, inventory.shards)
+    return tuple(
+        {**_config_map(name, control_namespace), "binaryData": {"entries": text}}
+        for name, text in zip(names, encode(inventory), strict=True)
+    )
+
+
+def _config_map(name: str, namespace: str) -> Body:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}}

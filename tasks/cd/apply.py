@@ -1,0 +1,156 @@
+"""Writes a plan to the cluster, stage by stage, and prunes what Git no longer names."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from interlock.cd import plan as decide
+from interlock.cd.inventory import Entry, Inventory
+from interlock.cd.objects import NONCE, Body, annotation, stamped, subject, uid
+from interlock.cd.order import Stage, removal
+from interlock.cd.plan import Action, Plan, PlanItem, Scope
+from interlock.contract.render import Identity
+from interlock.errors import ClusterError, Conflict
+from tasks.cd.cluster import Cluster
+from tasks.cd.inspect import side_by_side
+from tasks.cd.lease import Lock
+from tasks.common.effect import effect
+
+_TRIES = 4
+
+
+def intents(plan: Plan, inventory: Inventory, scope: Scope) -> Inventory:
+    """The inventory before the first write: every object that will be made, with the nonce that will claim it."""
+    new = [
+        Entry(item.identity, item.application, secrets.token_hex(8), adopted=item.action == Action.CHANGE)
+        for item in plan.having(Action.CREATE, Action.CHANGE)
+        if item.identity not in inventory.entries
+    ]
+    again = [  # somebody deleted it: what is made now has another UID
+        Entry(item.identity, item.application, inventory.entries[item.identity].nonce)
+        for item in plan.having(Action.CREATE)
+        if item.identity in inventory.entries
+    ]
+    return inventory.with_entries((*plan.repairs, *new, *again)).without(plan.forgotten)
+
+
+@effect(name="apply stage", task_run_name="apply {name}")
+def apply_stage(
+    cluster: Cluster, stage: Stage, *, name: str, inventory: Inventory, scope: Scope, lock: Lock
+) -> Mapping[Identity, str]:
+    """Apply a stage's objects side by side and give their UIDs. What is there already stays as it is."""
+    lock.renew()
+    return dict(
+        side_by_side(lambda item: _apply_one(cluster, item, inventory=inventory, scope=scope, lock=lock), stage.items)
+    )
+
+
+def _apply_one(
+    cluster: Cluster, item: PlanItem, *, inventory: Inventory, scope: Scope, lock: Lock
+) -> tuple[Identity, str]:
+    assert item.body is not None  # noqa: S101 - what is written has a body
+    nonce = inventory.entries[item.identity].nonce
+    body = stamped(item.body, part_of=scope.part_of, nonce=nonce)
+    if item.action == Action.CREATE:
+        done = _tried(lambda: _create(cluster, body, nonce, scope), lock)
+    else:
+        body = {**body, "metadata": {**body["metadata"], "uid": item.uid}}
+        done = _tried(lambda: cluster.apply(body, manager=scope.manager, force=scope.undo).body, lock)
+    return item.identity, uid(done)
+
+
+def _create(cluster: Cluster, body: Body, nonce: str, scope: Scope) -> Body:
+    """Make an object by apply. What appeared since the plan is left to whoever made it, as it was.
+
+    Server-side apply says 200 instead of 201 when it met a stranger; unforced, it has changed nothing of his then.
+    """
+    applied = cluster.apply(body, manager=scope.manager)
+    if applied.created:
+        return applied.body
+    before = _before(applied.body, scope.manager)
+    if before == nonce:
+        return applied.body
+    metadata = {k: v for k, v in body["metadata"].items() if k in {"name", "namespace"}}
+    bare = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": metadata}
+    cluster.apply(bare, manager=scope.manager)
+    raise Conflict(
+        f"{body['kind']} {metadata['name']}: appeared since the plan was made, and is not ours",
+        status=409,
+        hint="it was left as it was: delete or rename it, or take it out of Git",
+    )
+
+
+def _before(body: Body, manager: str) -> str:
+    """The nonce, when the object is one that an attempt of ours made whose answer was lost.
+
+    Then nobody else has written it: a stranger's object has claims of its own.
+    """
+    others = [entry for entry in body["metadata"].get("managedFields", ()) if entry.get("manager") != manager]
+    return "" if any(not entry.get("subresource") for entry in others) else annotation(body, NONCE)
+
+
+def _tried(write: Callable[[], Body], lock: Lock) -> Body:
+    """Try again what may help, a little later each time; never without the lock."""
+    for attempt in range(1, _TRIES + 1):
+        lock.require_held()
+        try:
+            return write()
+        except ClusterError as error:
+            if not error.transient or attempt == _TRIES:
+                raise
+            time.sleep(0.25 * 2**attempt)
+    raise AssertionError
+
+
+@effect(name="prune", task_run_name="prune")
+def prune(cluster: Cluster, items: Iterable[PlanItem], lock: Lock) -> tuple[Identity, ...]:
+    """Delete, by UID, what the plan says may go; gives those whose absence the server confirmed.
+
+    An object with finalizers may take longer than we wait: it stays in the inventory and the next run looks again.
+    """
+    lock.renew()
+    ordered = removal(items)
+    for item in ordered:
+        lock.require_held()
+        cluster.delete(item.identity, uid=item.uid)
+    deadline = time.monotonic() + 20
+    return tuple(item.identity for item in ordered if _gone(cluster, item, deadline))
+
+
+def _gone(cluster: Cluster, item: PlanItem, deadline: float) -> bool:
+    while True:
+        live = cluster.find(item.identity)
+        if live is None or uid(live) != item.uid:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+
+
+@effect(name="confirm absence", retries=3)
+def confirm_absent(cluster: Cluster, entries: Iterable[Entry]) -> tuple[Identity, ...]:
+    """Of entries that a LIST did not show: those that a GET of their own says are gone, or of another UID."""
+    return tuple(entry.identity for entry in entries if _absent(cluster, entry))
+
+
+def _absent(cluster: Cluster, entry: Entry) -> bool:
+    try:
+        live = cluster.find(entry.identity)
+    except ClusterError as error:
+        if error.status != 404:
+            raise
+        return True  # the kind itself is not served any more
+    if live is None:
+        return True
+    same = uid(live) == entry.uid if entry.uid else annotation(live, NONCE) == entry.nonce
+    return entry.adopted or not same
+
+
+def described(items: Iterable[PlanItem]) -> str:
+    """For a log line."""
+    return ", ".join(f"{item.action} {subject(item.identity)}" for item in items)
+
+
+__all__ = ["apply_stage", "confirm_absent", "decide", "described", "intents", "prune"]

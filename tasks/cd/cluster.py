@@ -1,0 +1,334 @@
+"""The API server, by its REST paths on kept-alive connections. The only module that imports `kubernetes`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import ssl
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote, urlencode, urlsplit
+
+import urllib3
+from kubernetes.client import ApiClient, Configuration
+from kubernetes.client.exceptions import ApiException
+
+from interlock.cd.objects import Body, Resource, group_of
+from interlock.contract import strict_yaml
+from interlock.contract.render import Identity
+from interlock.errors import ClusterError, Conflict, FormatError, HostConfigError
+
+CONNECTIONS = 8
+"""Requests in flight at once: more does not make an API server faster."""
+PAGE = 500
+_TIMEOUT = urllib3.Timeout(connect=5, read=60)
+_APPLY = "application/apply-patch+yaml"
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The object as the server has it now, and whether the request made it."""
+
+    body: Body
+    created: bool
+
+
+class Cluster:
+    """One API server. Its methods may be called from many threads."""
+
+    def __init__(self, client: ApiClient, server: str) -> None:
+        self._client = client
+        self._server = server.rstrip("/")
+        self._resources: dict[tuple[str, str], Resource] = {}
+        self._asking = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.rest_client.pool_manager.clear()
+
+    def resource(self, api_version: str, kind: str) -> Resource:
+        """The kind as it is served; ClusterError 404 when it is not. Kinds that were found are remembered."""
+        found = self._discovered(api_version, kind) or self._discover(api_version).get((api_version, kind))
+        if found is None:
+            raise ClusterError(
+                f"{api_version} {kind}: the cluster has no such kind",
+                status=404,
+                hint="is its CustomResourceDefinition installed, and the version right?",
+            )
+        return found
+
+    def _discovered(self, api_version: str, kind: str) -> Resource | None:
+        return self._resources.get((api_version, kind))
+
+    def _discover(self, api_version: str) -> Mapping[tuple[str, str], Resource]:
+        with self._asking:
+            group, _, version = api_version.rpartition("/")
+            root = f"/apis/{group}/{version}" if group else f"/api/{version}"
+            try:
+                served = self.request("GET", root, subject=api_version)["resources"]
+            except ClusterError as error:
+                if error.status != 404:
+                    raise
+                served = []
+            for entry in served:
+                if "/" not in entry["name"]:
+                    found = Resource(group, version, entry["kind"], entry["name"], entry["namespaced"])
+                    self._resources[(api_version, entry["kind"])] = found
+        return self._resources
+
+    def preferred(self, group: str, kind: str) -> Resource:
+        """The kind at the group's preferred version, for an object that we only know by its identity."""
+        for (api_version, name), found in list(self._resources.items()):
+            if name == kind and group_of(api_version) == group:
+                return found
+        version = self.request("GET", f"/apis/{group}")["preferredVersion"]["groupVersion"] if group else "v1"
+        return self.resource(version, kind)
+
+    def list(self, resource: Resource, namespace: str = "") -> tuple[Body, ...]:
+        """All objects of a kind, in one namespace or everywhere, as of one moment."""
+        found: list[Body] = []
+        query = {"limit": str(PAGE)}
+        while True:
+            page = self.request("GET", resource.path(namespace), query=query, subject=f"{resource.kind} in {namespace}")
+            for item in page["items"]:
+                # Items of a list do not carry these; every other answer does.
+                item["apiVersion"], item["kind"] = resource.api_version, resource.kind
+                found.append(item)
+            if not (more := page["metadata"].get("continue")):
+                return tuple(found)
+            query = {"limit": str(PAGE), "continue": more}
+
+    def get(self, resource: Resource, name: str, namespace: str = "") -> Body | None:
+        """The object, or None when the server says that there is none."""
+        try:
+            found: Body = self.request("GET", resource.path(namespace, name), subject=_named(resource, namespace, name))
+        except ClusterError as error:
+            if error.status == 404:
+                return None
+            raise
+        return found
+
+    def find(self, identity: Identity) -> Body | None:
+        return self.get(self.preferred(identity.group, identity.kind), identity.name, identity.namespace)
+
+    def apply(self, body: Body, *, manager: str, force: bool = False, dry_run: bool = False) -> Applied:
+        """Server-side apply. Conflict when another manager has a field and `force` does not say to take it."""
+        resource = self.resource(body["apiVersion"], body["kind"])
+        name, namespace = body["metadata"]["name"], body["metadata"].get("namespace", "")
+        query = {"fieldManager": manager, "force": str(force).lower(), **_dry(dry_run)}
+        status, answer = self._exchange(
+            "PATCH",
+            resource.path(namespace, name),
+            query=query,
+            body=body,
+            content=_APPLY,
+            subject=_named(resource, namespace, name),
+        )
+        return Applied(answer, status == 201)
+
+    def create(self, body: Body, *, manager: str, dry_run: bool = False) -> Body:
+        """Make an object that must not exist yet; Conflict (409) when it does."""
+        resource = self.resource(body["apiVersion"], body["kind"])
+        name, namespace = body["metadata"]["name"], body["metadata"].get("namespace", "")
+        query = {"fieldManager": manager, **_dry(dry_run)}
+        made: Body = self.request(
+            "POST", resource.path(namespace), query=query, body=body, subject=_named(resource, namespace, name)
+        )
+        return made
+
+    def replace(self, body: Body, *, manager: str) -> Body:
+        """Replace the version that the body's resourceVersion names; Conflict when that is not the newest."""
+        resource = self.resource(body["apiVersion"], body["kind"])
+        name, namespace = body["metadata"]["name"], body["metadata"].get("namespace", "")
+        replaced: Body = self.request(
+            "PUT",
+            resource.path(namespace, name),
+            query={"fieldManager": manager},
+            body=body,
+            subject=_named(resource, namespace, name),
+        )
+        return replaced
+
+    def delete(self, identity: Identity, *, uid: str, dry_run: bool = False) -> None:
+        """Delete the object of this UID and no other; its dependants follow. Already gone is done."""
+        resource = self.preferred(identity.group, identity.kind)
+        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        try:
+            self.request(
+                "DELETE",
+                resource.path(identity.namespace, identity.name),
+                query=_dry(dry_run),
+                body=options,
+                subject=_named(resource, identity.namespace, identity.name),
+            )
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        subject: str = "",
+    ) -> Any:
+        """One request and its decoded answer; every failure is a ClusterError that names `subject`."""
+        return self._exchange(method, path, query=query or {}, body=body, subject=subject or path)[1]
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str],
+        body: object,
+        subject: str,
+        content: str = "application/json",
+    ) -> tuple[int, Any]:
+        url = self._server + quote(path, safe="/:") + (f"?{urlencode(query)}" if query else "")
+        headers = {**self._client.default_headers, "Accept": "application/json"}
+        data = None
+        if body is not None:
+            headers["Content-Type"] = content
+            data = json.dumps(body).encode()
+        with _translated(subject, self._server):
+            answer = self._client.rest_client.pool_manager.request(
+                method, url, headers=headers, body=data, timeout=_TIMEOUT, retries=False
+            )
+            value = json.loads(answer.data)
+        if answer.status >= 400:
+            raise refusal(subject, answer.status, value)
+        return answer.status, value
+
+
+def refusal(subject: str, status: int, value: Mapping[str, Any]) -> ClusterError:
+    """The server's Status object as our error. It may quote what we sent, but never a Secret's data."""
+    said = str(value.get("message", "no reason given")) if isinstance(value, dict) else "no reason given"
+    if subject.startswith("Secret "):
+        said = str(value.get("reason", "refused"))
+    transient = status == 429 or status >= 500
+    kind = Conflict if status == 409 else ClusterError
+    return kind(f"{subject}: {said} ({status})", status=status, transient=transient)
+
+
+@contextmanager
+def _translated(subject: str, server: str) -> Iterator[None]:
+    try:
+        yield
+    except (urllib3.exceptions.HTTPError, OSError) as error:
+        raise ClusterError(
+            f"{subject}: no answer from {server}: {type(error).__name__}", hint="is the cluster up?", transient=True
+        ) from error
+    except (ApiException, ValueError) as error:
+        raise ClusterError(f"{subject}: {server} did not answer with JSON", transient=True) from error
+
+
+def _named(resource: Resource, namespace: str, name: str) -> str:
+    return f"{resource.kind} {namespace}/{name}" if namespace else f"{resource.kind} {name}"
+
+
+def _dry(dry_run: bool) -> dict[str, str]:
+    return {"dryRun": "All"} if dry_run else {}
+
+
+# connection ------------------------------------------------------------------------------------------
+
+
+def connect(kubeconfig: Path) -> Cluster:
+    """A connection from a kubeconfig's fields.
+
+    Only an https server, its authority, and a client certificate or a token are taken. A program to run
+    (`exec`, `auth-provider`), a proxy, or verification switched off is refused: HostConfigError.
+    """
+    cluster, user = _entries(kubeconfig)
+    server = str(cluster.get("server", ""))
+    if urlsplit(server).scheme != "https":
+        raise HostConfigError(f"{kubeconfig}: the server must be an https address, not {server!r}")
+    configuration = Configuration(host=server, proxy="", no_proxy="*")
+    client = ApiClient(configuration)
+    client.user_agent = "interlock"
+    client.rest_client.pool_manager = urllib3.PoolManager(
+        maxsize=CONNECTIONS,
+        block=True,
+        ssl_context=_context(kubeconfig, cluster, user),
+        server_hostname=cluster.get("tls-server-name"),
+    )
+    if token := _content(kubeconfig, user, "token", encoded=False):
+        client.default_headers["Authorization"] = f"Bearer {token.decode().strip()}"
+    return Cluster(client, server)
+
+
+_CLUSTER_FIELDS = {"server", "certificate-authority", "certificate-authority-data", "tls-server-name"}
+_USER_FIELDS = {
+    "client-certificate",
+    "client-certificate-data",
+    "client-key",
+    "client-key-data",
+    "token",
+    "tokenFile",
+}
+
+
+def _entries(kubeconfig: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The current context's cluster and user, with nothing in them that we do not take."""
+    try:
+        value: Any = strict_yaml.load(kubeconfig.read_text(), path=str(kubeconfig)).value
+        current = _entry(value["contexts"], value["current-context"])["context"]
+        cluster = _entry(value["clusters"], current["cluster"])["cluster"]
+        user = _entry(value["users"], current["user"])["user"]
+    except OSError as error:
+        raise HostConfigError(f"{kubeconfig}: {error.strerror}") from error
+    except (FormatError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise HostConfigError(f"{kubeconfig} is not a kubeconfig: {type(error).__name__}: {error}") from None
+    for entry, allowed in ((cluster, _CLUSTER_FIELDS), (user, _USER_FIELDS)):
+        if extra := sorted(set(entry) - allowed):
+            raise HostConfigError(
+                f"{kubeconfig}: {', '.join(extra)} is not taken from a kubeconfig",
+                hint="give a client certificate or a token; no program is run, and no check is switched off",
+            )
+    return cluster, user
+
+
+def _entry(entries: Any, name: str) -> Any:
+    return next(entry for entry in [*entries, {}] if entry.get("name", name) == name)
+
+
+def _context(kubeconfig: Path, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:
+    authority = _content(kubeconfig, cluster, "certificate-authority")
+    certificate, key = (_content(kubeconfig, user, name) for name in ("client-certificate", "client-key"))
+    try:
+        context = ssl.create_default_context(cadata=authority.decode() if authority else None)
+        if certificate and key:
+            _load_pair(context, certificate, key)
+    except (ssl.SSLError, ValueError) as error:
+        raise HostConfigError(f"{kubeconfig}: a certificate or key cannot be read: {type(error).__name__}") from None
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, certificate: bytes, key: bytes) -> None:
+    """Python's TLS loads a key from a file alone: one that only we can read, for as long as that takes."""
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(certificate + b"\n" + key)
+        file.flush()
+        context.load_cert_chain(file.name)
+
+
+def _content(kubeconfig: Path, entry: Mapping[str, Any], name: str, *, encoded: bool = True) -> bytes:
+    """A field's value: given in place, or in a file that is named beside it. Empty when there is neither."""
+    inline, named = (f"{name}-data", name) if encoded else (name, f"{name}File")
+    try:
+        if inline in entry:
+            return base64.b64decode(entry[inline], validate=True) if encoded else str(entry[inline]).encode()
+        return (kubeconfig.parent / entry[named]).read_bytes() if named in entry else b""
+    except (OSError, binascii.Error) as error:
+        raise HostConfigError(f"{kubeconfig}: {name} cannot be read: {type(error).__name__}") from None

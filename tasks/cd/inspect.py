@@ -1,0 +1,204 @@
+"""Looks at a cluster and makes a plan of what it sees: one LIST per kind and namespace, and a dry run where needed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from interlock.cd import foreign
+from interlock.cd import plan as decide
+from interlock.cd.control import COMMON, is_own
+from interlock.cd.inventory import Inventory
+from interlock.cd.objects import Body, Resource, group_of, identify, subject
+from interlock.cd.order import rank
+from interlock.cd.plan import Action, Look, Plan, PlanItem, Scope, Wanted
+from interlock.contract.canonical import canonical
+from interlock.contract.render import Identity, Rendered
+from interlock.errors import Blocked, ClusterError
+from tasks.cd.cluster import CONNECTIONS, Cluster
+from tasks.common.effect import effect
+
+T = TypeVar("T")
+R = TypeVar("R")
+GroupKind = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Live:
+    """What lives, and which kinds could not be read, with the reason."""
+
+    objects: Mapping[Identity, Body]
+    unreadable: Mapping[GroupKind, str]
+
+
+def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Run in a bounded pool, in order of the items; the first failure is raised when all have ended."""
+    with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="cluster") as pool:
+        return list(pool.map(work, items))
+
+
+def look_at(cluster: Cluster, rendered: Rendered, inventory: Inventory, namespaces: Sequence[str]) -> Live:
+    """Every object of every kind that matters in the namespaces, and the cluster-wide ones that are named."""
+    named = {manifest.identity for manifest in rendered.manifests} | set(inventory.entries)
+    kinds, unreadable = _kinds(cluster, rendered, inventory)
+    asked = [(resource, namespace) for resource in kinds if resource.namespaced for namespace in namespaces]
+    lists = side_by_side(lambda pair: _listed(cluster, *pair), asked)
+    objects: dict[Identity, Body] = {}
+    for (resource, _), found in zip(asked, lists, strict=True):
+        if isinstance(found, ClusterError):
+            unreadable[(resource.group, resource.kind)] = found.message
+        else:
+            objects.update((identify(body), body) for body in found)
+    wide = {(r.group, r.kind): r for r in kinds if not r.namespaced}
+    single = [i for i in sorted(named) if (i.group, i.kind) in wide]
+    bodies = side_by_side(lambda i: cluster.get(wide[(i.group, i.kind)], i.name), single)
+    objects.update((identity, body) for identity, body in zip(single, bodies, strict=True) if body is not None)
+    return Live(objects, unreadable)
+
+
+def _kinds(
+    cluster: Cluster, rendered: Rendered, inventory: Inventory
+) -> tuple[tuple[Resource, ...], dict[GroupKind, str]]:
+    """Desired kinds at the version that Git names, then the common ones, then what only the inventory knows."""
+    found: dict[GroupKind, Resource] = {}
+    missing: dict[GroupKind, str] = {}
+    versions = [(m.body["apiVersion"], m.body["kind"]) for m in rendered.manifests]
+    for api_version, kind in dict.fromkeys((*versions, *((version, kind) for version, kind, _ in COMMON))):
+        key = (group_of(api_version), kind)
+        if key not in found:
+            _note(found, missing, key, lambda v=api_version, k=kind: cluster.resource(v, k))  # type: ignore[misc]
+    for key in sorted({(i.group, i.kind) for i in inventory.entries} - found.keys()):
+        _note(found, missing, key, lambda k=key: cluster.preferred(*k))  # type: ignore[misc]
+    return tuple(found.values()), missing
+
+
+def _note(
+    found: dict[GroupKind, Resource],
+    missing: dict[GroupKind, str],
+    key: GroupKind,
+    ask: Callable[[], Resource],
+) -> None:
+    """A kind that is not served has no objects: what wants one learns so from its dry run."""
+    try:
+        found[key] = ask()
+    except ClusterError as error:
+        if error.status != 404:
+            raise
+        missing.pop(key, None)
+
+
+def _listed(cluster: Cluster, resource: Resource, namespace: str) -> tuple[Body, ...] | ClusterError:
+    """The objects, or why we may not see them; a part that fails for other reasons fails the plan."""
+    try:
+        return cluster.list(resource, namespace)
+    except ClusterError as error:
+        if error.status in {403, 405}:
+            return error
+        raise
+
+
+# plan ------------------------------------------------------------------------------------------------
+
+
+@effect(name="plan", retries=3)
+def make_plan(cluster: Cluster, rendered: Rendered, inventory: Inventory, scope: Scope) -> Plan:
+    """What would have to change. Reads and dry runs only.
+
+    Blocked when Git renders nothing at all while the environment owns objects: an empty render never prunes.
+    """
+    if not rendered.manifests and inventory.entries and not rendered.awaiting:
+        raise Blocked(
+            f"environment {scope.environment}: {scope.commit[:12]} renders no object, and it owns "
+            f"{len(inventory.entries)}: nothing is pruned",
+            hint="keep at least one object in Git, such as its Namespace, or remove the environment on purpose",
+        )
+    live = look_at(cluster, rendered, inventory, scope.namespaces)
+    wants = [decide.wanted(m, live.objects.get(m.identity), inventory, scope) for m in rendered.manifests]
+    items, notes = _items(cluster, wants, live, scope)
+    gone = [entry for identity, entry in inventory.entries.items() if identity not in {w.identity for w in wants}]
+    gone = [entry for entry in gone if entry.application not in rendered.awaiting]
+    left = {entry.identity: decide.leaving(entry, live.objects.get(entry.identity), scope) for entry in gone}
+    readable = {i: item for i, item in left.items() if (i.group, i.kind) not in live.unreadable}
+    items += [item for item in readable.values() if item]
+    foreigners = {i: body for i, body in live.objects.items() if not is_own(body, scope.environment)}
+    items += decide.strangers(foreigners, inventory, (want.identity for want in wants))
+    notes += [f"{kind} cannot be read: {why}" for (_, kind), why in sorted(live.unreadable.items())]
+    return Plan(
+        scope.environment,
+        scope.commit,
+        tuple(sorted(items, key=lambda item: rank(item.identity))),
+        repairs=tuple(entry for want in wants if (entry := decide.repaired(want))),
+        forgotten=tuple(identity for identity, item in readable.items() if item is None),
+        notes=tuple(notes),
+    )
+
+
+def _items(cluster: Cluster, wants: Sequence[Wanted], live: Live, scope: Scope) -> tuple[list[PlanItem], list[str]]:
+    made = {want.identity for want in wants if want.live is None}
+    notes: list[str] = []
+
+    def one(want: Wanted) -> PlanItem:
+        if reason := live.unreadable.get((want.identity.group, want.identity.kind)):
+            return want.item(Action.UNKNOWN, f"cannot be read: {reason}")
+        item = _judged(cluster, want, scope, made)
+        if want.live is None or item.action == Action.BLOCKED:
+            return item
+        found = foreign.unexplained(want.body, want.live)
+        return _with_foreign(cluster, item, found, want=want, scope=scope, notes=notes) if found else item
+
+    return side_by_side(one, wants), notes
+
+
+def _judged(cluster: Cluster, want: Wanted, scope: Scope, made: set[Identity]) -> PlanItem:
+    look = decide.look(want, scope)
+    if look == Look.NOT_OURS:
+        return decide.not_ours(want)
+    if look == Look.SETTLED:
+        return want.item(Action.UNCHANGED)
+    if want.live is None and _comes_with_plan(want, made):
+        return decide.new(want)
+    try:
+        predicted = cluster.apply(want.body, manager=scope.manager, force=True, dry_run=True)
+    except ClusterError as error:
+        return decide.refused(want, error)
+    return decide.new(want) if want.live is None else decide.decided(want, predicted.body, scope)
+
+
+def _comes_with_plan(want: Wanted, made: set[Identity]) -> bool:
+    """Whether the server cannot know the object yet: its namespace or its definition is made by this very plan."""
+    identity = want.identity
+    return Identity("", "Namespace", "", identity.namespace) in made or any(
+        new.kind == "CustomResourceDefinition" and new.name.endswith(f".{identity.group}") for new in made
+    )
+
+
+def _with_foreign(
+    cluster: Cluster,
+    item: PlanItem,
+    found: tuple[foreign.Unexplained, ...],
+    *,
+    want: Wanted,
+    scope: Scope,
+    notes: list[str],
+) -> PlanItem:
+    """Only what the tables do not know is asked about: the server shows its defaults in a dry-run create."""
+    assert want.live is not None  # noqa: S101 - the caller has one
+    try:
+        body = foreign.probe_body(want.body, _throw_away(want.body))
+        found = foreign.against_defaults(found, cluster.create(body, manager=scope.manager, dry_run=True))
+    except ClusterError as error:
+        notes.append(f"{subject(want.identity)}: defaults are not known: {error.message}")
+    return decide.with_foreign(item, found, want.live, scope.manager)
+
+
+def _throw_away(body: Body) -> str:
+    return "interlock-" + hashlib.sha256(canonical(body)).hexdigest()[:16]
+
+
+def observed(plan: Plan) -> Plan:
+    """A plan whose drift is only looked at: what somebody changed stays as it is."""
+    kept = tuple(item for item in plan.items if not (item.drift and item.action in decide.WRITES))
+    return replace(plan, items=kept)

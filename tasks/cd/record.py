@@ -1,0 +1,142 @@
+"""Where the record and the inventory are kept: ConfigMaps in the control namespace, and a mark in CD's state folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from interlock.cd import record as form
+from interlock.cd.inventory import Inventory, decode
+from interlock.cd.objects import Body, identify, uid
+from interlock.cd.record import Mark, Record
+from interlock.errors import Refused
+from tasks.cd.cluster import Cluster
+from tasks.common.effect import effect
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the control namespace has. Written only as the successor of what was read: two writers cannot both win."""
+
+    control_namespace: str
+    environment_id: str
+    record: Record | None
+    inventory: Inventory
+
+
+@effect(name="read record", retries=3)
+def read_stored(cluster: Cluster, *, control_namespace: str, environment_id: str) -> Stored:
+    """Record and inventory; a missing shard is Refused, because a shorter inventory would forget objects."""
+    found = _get(cluster, form.record_name(environment_id), control_namespace)
+    if found is None:
+        return Stored(control_namespace, environment_id, None, Inventory.of())
+    text = (found.get("data") or {}).get("record.json", "")
+    record = form.read(Record, text, subject=f"ConfigMap {control_namespace}/{form.record_name(environment_id)}")
+    if record.environment_id != environment_id:
+        raise Refused(f"the record in {control_namespace} is of {record.environment_id}", rule="record-mismatch")
+    shards = [_shard(cluster, name, control_namespace) for name in form.shard_names(environment_id, record.shards)]
+    return Stored(control_namespace, environment_id, record, decode(shards))
+
+
+def _shard(cluster: Cluster, name: str, namespace: str) -> str:
+    found = _get(cluster, name, namespace)
+    if found is None:
+        raise Refused(
+            f"ConfigMap {namespace}/{name}: a part of the inventory is missing",
+            rule="record-damaged",
+            hint="restore the control namespace from a backup; nothing was changed",
+        )
+    return str((found.get("binaryData") or {}).get("entries", ""))
+
+
+@effect(name="write inventory", retries=3)
+def write_inventory(cluster: Cluster, stored: Stored, inventory: Inventory, record: Record) -> Stored:
+    """Store an inventory, then the record that points to it. Unchanged parts are not written.
+
+    The ApplySet's parent names the union of before and after first, as KEP-3659 asks.
+    """
+    names = stored.control_namespace, stored.environment_id
+    _write_parent(cluster, form.parent(names[1], names[0], stored.inventory, inventory))
+    for body in form.shard_maps(inventory, stored.environment_id, stored.control_namespace):
+        _put(cluster, body)
+    record = replace(record, shards=inventory.shards)
+    _put(cluster, form.record_map(record, stored.control_namespace))
+    if inventory.shards != stored.inventory.shards:
+        _remove_shards(cluster, stored)
+    return replace(stored, record=record, inventory=inventory)
+
+
+def _remove_shards(cluster: Cluster, stored: Stored) -> None:
+    """The parts of an inventory of another size, which no record points to any more."""
+    for name in form.shard_names(stored.environment_id, stored.inventory.shards):
+        if old := _get(cluster, name, stored.control_namespace):
+            cluster.delete(identify(old), uid=uid(old))
+
+
+@effect(name="narrow parent", retries=3)
+def narrow_parent(cluster: Cluster, stored: Stored) -> None:
+    """After pruning the parent names exactly what there is."""
+    _write_parent(cluster, form.parent(stored.environment_id, stored.control_namespace, stored.inventory))
+
+
+@effect(name="write record", retries=3)
+def write_record(cluster: Cluster, stored: Stored, record: Record) -> Stored:
+    _put(cluster, form.record_map(record, stored.control_namespace))
+    return replace(stored, record=record)
+
+
+def _write_parent(cluster: Cluster, body: Body) -> None:
+    metadata = body["metadata"]
+    live = _get(cluster, metadata["name"], metadata["namespace"])
+    if live is not None:
+        form.require_own_parent(live)
+    _put(cluster, body)
+
+
+def _get(cluster: Cluster, name: str, namespace: str) -> Body | None:
+    return cluster.get(cluster.resource("v1", "ConfigMap"), name, namespace)
+
+
+def _put(cluster: Cluster, body: Body) -> None:
+    """Make or replace a ConfigMap; nothing is sent when it is as it ought to be."""
+    metadata = body["metadata"]
+    live = _get(cluster, metadata["name"], metadata["namespace"])
+    if live is None:
+        cluster.create(body, manager="interlock")
+    elif any(_part(live, part) != _part(body, part) for part in ("data", "binaryData", "labels", "annotations")):
+        version = live["metadata"]["resourceVersion"]
+        cluster.replace({**body, "metadata": {**metadata, "resourceVersion": version}}, manager="interlock")
+
+
+def _part(body: Body, name: str) -> object:
+    return (body["metadata"] if name in {"labels", "annotations"} else body).get(name) or {}
+
+
+# mark ------------------------------------------------------------------------------------------------
+
+
+def _mark_path(state: Path, environment: str) -> Path:
+    return state / "marks" / f"{environment}.json"
+
+
+def read_mark(state: Path, environment: str) -> Mark | None:
+    """The host's own mark; None when there is none."""
+    path = _mark_path(state, environment)
+    try:
+        return form.read(Mark, path.read_bytes(), subject=str(path))
+    except FileNotFoundError:
+        return None
+
+
+def write_mark(state: Path, environment: str, mark: Mark) -> Mark:
+    """Replace the mark as a whole: a crash leaves the old one or the new one."""
+    path = _mark_path(state, environment)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = path.with_suffix(".new")
+    with beside.open("wb") as file:
+        file.write(form.write(mark))
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    return mark
