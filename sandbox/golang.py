@@ -122,7 +122,8 @@ def provide_binaries(module: str, *, report: Report) -> Path:
     target = cache / f"{module}-{programs.digest}"
     if target.is_dir():
         return target
-    with only_one(cache / f"{module}.lock", part=module, report=report):
+    # Programs of one module share most packages, so building them one after the other compiles those once.
+    with only_one(cache / f"{programs.module}.lock", part=module, report=report):
         if not target.is_dir():
             _build(programs, module=module, target=target, report=report)
     return target

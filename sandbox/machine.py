@@ -19,6 +19,7 @@ from sandbox.part import Daemon, SandboxError, clean_environment, wait_until
 from sandbox.place import Place
 
 PREFIX_LENGTH = 30  # of the link's subnet
+CONTROLLERS = {"cpu", "cpuset", "hugetlb", "io", "memory", "pids"}
 # Folders with fixed names that the node's programs write to; each machine sees its own there.
 HIDDEN = ("/run/containerd", "/var/lib/kubelet", "/var/lib/cni", "/var/log/containers")
 # What kubelet would set for the whole machine. It reads these values as set already, and leaves the real ones alone.
@@ -146,9 +147,15 @@ def make_cgroups(place: Place) -> None:
 
 
 def _delegate(mount: Path) -> None:
-    """Let groups below the root of a version 2 hierarchy have every controller that the root has."""
-    controllers = (mount / "cgroup.controllers").read_text().split()
-    (mount / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in controllers))
+    """Let groups below the root of a version 2 hierarchy have those of its controllers that kubelet uses."""
+    there = set((mount / "cgroup.controllers").read_text().split()) & CONTROLLERS
+    try:
+        (mount / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in sorted(there)))
+    except OSError as error:
+        raise SandboxError(
+            f"control groups: {mount} may not pass {', '.join(sorted(there))} on ({error.strerror}); "
+            "run on a machine, or in a container that sees the machine's control groups (--cgroupns=host)"
+        ) from error
 
 
 def remove_cgroups(place: Place) -> None:

@@ -24,6 +24,7 @@ NODE_NAME = "node"
 PAUSE_IMAGE = "interlock.sandbox/pause:1"
 PACKAGES = ("runc", "containernetworking-plugins", "nftables", "iptables", "iproute2")
 CNI_PROGRAMS = "/usr/lib/cni"
+_NEVER = datetime.max.replace(tzinfo=UTC)
 NFTABLES_KERNEL = (5, 13)  # older ones get iptables rules
 
 
@@ -38,7 +39,7 @@ class Node:
         self.log = place.logs / "kubelet.log"
         self.folder = place.state / "node"
         self._machine = Machine(place)
-        self._started = datetime.max.replace(tzinfo=UTC)
+        self._started = _NEVER
         self._containerd = Daemon("containerd", place.logs / "containerd.log")
         self._kubelet = Daemon("kubelet", self.log)
         self._proxy = Daemon("kube-proxy", place.logs / "kube-proxy.log")
@@ -116,6 +117,7 @@ class Node:
 
     def stop(self) -> None:
         """The machine's end is the end of every process on it, containers too."""
+        self._started = _NEVER
         self._machine.stop()
         for daemon in (self._proxy, self._kubelet, self._containerd):
             daemon.stop()
