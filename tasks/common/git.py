@@ -136,6 +136,12 @@ def keep(mirror: Path, commit: str) -> None:
         _run(("update-ref", _KEPT, _full(commit)), mirror=mirror)
 
 
+def kept(mirror: Path) -> str | None:
+    """The commit that `keep` named last."""
+    done = _run(("rev-parse", "--verify", "--quiet", _KEPT), mirror=mirror, check=False)
+    return _full(done.stdout.decode().strip()) if done.code == 0 else None
+
+
 def has_commit(mirror: Path, commit: str) -> bool:
     """Whether the mirror holds this commit."""
     done = _run(("cat-file", "-t", _full(commit)), mirror=mirror, check=False)
@@ -155,9 +161,11 @@ def is_ancestor(mirror: Path, old: str, new: str) -> bool:
 # reading ---------------------------------------------------------------------------------------------
 
 
-def list_files(mirror: Path, commit: str) -> tuple[Entry, ...]:
-    """The commit's files. Symlinks, submodules and paths that could leave a folder are refused."""
-    done = _run(("ls-tree", "-r", "-z", "--long", "--full-tree", _full(commit)), mirror=mirror, limit=64 << 20)
+def list_files(mirror: Path, commit: str, *, under: str = "") -> tuple[Entry, ...]:
+    """The commit's files, or those below a folder. Symlinks, submodules and paths that could lead out are refused."""
+    path = ("--", f"{under}/") if under else ()
+    arguments = ("ls-tree", "-r", "-z", "--long", "--full-tree", _full(commit), *path)
+    done = _run(arguments, mirror=mirror, limit=64 << 20)
     entries = tuple(_entry(record, commit) for record in done.stdout.split(b"\0") if record)
     if len(entries) > MAX_FILES or sum(entry.size for entry in entries) > MAX_TREE_BYTES:
         raise Refused(

@@ -1,4 +1,4 @@
-"""Signatures over `hello\\n` in namespace git, as OpenSSH 9.2 made them (`ssh-keygen -Y sign`), with keys for this only."""
+"""Signatures over `hello\\n` in namespace git, as `ssh-keygen -Y sign` (OpenSSH 9.2) made them, with keys for this only."""
 
 from __future__ import annotations
 
