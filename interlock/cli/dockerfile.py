@@ -30,13 +30,14 @@ class Dockerfile:
 
 def read(text: str) -> Dockerfile | None:
     """None when there is no FROM."""
-    stages: dict[str, str] = {}
+    stages: dict[str, list[tuple[str, str]]] = {}
     last: list[tuple[str, str]] = []
     for word, rest in _instructions(text):
         if word == "FROM":
             base, name = _from(rest)
-            last = [("FROM", stages.get(base, base))]
-            stages |= {name: base} if name else {}
+            # A stage goes on where the one that it names ended: user, ports and files included.
+            last = [*stages[base]] if base in stages else [("FROM", base)]
+            stages |= {name: last} if name else {}
         elif last:
             last.append((word, rest))
     return _stage(last) if last else None

@@ -76,7 +76,9 @@ def init_environment(
     ] = None,
     cluster: Annotated[str, typer.Option(help="The cluster's name on the CD host.", callback=names.name)] = "sandbox",
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port that the container listens on.")] = 8080,
-    health: Annotated[str, typer.Option(help="The path that answers 200 when the service is well.")] = "/health",
+    health: Annotated[
+        str, typer.Option(help="The path that answers 200 when the service is well.", callback=names.url_path)
+    ] = "/health",
     template: Annotated[str, typer.Option(help="The built-in template set to copy.", callback=names.name)] = "service",
     ci_signer: Annotated[
         str | None, typer.Option(help="CI's name as a signer.  [default: ci-APPLICATION]", callback=names.name)

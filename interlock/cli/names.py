@@ -27,6 +27,12 @@ def image_repository(value: str | None) -> str | None:
     return _matching(value, models.ImageRepository)
 
 
+def url_path(value: str) -> str:
+    if not re.fullmatch("/[!-~]*", value):
+        raise typer.BadParameter(f"{value!r} is not a path (a slash, then printable ASCII without spaces)")
+    return value
+
+
 def _matching(value: str | None, alias: Any) -> str | None:
     """The value when it fits the pattern of one of the models' annotated texts."""
     from interlock.contract import models

@@ -83,5 +83,6 @@ def test_every_contract_fails_when_it_is_broken(copy: Path) -> None:
         name = re.escape(CONTRACTS[contract])
         assert re.search(rf"^{name} BROKEN", done.stdout, re.MULTILINE), f"{contract} was not broken"
         # The report has one section per broken contract, under its underlined name.
-        section = re.split(rf"^{name}\n-+\n", done.stdout, flags=re.MULTILINE)[-1].partition("\n\n\n")[0]
+        section = re.split(rf"^{name}\n-+\n", done.stdout, flags=re.MULTILINE)[-1]
+        section = re.split(r"^.+\n-+\n", section, flags=re.MULTILINE)[0]
         assert re.search(rf"{re.escape(module)} -> {re.escape(imported)}\b", section), f"{contract}:\n{section}"

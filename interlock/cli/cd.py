@@ -1,0 +1,1 @@
+"""The command line's way into CD: loaded only by the commands that need a CD host."""

@@ -1,0 +1,53 @@
+"""The environment repository in a person's own clone: nothing of it is verified here, and every command says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import git
+
+from interlock.contract.tree import Tree
+from interlock.errors import FormatError, InputError
+
+_SYMLINK, _SUBMODULE = 0o120000, 0o160000
+
+
+def read(folder: Path, revision: str | None) -> Tree:
+    """The files of a commit; without one, the files as they lie there, without what git ignores."""
+    try:
+        with git.Repo(folder, search_parent_directories=True) as repository:
+            return _working_files(repository) if revision is None else _committed(repository, revision)
+    except git.InvalidGitRepositoryError:
+        raise InputError(f"{folder}: no git repository", hint="name a clone with --repository DIR") from None
+    except git.NoSuchPathError:
+        raise InputError(f"{folder}: there is no such folder") from None
+    except git.GitCommandError as error:
+        raise InputError(f"{folder}: git: {error.stderr.strip() or error}") from error
+
+
+def _working_files(repository: git.Repo) -> Tree:
+    root = Path(repository.working_dir)
+    listed = repository.git.ls_files("--cached", "--others", "--exclude-standard", "-z").split("\0")
+    present = [path for path in listed if path and ((root / path).is_symlink() or (root / path).exists())]
+    for path in present:
+        if not (root / path).is_file() or (root / path).is_symlink():
+            raise _not_a_file(path)
+    return Tree.of({path: (root / path).read_bytes() for path in present})
+
+
+def _committed(repository: git.Repo, revision: str) -> Tree:
+    try:
+        commit = repository.commit(revision)
+    except (git.BadName, ValueError):
+        raise InputError(f"--commit {revision}: there is no such commit in {repository.working_dir}") from None
+    files: dict[str, bytes] = {}
+    for item in commit.tree.traverse():
+        if item.type != "tree":
+            if item.mode in (_SYMLINK, _SUBMODULE):
+                raise _not_a_file(item.path)
+            files[item.path] = item.data_stream.read()
+    return Tree.of(files, commit=commit.hexsha)
+
+
+def _not_a_file(path: str) -> FormatError:
+    return FormatError("a symlink or submodule, which is refused", path=path, hint="replace it by a plain file")
