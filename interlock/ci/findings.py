@@ -209,11 +209,11 @@ def read_folder(
     database: Database | None = None,
     notes: tuple[str, ...] = (),
 ) -> Scan:
-    """A scan of a folder. ScanFailed unless each of `configurations`, files relative to it, has a verdict."""
+    """A scan of `folder/<subject>`. ScanFailed unless each of `configurations`, files in there, has a verdict."""
     report = _parse(data, _Report, f"the scanner's report on the {subject}")
     if report.kind != "filesystem":
         raise ScanFailed(f"the scanner's report on the {subject} is about a {report.kind}")
-    judged = {result.target for result in report.results or () if result.kind == "config"}
+    judged = {result.target for result in _results(report, subject) if result.kind == "config"}
     if missing := sorted(configurations - judged):
         raise ScanFailed(
             f"the scanner has no verdict on {', '.join(missing)} of the {subject}",
@@ -244,7 +244,7 @@ def read_canary(data: bytes, *, vulnerability: str) -> None:
 
 
 def _scan(report: _Report, *, subject: Subject, database: Database | None, notes: tuple[str, ...]) -> Scan:
-    results = report.results or ()
+    results = _results(report, subject)
     return Scan(
         subject,
         findings=tuple(sorted(set(_findings(results)), key=lambda finding: finding.order)),
@@ -254,6 +254,21 @@ def _scan(report: _Report, *, subject: Subject, database: Database | None, notes
         packages=sum(len(result.packages or ()) for result in results),
         notes=notes,
     )
+
+
+def _results(report: _Report, subject: Subject) -> tuple[_Result, ...]:
+    """The results under names that mean something to people: not where we kept the folder or the archive."""
+    return tuple(
+        result.model_copy(update={"target": _short(result.target, subject)}) for result in report.results or ()
+    )
+
+
+def _short(target: str, subject: Subject) -> str:
+    """`/work/image.tar (debian 12.1)` becomes `image (debian 12.1)`, `source/app.py` becomes `app.py`."""
+    path, bracket, system = target.partition(" (")
+    if subject == "image":
+        return f"image{bracket}{system}" if PurePosixPath(path).suffix == ".tar" else target
+    return target.removeprefix(f"{subject}/")
 
 
 def _findings(results: Iterable[_Result]) -> Iterator[Finding]:
@@ -270,7 +285,7 @@ def _vulnerabilities(result: _Result) -> Iterator[Finding]:
             "vulnerability",
             each.id,
             each.severity,
-            each.path or _short(result.target),
+            each.path or result.target,
             each.title,
             line=lines.get(each.identifier.uid) or None,
             package=each.package,
@@ -282,7 +297,7 @@ def _vulnerabilities(result: _Result) -> Iterator[Finding]:
 
 def _secrets(result: _Result) -> Iterator[Finding]:
     for each in result.secrets or ():
-        yield Finding("secret", each.id, each.severity, _short(result.target), each.title, line=each.line or None)
+        yield Finding("secret", each.id, each.severity, result.target, each.title, line=each.line or None)
 
 
 def _misconfigurations(result: _Result) -> Iterator[Finding]:
@@ -293,7 +308,7 @@ def _misconfigurations(result: _Result) -> Iterator[Finding]:
             "misconfiguration",
             each.id,
             each.severity,
-            _short(result.target),
+            result.target,
             each.message or each.title,
             line=each.cause.line or None,
             link=_web(each.link),
@@ -306,12 +321,6 @@ _INLINE = re.compile(rb"(trivy|tfsec|cfsec)(?=:ignore)", re.IGNORECASE)
 def without_ignores(content: bytes) -> bytes:
     """A file without the comments that tell the scanner to look away; every byte stays where it was."""
     return _INLINE.sub(lambda found: b"_" * len(found[0]), content)
-
-
-def _short(target: str) -> str:
-    """`/work/image.tar (debian 12.1)` is `image (debian 12.1)`: where we kept the archive tells nobody anything."""
-    path, bracket, system = target.partition(" (")
-    return f"image{bracket}{system}" if PurePosixPath(path).suffix == ".tar" else target
 
 
 def _web(link: str) -> str:

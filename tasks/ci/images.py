@@ -1,0 +1,168 @@
+"""Building, finding and pushing images with a Docker daemon."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import requests.exceptions
+
+from interlock.contract.models import Component
+from interlock.errors import DockerError
+from tasks.ci.registry import Login
+from tasks.common.effect import effect
+
+RUN_LABEL = "interlock.run"
+_ANSWER_SECONDS = 120
+_MOST_LINES = 2000
+_LINE = 500
+_QUOTED_LINES = 25
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image in the daemon. `id` is the digest of its configuration."""
+
+    id: str
+    size: int
+    labels: Mapping[str, str]
+
+
+@contextlib.contextmanager
+def daemon(url: str, *, timeout: int = _ANSWER_SECONDS) -> Iterator[docker.DockerClient]:
+    """A client for the daemon; whatever goes wrong with it becomes a DockerError."""
+    client: docker.DockerClient | None = None
+    try:
+        client = docker.DockerClient(base_url=url, version="auto", timeout=timeout)
+        yield client
+    except docker.errors.APIError as error:
+        raise DockerError(f"docker: {error.explanation or error}", transient=error.is_server_error()) from error
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        raise DockerError(
+            f"docker at {url}: {error}", hint="does the daemon run, and may this user use its socket?", transient=True
+        ) from error
+    finally:
+        if client is not None:
+            client.close()
+
+
+@effect(name="build image", task_run_name="build image {tag}")
+def build_image(
+    url: str, source: Path, component: Component, *, tag: str, labels: Mapping[str, str], seconds: int, say: Say
+) -> Image:
+    """Build with the classic builder: no network in any step, nothing pulled that is here, leftovers removed.
+
+    `source` is the checked-out tree. DockerError ends with the failing step and the log's last lines.
+    """
+    context = source / component.context
+    with daemon(url, timeout=seconds) as client:
+        stream = client.api.build(
+            path=str(context),
+            dockerfile=str(source / component.dockerfile),
+            tag=tag,
+            rm=True,
+            forcerm=True,
+            pull=False,
+            network_mode="none",
+            labels=dict(labels),
+            decode=True,
+            timeout=seconds,
+        )
+        _follow_build(stream, tag, say)
+        return _image(client, tag)
+
+
+def _follow_build(stream: Iterable[Mapping[str, Any]], tag: str, say: Say) -> None:
+    lines: deque[str] = deque(maxlen=_QUOTED_LINES)
+    for number, message in enumerate(stream):
+        if "error" in message:
+            raise _build_failed(tag, message["error"], lines)
+        for line in str(message.get("stream", "")).splitlines():
+            if line.strip():
+                lines.append(line[:_LINE])
+                _say_some(say, line[:_LINE], number)
+
+
+def _say_some(say: Say, line: str, number: int) -> None:
+    """Show a line of a log that may be endless."""
+    if number < _MOST_LINES:
+        say(line)
+    elif number == _MOST_LINES:
+        say("the build prints more; the rest is not shown")
+
+
+def _build_failed(tag: str, error: str, lines: Iterable[str]) -> DockerError:
+    said = list(lines)
+    step = next((line for line in reversed(said) if line.startswith("Step ")), "its first step")
+    quoted = "\n".join(f"  | {line}" for line in said)
+    return DockerError(
+        f"building {tag} failed in {step}: {error.strip()}\n{quoted}", hint="build steps have no network"
+    )
+
+
+@effect(name="export image", retries=1)
+def export_image(url: str, image_id: str, archive: Path) -> Path:
+    """The image as an archive that can be scanned without reaching the daemon."""
+    with daemon(url) as client, archive.open("wb") as file:
+        for chunk in client.api.get_image(image_id):
+            file.write(chunk)
+    return archive
+
+
+@effect(name="push image", retries=2)
+def push_image(url: str, image_id: str, *, repository: str, tag: str, login: Login | None) -> str:
+    """Push under one tag and give the digest that the registry answers with."""
+    with daemon(url) as client:
+        client.api.tag(image_id, repository, tag)
+        stream = client.api.push(repository, tag=tag, stream=True, decode=True, auth_config=_auth(login))
+        digests = [
+            message["aux"]["Digest"]
+            for message in _checked(stream, f"pushing {repository}:{tag}")
+            if "Digest" in message.get("aux", {})
+        ]
+    if not digests:
+        raise DockerError(f"pushing {repository}:{tag}: the registry named no digest")
+    return str(digests[-1])
+
+
+@effect(name="pull image", retries=2)
+def pull_image(url: str, *, repository: str, digest: str, login: Login | None) -> Image:
+    """Fetch an image by its digest."""
+    with daemon(url) as client:
+        stream = client.api.pull(repository, tag=digest, stream=True, decode=True, auth_config=_auth(login))
+        for _ in _checked(stream, f"pulling {repository}@{digest}"):
+            pass
+        return _image(client, f"{repository}@{digest}")
+
+
+def remove_containers(url: str, *, run: str) -> None:
+    """Remove whatever containers a run left, with their volumes."""
+    with daemon(url) as client:
+        for container in client.api.containers(all=True, filters={"label": f"{RUN_LABEL}={run}"}):
+            with contextlib.suppress(docker.errors.NotFound):
+                client.api.remove_container(container["Id"], force=True, v=True)
+
+
+def _checked(stream: Iterable[Mapping[str, Any]], what: str) -> Iterator[Mapping[str, Any]]:
+    for message in stream:
+        if "error" in message:
+            raise DockerError(f"{what}: {message['error']}", hint="check the registry's address and its `auth` file")
+        yield message
+
+
+def _auth(login: Login | None) -> dict[str, str] | None:
+    return {"username": login.user, "password": login.password} if login else None
+
+
+def _image(client: docker.DockerClient, name: str) -> Image:
+    inspected: dict[str, Any] = client.api.inspect_image(name)  # type: ignore[no-untyped-call]
+    labels = inspected["Config"].get("Labels") or {}
+    return Image(inspected["Id"], int(inspected["Size"]), dict(labels))

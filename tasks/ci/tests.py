@@ -1,0 +1,128 @@
+"""Running a component's tests in a container of its own image: no network, no Docker, nothing to write to but /tmp."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tarfile
+import time
+from collections.abc import Iterable, Iterator
+
+import docker
+import docker.errors
+import requests.exceptions
+
+from interlock.ci.junit import MOST_BYTES, TestReport, TestRun, read_report
+from interlock.contract.models import Tests
+from interlock.errors import TestsFailed
+from tasks.ci.images import RUN_LABEL, daemon
+from tasks.common.effect import effect
+
+_MEMORY = 2 << 30
+_PROCESSES = 512
+_FILE_BYTES = 256 << 20
+_CPUS = 2
+_LOG_LINES = 100
+_LINE = 500
+_STOP_SECONDS = 2
+
+
+@effect(name="run tests", task_run_name="run tests in {image_id}")
+def run_tests(url: str, image_id: str, tests: Tests, *, run: str) -> TestRun:
+    """Run the command as the image's user and read the report that it leaves.
+
+    Failing tests, a missing report and a timeout are results, not errors. The container is always removed; one that a
+    killed run left carries its label for the next sweep.
+    """
+    started = time.monotonic()
+    with daemon(url, timeout=tests.timeout_seconds + 60) as client:
+        container = _create(client, image_id, tests, run)
+        try:
+            code = _start_and_wait(client, container, tests.timeout_seconds)
+            log = _log(client, container)
+            report, trouble = _report(client, container, tests, code)
+        finally:
+            with contextlib.suppress(docker.errors.NotFound):
+                client.api.remove_container(container, force=True, v=True)
+    return TestRun(exit_code=code, report=report, trouble=trouble, log=log, seconds=time.monotonic() - started)
+
+
+def _create(client: docker.DockerClient, image_id: str, tests: Tests, run: str) -> str:
+    folder = tests.report.rpartition("/")[0]
+    limits = client.api.create_host_config(
+        network_mode="none",
+        read_only=True,
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        mem_limit=_MEMORY,
+        memswap_limit=_MEMORY,
+        nano_cpus=_CPUS * 10**9,
+        pids_limit=_PROCESSES,
+        ulimits=[docker.types.Ulimit(name="fsize", soft=_FILE_BYTES, hard=_FILE_BYTES)],
+        tmpfs={} if folder == "/tmp" else {"/tmp": "size=268435456"},  # noqa: S108 - in the container
+        init=True,
+    )
+    created = client.api.create_container(
+        image_id,
+        entrypoint=list(tests.command),
+        command=[],
+        labels={RUN_LABEL: run},
+        # A tmpfs is gone when the container ends; this volume keeps the report until it was copied out.
+        volumes=[folder] if folder else [],
+        host_config=limits,
+        environment={"HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"},  # noqa: S108 - in the container
+        network_disabled=True,
+    )
+    return str(created["Id"])
+
+
+def _start_and_wait(client: docker.DockerClient, container: str, seconds: int) -> int | None:
+    """The exit code; None when the time was up and the container was killed."""
+    client.api.start(container)
+    try:
+        return int(client.api.wait(container, timeout=seconds)["StatusCode"])
+    except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError):
+        client.api.kill(container)
+        client.api.wait(container, timeout=_STOP_SECONDS * 10)
+        return None
+
+
+def _log(client: docker.DockerClient, container: str) -> tuple[str, ...]:
+    text = client.api.logs(container, tail=_LOG_LINES).decode(errors="replace")
+    return tuple(line[:_LINE] for line in text.splitlines() if line.strip())[-_LOG_LINES:]
+
+
+def _report(
+    client: docker.DockerClient, container: str, tests: Tests, code: int | None
+) -> tuple[TestReport | None, str]:
+    """The report, or why there is none. A report of tests that were stopped is none."""
+    if code is None:
+        return None, f"stopped after {tests.timeout_seconds} s, as interlock.yaml asks"
+    try:
+        return read_report(_copy_out(client, container, tests.report)), ""
+    except TestsFailed as error:
+        return None, f"{error.message} (the test command ended with exit code {code})"
+
+
+def _copy_out(client: docker.DockerClient, container: str, path: str) -> bytes:
+    """One regular file of a bounded size; TestsFailed when it is missing or anything else."""
+    try:
+        stream, _ = client.api.get_archive(container, path)
+    except docker.errors.NotFound:
+        raise TestsFailed(f"the tests left no report at {path}") from None
+    archive = io.BytesIO(b"".join(_bounded(stream, path)))
+    with contextlib.closing(archive), tarfile.open(fileobj=archive) as tar:
+        member = tar.next()
+        content = tar.extractfile(member) if member is not None and member.isreg() else None
+        if content is None:
+            raise TestsFailed(f"the report at {path} is not a regular file")
+        return content.read()
+
+
+def _bounded(stream: Iterable[bytes], path: str) -> Iterator[bytes]:
+    size = 0
+    for chunk in stream:
+        size += len(chunk)
+        if size > MOST_BYTES + 64 * 1024:
+            raise TestsFailed(f"the report at {path} is larger than {MOST_BYTES} bytes")
+        yield chunk
