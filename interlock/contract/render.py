@@ -60,9 +60,9 @@ class ApplicationInputs:
     components: Mapping[str, Any]
     """By name: `image`, `source` (repository, commit), `version`."""
     folder: str
-    """Of the template set; empty when there is none."""
-    templates: Mapping[str, str]
+    """Of its template set; empty when it has none."""
     manifests: Mapping[str, str]
+    """Text by path."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,8 @@ class Inputs:
     id: str
     namespaces: tuple[str, ...]
     applications: tuple[ApplicationInputs, ...]
+    templates: Mapping[str, Mapping[str, str]]
+    """Text by folder of the set and name within it."""
     awaiting: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -96,17 +98,18 @@ def render(repository: Repository, environment: str, *, placeholder: str | None 
 
 def render_inputs(given: Inputs) -> Rendered:
     """As `render`, of inputs that were gathered before."""
+    sets = {folder: TemplateSet(files, folder=folder) for folder, files in given.templates.items()}
     manifests = tuple(
         manifest(made, application=application.name, namespaces=given.namespaces)
         for application in given.applications
-        for made in _documents(given, application)
+        for made in _documents(given, application, sets.get(application.folder))
         if made.body is not None
     )
     refuse_doubles(manifests)
     return Rendered(given.environment, manifests, given.awaiting)
 
 
-def _documents(given: Inputs, application: ApplicationInputs) -> Iterator[Made]:
+def _documents(given: Inputs, application: ApplicationInputs, templates: TemplateSet | None) -> Iterator[Made]:
     context = {
         "environment": {"name": given.environment, "id": given.id},
         "application": {"name": application.name},
@@ -114,9 +117,8 @@ def _documents(given: Inputs, application: ApplicationInputs) -> Iterator[Made]:
         "values": application.values,
         "components": application.components,
     }
-    templates = TemplateSet(application.templates, folder=application.folder)
-    for name in sorted(application.templates):
-        if name.endswith(_SUFFIX) and not name.rpartition("/")[2].startswith("_"):
+    for name in sorted(given.templates.get(application.folder, ())):
+        if templates and name.endswith(_SUFFIX) and not name.rpartition("/")[2].startswith("_"):
             yield from templates.render(name, context)
     for path in sorted(application.manifests):
         yield from read_plain(application.manifests[path], path=path)
@@ -129,17 +131,21 @@ def inputs(repository: Repository, environment: str, *, placeholder: str | None 
     """What rendering an environment reads."""
     chosen = repository.environments[environment]
     awaiting = {each.name for each in chosen.applications.values() if each.awaiting and placeholder is None}
+    applications = [each for name, each in sorted(chosen.applications.items()) if name not in awaiting]
+    sets = sorted({each.template for each in applications if each.template})
     return Inputs(
         environment=chosen.name,
         id=chosen.id,
         namespaces=chosen.namespaces,
-        applications=tuple(
-            _application_inputs(repository, environment, application, placeholder)
-            for name, application in sorted(chosen.applications.items())
-            if name not in awaiting
-        ),
+        applications=tuple(_application_inputs(repository, environment, each, placeholder) for each in applications),
+        templates={layout.templates(each): _template_files(repository, layout.templates(each)) for each in sets},
         awaiting=tuple(sorted(awaiting)),
     )
+
+
+def _template_files(repository: Repository, folder: str) -> dict[str, str]:
+    paths = [path for path in repository.tree.under(folder) if path.endswith(".j2")]
+    return {path.removeprefix(f"{folder}/"): repository.tree.text(path) for path in paths}
 
 
 def _application_inputs(
@@ -156,20 +162,13 @@ def _application_inputs(
             if (each.application, each.component) == (application.name, name) and environment in each.environments
         )
         components[name] = _component(f"{placeholder}/{name}@sha256:{'0' * 64}", source, "0" * 40)
-    folder = layout.templates(application.template) if application.template else ""
-    paths = repository.tree.under(folder) if folder else ()
     return ApplicationInputs(
         name=application.name,
         values=application.values,
         components={name: components[name] for name in sorted(components)},
-        folder=folder,
-        templates={path.removeprefix(f"{folder}/"): repository.tree.text(path) for path in paths if _is_template(path)},
+        folder=layout.templates(application.template) if application.template else "",
         manifests=application.manifests,
     )
-
-
-def _is_template(path: str) -> bool:
-    return path.endswith(".j2")
 
 
 def _component(image: str, repository: str, commit: str) -> dict[str, Any]:

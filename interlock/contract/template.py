@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from jinja2 import DictLoader, Environment, StrictUndefined, Template, TemplateError, TemplateSyntaxError, nodes
+from jinja2.compiler import Frame
 from jinja2.exceptions import SecurityError, TemplateNotFound, UndefinedError
 from jinja2.filters import do_indent
 from jinja2.nativetypes import NativeCodeGenerator
@@ -178,10 +179,34 @@ class _Blobs(DictLoader):
         return source, f"{self.folder}/{template}", uptodate
 
 
+class _PieceWriter(NativeCodeGenerator):
+    """Generates code that yields pieces, where Jinja2's own yields strings."""
+
+    environment: _Sandbox
+
+    def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> Any:
+        if not isinstance(node, nodes.TemplateData):
+            raise nodes.Impossible
+        return _Literal(node.data, self.filename or "", node.lineno)
+
+    def _output_const_repr(self, group: Iterable[Any]) -> str:
+        self.environment.literals.append(Fragment(tuple(group)))
+        return f"environment.literals[{len(self.environment.literals) - 1}]"
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        self.write("environment.emit(")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        self.write(f", {self.filename!r}, {node.lineno}, {vars(node)[_SOURCE]!r})")
+
+
+_SOURCE = "source"  # the attribute of an expression's node that holds its text
+
+
 class _Sandbox(ImmutableSandboxedEnvironment):
     """Writes pieces instead of text, and knows no functions but macros."""
 
-    code_generator_class = NativeCodeGenerator
+    code_generator_class = _PieceWriter
     concat = staticmethod(Fragment.joined)  # type: ignore[assignment]
 
     def __init__(self, loader: _Blobs) -> None:
@@ -192,7 +217,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
             trim_blocks=True,
             lstrip_blocks=True,
             keep_trailing_newline=True,
+            optimized=False,  # compiling costs more than a constant saves
         )
+        self.literals: list[Fragment] = []
         self.globals.clear()
         self.filters = {name: self.filters[name] for name in _FILTERS} | {"indent": _indent_filter, "tojson": _to_json}
 
@@ -206,11 +233,8 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         path = filename or "template"
         _check_source(source, path)
         tree = super()._parse(source, name, filename)
-        _write_pieces(tree, path, _expressions(self, source))
+        _name_expressions(tree, path, _expressions(self, source))
         return tree
-
-    def literal(self, text: str, path: str, line: int) -> _Literal:
-        return _Literal(text, path, line)
 
     def emit(self, value: object, path: str, line: int, expression: str) -> _Value | Fragment:
         if isinstance(value, Fragment):
@@ -243,43 +267,29 @@ def _check_source(source: str, path: str) -> None:
 def _expressions(environment: Environment, source: str) -> list[str]:
     """The source text of every `{{ … }}`, in order."""
     found: list[str] = []
-    open_expression: list[str] | None = None
+    parts: list[str] | None = None
     for _, kind, text in environment.lex(source):
         if kind == "variable_begin":
-            open_expression = []
-        elif kind == "variable_end" and open_expression is not None:
-            found.append(" ".join("".join(open_expression).split()))
-            open_expression = None
-        elif open_expression is not None:
-            open_expression.append(text)
+            parts = []
+        elif kind == "variable_end" and parts is not None:
+            found.append(" ".join("".join(parts).split()))
+            parts = None
+        elif parts is not None:
+            parts.append(text)
     return found
 
 
-def _write_pieces(tree: nodes.Template, path: str, expressions: list[str]) -> None:
-    """Wrap all that the template writes, so that it is a piece with its origin."""
-    texts = iter(expressions)
+def _name_expressions(tree: nodes.Template, path: str, expressions: list[str]) -> None:
+    """Give the node of every `{{ … }}` its source text. Both come in the order of the file."""
+    written: list[nodes.Expr] = []
     for node in tree.find_all((nodes.Output, nodes.ScopedEvalContextModifier)):
         if not isinstance(node, nodes.Output):
             raise RenderError("`autoescape` means nothing here", path=path, line=node.lineno, hint="remove the tag")
-        for index, child in enumerate(node.nodes):
-            if isinstance(child, nodes.TemplateData):
-                arguments: list[nodes.Expr] = [nodes.Const(child.data), nodes.Const(path), nodes.Const(child.lineno)]
-                node.nodes[index] = _call("literal", arguments, child.lineno)
-            elif (text := next(texts, None)) is not None:
-                arguments = [child, nodes.Const(path), nodes.Const(child.lineno), nodes.Const(text)]
-                node.nodes[index] = _call("emit", arguments, child.lineno)
-            else:
-                raise _no_print(path, child.lineno)
-    if next(texts, None) is not None:
-        raise _no_print(path, 1)
-
-
-def _no_print(path: str, line: int) -> RenderError:
-    return RenderError("`{% print %}` is not allowed", path=path, line=line, hint="write `{{ … }}`")
-
-
-def _call(method: str, arguments: list[Any], line: int) -> nodes.Call:
-    return nodes.Call(nodes.EnvironmentAttribute(method), arguments, [], None, None, lineno=line)
+        written += [child for child in node.nodes if not isinstance(child, nodes.TemplateData)]
+    if len(written) != len(expressions):
+        raise RenderError("`{% print … %}` is not allowed", path=path, hint="write `{{ … }}`")
+    for child, text in zip(written, expressions, strict=True):
+        vars(child)[_SOURCE] = text
 
 
 def _plain(made: _Value) -> _Value:
