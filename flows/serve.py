@@ -73,7 +73,8 @@ async def _serve(half: Half, loaded: Any, nursery: Nursery) -> None:
 
 async def _keep_declared(half: Half) -> None:
     while True:
-        await asyncio.sleep(DECLARE_SECONDS if await _declare(half) else AGAIN_SECONDS)
+        pause = DECLARE_SECONDS if await _declare(half) else AGAIN_SECONDS
+        await asyncio.sleep(pause)
 
 
 async def _declare(half: Half) -> bool:

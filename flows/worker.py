@@ -29,6 +29,11 @@ from interlock.contract.builtin import WORKER_TYPE, Half, Known, built_in, check
 from interlock.errors import InterlockError
 
 GRACE_SECONDS = 20.0
+KEPT = (
+    "PATH", "HOME", "TMPDIR", "LANG", "PREFECT_HOME", "PREFECT_LOGGING_LEVEL", "PREFECT_API_AUTH_STRING",
+    "SSL_CERT_FILE",
+)  # fmt: skip
+"""What a child gets of the worker's own environment."""
 AWAY_SECONDS = 2.0
 LOOK_SECONDS = 1.0
 """How often a running run is asked whether it is to be cancelled."""
@@ -161,9 +166,8 @@ def _signal(child: Process, number: signal.Signals) -> None:
 
 def surroundings(config: str, prefect: str) -> Mapping[str, str]:
     """The whole environment of a child: nothing of Prefect's and little of the worker's own goes in."""
-    kept = ("PATH", "HOME", "LANG", "PREFECT_HOME", "PREFECT_LOGGING_LEVEL", "PREFECT_API_AUTH_STRING", "SSL_CERT_FILE")
     return {
-        **{name: os.environ[name] for name in kept if name in os.environ},
+        **{name: os.environ[name] for name in KEPT if name in os.environ},
         "INTERLOCK_CONFIG": config,
         "PREFECT_API_URL": prefect,
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",

@@ -1,0 +1,377 @@
+"""`interlock register`, `declare`, `worker`, `receive`: what an administrator does on a CI or CD host."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from interlock.cli import names, output
+from interlock.cli.output import Format, Output
+from interlock.contract.report import Report, Table
+from interlock.errors import HostConfigError, InputError
+
+if TYPE_CHECKING:
+    from interlock.contract.models import File
+
+app = typer.Typer(rich_markup_mode=None)
+register = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Write entries into a host's file: what it may build, deploy to, or be told of. Root's work.",
+    epilog="""\b
+Examples, in the order of a new installation:
+  interlock register ci --prefect http://127.0.0.1:4200/api --environment-repository environments \\
+      --url https://git.example/environments.git --root-commit 1a2b... --root-key "ssh-ed25519 AAAA..." \\
+      --signer ci-shop --key /etc/interlock/ci-shop.key --registry registry.example
+  interlock register application shop --url https://git.example/shop.git --auth /etc/interlock/shop.auth
+  interlock register cd --prefect ... --ledger ledger --ledger-url ... (as for ci)
+  interlock register cluster production --kubeconfig /etc/interlock/production.kubeconfig
+  interlock register environment dev --cluster production --namespace shop
+  interlock register receiver --prefect http://127.0.0.1:4200/api --listen 0.0.0.0:9000
+  interlock register hook shop --secret /etc/interlock/shop.hook
+\b
+Each says what it wrote. `interlock declare ci|cd`, which workers do by themselves, brings it into Prefect.
+""",
+)
+app.add_typer(register, name="register")
+
+
+class HalfName(StrEnum):
+    CI = "ci"
+    CD = "cd"
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        envvar="INTERLOCK_CONFIG",
+        help="The host's file.",
+        show_default="/etc/interlock/ci.yaml, cd.yaml or receiver.yaml",
+    ),
+]
+HalfArgument = Annotated[HalfName, typer.Argument(metavar="ci|cd", help="Which half this host is.")]
+Url = Annotated[str, typer.Option(help="Address of the repository on the git server, http or https.")]
+Branch = Annotated[str, typer.Option(help="Its protected branch.")]
+Auth = Annotated[Path | None, typer.Option(help="A file with one line, user:password.")]
+Web = Annotated[str | None, typer.Option(help="What a commit's id is appended to for a link that people follow.")]
+PrefectUrl = Annotated[str, typer.Option(help="Address of Prefect's API.")]
+State = Annotated[Path, typer.Option(help="A folder that the worker's user may write.")]
+EnvironmentRepository = Annotated[
+    str, typer.Option(help="The environment repository's name.", callback=names.repository)
+]
+RootCommit = Annotated[str, typer.Option(help="Its first commit, 40 hex digits: nothing else is ever trusted.")]
+RootKeys = Annotated[list[str], typer.Option("--root-key", help="A public key that may have signed it. Repeatable.")]
+Signer = Annotated[str, typer.Option(help="This host's name in trust/signers.yaml.", callback=names.name)]
+Key = Annotated[Path, typer.Option(help="The file of its private key.")]
+PollSeconds = Annotated[int, typer.Option(help="How often branches are looked at, whatever webhooks say.")]
+
+
+@register.command("ci")
+def register_ci(
+    *,
+    prefect: PrefectUrl,
+    environment_repository: EnvironmentRepository,
+    url: Url,
+    root_commit: RootCommit,
+    root_key: RootKeys,
+    signer: Signer,
+    key: Key,
+    registry: Annotated[str, typer.Option(help="The registry that images are pushed to, host or host:port.")],
+    registry_auth: Annotated[Path | None, typer.Option(help="A file with one line, user:password.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure-registry", help="It speaks plain HTTP.")] = False,
+    branch: Branch = "main",
+    auth: Auth = None,
+    web: Web = None,
+    state: State = Path("/var/lib/interlock/ci"),
+    docker: Annotated[str, typer.Option(help="Address of the Docker daemon.")] = "unix:///var/run/docker.sock",
+    trivy_cache: Annotated[Path, typer.Option(help="The scanner's cache.")] = Path("/var/lib/interlock/ci/trivy"),
+    pinned_database: Annotated[bool, typer.Option(help="Never download the scanner's database.")] = False,
+    poll_seconds: PollSeconds = 30,
+    config: Config = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Write a CI host's file, or its head anew; the application repositories in it stay."""
+    head = _head(prefect, state, signer, key, poll_seconds) | {
+        "environment_repository": _given(
+            name=environment_repository, url=url, branch=branch, auth=auth, web=web, root=_root(root_commit, root_key)
+        ),
+        "registry": _given(host=registry, auth=registry_auth, insecure=insecure),
+        "docker": docker,
+        "trivy": {"cache": str(trivy_cache), "database": "pinned" if pinned_database else "download"},
+    }
+    _write("ci", config, lambda old: {**old, **head}, form=form, said=f"CI's host with registry {registry}")
+
+
+@register.command("cd")
+def register_cd(
+    *,
+    prefect: PrefectUrl,
+    environment_repository: EnvironmentRepository,
+    url: Url,
+    root_commit: RootCommit,
+    root_key: RootKeys,
+    signer: Signer,
+    key: Key,
+    ledger: Annotated[str, typer.Option(help="The ledger repository's name.", callback=names.repository)],
+    ledger_url: Annotated[str, typer.Option(help="Its address.")],
+    ledger_auth: Auth = None,
+    ledger_branch: Branch = "main",
+    branch: Branch = "main",
+    auth: Auth = None,
+    web: Web = None,
+    state: State = Path("/var/lib/interlock/cd"),
+    poll_seconds: PollSeconds = 30,
+    config: Config = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Write a CD host's file, or its head anew; the clusters and environments in it stay."""
+    head = _head(prefect, state, signer, key, poll_seconds) | {
+        "environment_repository": _given(
+            name=environment_repository, url=url, branch=branch, auth=auth, web=web, root=_root(root_commit, root_key)
+        ),
+        "ledger": _given(name=ledger, url=ledger_url, branch=ledger_branch, auth=ledger_auth),
+    }
+    _write("cd", config, lambda old: {**old, **head}, form=form, said=f"CD's host with ledger {ledger}")
+
+
+@register.command("receiver")
+def register_receiver(
+    *,
+    prefect: PrefectUrl,
+    listen: Annotated[str, typer.Option(help="Where deliveries are taken.")] = "127.0.0.1:9000",
+    state: State = Path("/var/lib/interlock/receiver"),
+    config: Config = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Write the webhook receiver's file, or its head anew; the hooks in it stay."""
+    head = {"format": 1, "prefect": prefect, "listen": listen, "state": str(state)}
+    _write("receiver", config, lambda old: {**old, **head}, form=form, said=f"a receiver at {listen}")
+
+
+@register.command("application")
+def register_application(
+    name: Annotated[str, typer.Argument(help="The application repository's name.", callback=names.repository)],
+    *,
+    url: Url,
+    branch: Branch = "main",
+    auth: Auth = None,
+    web: Web = None,
+    config: Config = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Let this CI host build a repository. Where it is released to, the environment repository's bindings say."""
+    entry = _given(url=url, branch=branch, auth=auth, web=web)
+    _write("ci", config, _into("repositories", name, entry), form=form, said=f"application repository {name}, {url}")
+
+
+@register.command("cluster")
+def register_cluster(
+    name: Annotated[str, typer.Argument(help="The cluster's name.", callback=names.name)],
+    *,
+    kubeconfig: Annotated[Path, typer.Option(help="The file with CD's access to it.")],
+    config: Config = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Let this CD host reach a cluster."""
+    entry = {"kubeconfig": str(kubeconfig)}
+    _write("cd", config, _into("clusters", name, entry), form=form, said=f"cluster {name}, by {kubeconfig}")
+
+
+@register.command("environment")
+def register_environment(
+    name: Annotated[str, typer.Argument(help="The environment's name.", callback=names.name)],
+    *,
+    cluster: Annotated[str, typer.Option(help="The cluster that it is on.", callback=names.name)],
+    namespace: Annotated[list[str], typer.Option(help="A namespace that it may claim. Repeatable.")],
+    control_namespace: Annotated[
+        str | None, typer.Option(help="Where its lock and record are.", show_default="interlock-NAME")
+    ] = None,
+    resync_seconds: Annotated[int, typer.Option(help="How often drift is looked for.")] = 300,
+    config: Config = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Let this CD host deploy an environment, to these namespaces at most, whatever a repository says."""
+    entry = {
+        "cluster": cluster,
+        "namespaces": namespace,
+        "control_namespace": control_namespace or f"interlock-{name}",
+        "resync_seconds": resync_seconds,
+    }
+    said = f"environment {name} on {cluster}, at most in {', '.join(namespace)}"
+    _write("cd", config, _into("environments", name, entry), form=form, said=said)
+
+
+@register.command("hook")
+def register_hook(
+    name: Annotated[str, typer.Argument(help="The repository's name.", callback=names.repository)],
+    *,
+    secret: Annotated[Path, typer.Option(help="The file with the secret that deliveries are signed with.")],
+    config: Config = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Let the receiver take a repository's webhook, at /hooks/NAME."""
+    entry = {"secret": str(secret)}
+    said = f"hook for {name}, signed with {secret}"
+    _write("receiver", config, _into("repositories", name, entry), form=form, said=said)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  interlock declare ci
+  INTERLOCK_CONFIG=/etc/interlock/cd.yaml interlock declare cd --output json
+"""
+)
+def declare(half: HalfArgument, *, config: Config = None, form: Output = Format.TABLE) -> None:
+    """Bring pools, deployments, schedules and automations into Prefect, as prefect.yaml and the host's file say.
+
+    Workers do it at start and every half a minute. Doing it again changes nothing; edits by hand go back.
+    """
+    _configure(half, config)
+    from flows.serve import declared
+
+    changes = declared(half.value)
+    title = f"declared: {len(changes)} changed" if changes else "declared: all was so already"
+    rows = tuple((change,) for change in changes)
+    tables = (Table(("changed",), rows),) if rows else ()
+    output.show(Report("declared", title, tables=tables, data={"changed": list(changes)}), form)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  INTERLOCK_CONFIG=/etc/interlock/ci.yaml interlock worker ci
+  interlock worker cd --config /etc/interlock/cd.yaml
+"""
+)
+def worker(half: HalfArgument, *, config: Config = None) -> None:
+    """Run this half's flows when Prefect asks, until stopped. It needs Prefect's API and the host's file.
+
+    A run may choose a built-in flow and checked parameters; whatever else it carries in Prefect has no effect.
+    """
+    _configure(half, config)
+    from flows.serve import serve
+
+    serve(half.value)
+
+
+@app.command(
+    epilog="""\b
+Examples:
+  INTERLOCK_CONFIG=/etc/interlock/receiver.yaml interlock receive
+"""
+)
+def receive(*, config: Config = None) -> None:
+    """Take signed webhooks at /hooks/NAME and start what they ask for: to fetch now, nothing else."""
+    from interlock.contract.host import ReceiverHost
+    from tasks.common import host, receiver
+
+    receiver.receive(host.load(ReceiverHost, _file("receiver", config)))
+
+
+# writing host files ----------------------------------------------------------------------------------
+
+
+def _head(prefect: str, state: Path, signer: str, key: Path, poll_seconds: int) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "prefect": prefect,
+        "state": str(state),
+        "signing": {"signer": signer, "key": str(key)},
+        "poll_seconds": poll_seconds,
+    }
+
+
+def _root(commit: str, keys: list[str]) -> dict[str, Any]:
+    return {"commit": commit, "keys": keys}
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """What was given, paths as text."""
+    return {
+        name: str(value) if isinstance(value, Path) else value for name, value in values.items() if value is not None
+    }
+
+
+def _into(section: str, name: str, entry: dict[str, Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def change(old: dict[str, Any]) -> dict[str, Any]:
+        if not old:
+            raise HostConfigError(
+                "the host's file is not there yet", hint="interlock register ci, cd or receiver writes it"
+            )
+        return {**old, section: {**old.get(section, {}), name: entry}}
+
+    return change
+
+
+def _write(
+    kind: str,
+    config: Path | None,
+    change: Callable[[dict[str, Any]], dict[str, Any]],
+    *,
+    form: Format,
+    said: str,
+) -> None:
+    """Change the file as a whole or not at all: validated first, then moved into place, readable and root's."""
+    from interlock.contract import strict_yaml
+
+    file = _file(kind, config)
+    old: Any = strict_yaml.load(file.read_text(), path=str(file)).value if file.exists() else {}
+    text = f"# {file.name}, written by `interlock register`. Paths and addresses only, never a secret.\n"
+    text += strict_yaml.dump(change(old))
+    strict_yaml.parse(text, _model(kind), path=str(file))
+    _replace(file, text)
+    data = {"file": str(file), "registered": said}
+    output.show(Report("registered", f"registered {said}", f"in {file}", data=data), form)
+
+
+def _model(kind: str) -> type[File]:
+    """The model of one half's file; the other half is not imported."""
+    if kind == "ci":
+        from interlock.ci.host import CiHost
+
+        return CiHost
+    if kind == "cd":
+        from interlock.cd.host import CdHost
+
+        return CdHost
+    from interlock.contract.host import ReceiverHost
+
+    return ReceiverHost
+
+
+def _replace(file: Path, text: str) -> None:
+    """Keep the mode and owner of a file that is there; a new one can be read by all and written by its owner."""
+    before = file.stat() if file.exists() else None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, path = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
+        with os.fdopen(descriptor, "w") as new:
+            new.write(text)
+            os.fchmod(new.fileno(), before.st_mode & 0o755 if before else 0o644)
+            if before:
+                os.fchown(new.fileno(), before.st_uid, before.st_gid)
+            new.flush()
+            os.fsync(new.fileno())
+        Path(path).replace(file)
+    except OSError as error:
+        raise HostConfigError(f"{file}: {error}", hint="host files are root's") from error
+
+
+def _file(kind: str, config: Path | None) -> Path:
+    return config or Path("/etc/interlock") / f"{kind}.yaml"
+
+
+def _configure(half: HalfName, config: Path | None) -> None:
+    """Flows read INTERLOCK_CONFIG, so it is set whatever way the file was named."""
+    file = _file(half.value, config)
+    if not file.exists():
+        raise InputError(f"{file} does not exist", hint=f"interlock register {half.value} writes it")
+    os.environ["INTERLOCK_CONFIG"] = str(file)
