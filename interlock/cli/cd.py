@@ -1,1 +1,95 @@
 """The command line's way into CD: loaded only by the commands that need a CD host."""
+
+from __future__ import annotations
+
+from interlock.cd.host import CdHost
+from interlock.cd.record import Record
+from interlock.cli import standing
+from interlock.cli.standing import Release, Standing
+from interlock.cli.terminal import TerminalPresenter
+from interlock.contract.repository import Environment
+from interlock.errors import InterlockError, ParameterError, ToolError
+from tasks.cd import ledger, record
+from tasks.cd.cluster import connect
+from tasks.cd.host import load_cd
+from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
+
+
+def registered(environment: str | None) -> tuple[CdHost, tuple[str, ...]]:
+    """This host's configuration, and the environments of it that are asked for."""
+    host = load_cd()
+    if environment is None:
+        return host, tuple(host.environments)
+    if environment not in host.environments:
+        known = ", ".join(host.environments) or "none"
+        raise ParameterError(f"environment {environment} is not registered on this host", hint=f"it knows {known}")
+    return host, (environment,)
+
+
+async def status_order(presenter: TerminalPresenter, environment: str | None) -> bool:
+    """Show what verified commits, the ledger and the cluster's record say; whether anything is wrong."""
+    host, names = registered(environment)
+    found: list[Release] = []
+    stood: list[Standing] = []
+    for name in names:
+        releases, standing_ = await _stand(presenter, host, name)
+        found += releases
+        stood.append(standing_)
+    wrong = sum(bool(each.problem) for each in stood)
+    title = f"{len(names)} environments, {wrong} with a problem"
+    await presenter.show(standing.report(found, stood, title=title))
+    return wrong > 0
+
+
+async def _stand(presenter: TerminalPresenter, host: CdHost, name: str) -> tuple[tuple[Release, ...], Standing]:
+    mark = record.read_mark(host.state, name)
+    problems: list[str] = []
+    head = await _head(presenter, host, since=mark.verified if mark else None, problems=problems)
+    environment = head.repository.environments.get(name) if head else None
+    if head and environment is None:
+        problems.append("the environment repository does not have it")
+    last = await presenter.step(ledger.last, host.ledger, name, state=host.state)
+    stored = await _stored(presenter, host, environment, problems) if environment else None
+    known = stored or mark
+    result = Standing(
+        environment=name,
+        cluster=host.environments[name].cluster,
+        verified=head.commit if head else "",
+        deployed=(known.deployed or "") if known else "",
+        pending=(stored.pending or "") if stored else "",
+        last=last.statement.kind if last else "",
+        time=last.receipt.time if last else "",
+        outcome=last.statement.outcome if last else "",
+        problem="; ".join(problems),
+    )
+    return standing.releases([environment] if environment else []), result
+
+
+async def _head(
+    presenter: TerminalPresenter, host: CdHost, *, since: str | None, problems: list[str]
+) -> VerifiedHead | None:
+    """The verified head; after a refusal or without the network, what was verified last."""
+    remote = host.environment_repository
+    try:
+        return await presenter.step(fetch_verified, remote, state=host.state, since=since)
+    except InterlockError as error:
+        problems.append(error.message.splitlines()[0])
+    if since is None:
+        return None
+    return await presenter.step(read_verified, remote, state=host.state, commit=since)
+
+
+async def _stored(
+    presenter: TerminalPresenter, host: CdHost, environment: Environment, problems: list[str]
+) -> Record | None:
+    """The record in the cluster; None when there is none, or the cluster does not answer."""
+    ceiling = host.environments[environment.name]
+    try:
+        cluster = connect(host.clusters[ceiling.cluster].kubeconfig)
+        stored = await presenter.step(
+            record.read_stored, cluster, control_namespace=ceiling.control_namespace, environment_id=environment.id
+        )
+    except ToolError as error:
+        problems.append(error.message.splitlines()[0])
+        return None
+    return stored.record

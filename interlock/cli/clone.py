@@ -9,8 +9,6 @@ import git
 from interlock.contract.tree import Tree
 from interlock.errors import FormatError, InputError
 
-_SYMLINK, _SUBMODULE = 0o120000, 0o160000
-
 
 def read(folder: Path, revision: str | None) -> Tree:
     """The files of a commit; without one, the files as they lie there, without what git ignores."""
@@ -42,10 +40,10 @@ def _committed(repository: git.Repo, revision: str) -> Tree:
         raise InputError(f"--commit {revision}: there is no such commit in {repository.working_dir}") from None
     files: dict[str, bytes] = {}
     for item in commit.tree.traverse():
-        if item.type != "tree":
-            if item.mode in (_SYMLINK, _SUBMODULE):
-                raise _not_a_file(item.path)
-            files[item.path] = item.data_stream.read()
+        if isinstance(item, git.Submodule) or (isinstance(item, git.Blob) and item.mode == git.Blob.link_mode):
+            raise _not_a_file(str(item.path))
+        if isinstance(item, git.Blob):
+            files[str(item.path)] = item.data_stream.read()
     return Tree.of(files, commit=commit.hexsha)
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from interlock.cli import names, output
+from interlock.cli import halves, names, output
 from interlock.cli.output import Format, Output
-from interlock.contract.report import Report, Table
-from interlock.errors import InputError
+from interlock.errors import ParameterError
 
 if TYPE_CHECKING:
     from interlock.cli.terminal import TerminalPresenter
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_STAND_IN = "never.released"
 RENDER_EXAMPLES = """\b
 Examples:
   interlock render dev                      # the files as they lie here, committed or not
   interlock render dev --commit HEAD~1 > before.yaml
+  interlock render dev --unreleased         # before the first release
   interlock render dev --repository ~/environments --output json
 """
 PLAN_EXAMPLES = """\b
@@ -57,21 +59,24 @@ def render(
     repository: Clone = Path(),
     *,
     commit: Annotated[str | None, typer.Option(help="A commit of the clone; otherwise the files as they are.")] = None,
+    unreleased: Annotated[
+        bool, typer.Option(help="Render also what was never released, with a stand-in image.")
+    ] = False,
     form: Output = Format.TABLE,
 ) -> None:
     """Print an environment's manifests as they would be applied, from a plain clone.
 
-    Needs no host and no cluster. Signatures are not verified. Output is YAML, or JSON with --output json.
+    Needs no host and no cluster; signatures are not verified. The output is YAML, or JSON with --output json.
     """
     from interlock.contract import strict_yaml
     from tasks.common.render import render_environment
 
     read = _read_clone(repository, commit)
-    _environment(read, environment)
-    rendered = render_environment.fn(read, environment)
-    output.note(f"rendered {environment} from {repository}, {commit or 'files as they are'}; signatures not verified")
+    _require(read, environment)
+    rendered = render_environment.fn(read, environment, _STAND_IN if unreleased else None)
+    output.note(f"{environment} from {repository}, {commit or 'the files as they lie there'}; signatures not verified")
     for each in rendered.awaiting:
-        output.note(f"awaiting: {each} has components that were never released, and renders nothing yet")
+        output.note(f"awaiting: {each} has a component that was never released, so its template renders nothing yet")
     if form is Format.JSON:
         output.show_json([manifest.body for manifest in rendered.manifests])
         return
@@ -87,16 +92,18 @@ def plan(
     ] = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Show what a sync would change, and what changed in the cluster by hand. Writes nothing."""
-    from interlock.cli.cd import plan_order
+    """Show what a sync would change, and what somebody changed in the cluster. Writes nothing."""
+    with halves.needs("cd"):
+        from interlock.cli.cd import plan_order
 
     differs = _run(lambda telling: plan_order(telling, environment, revision), form)
     raise typer.Exit(1 if differs else 0)
 
 
 def sync(environment: Name, *, form: Output = Format.TABLE) -> None:
-    """Make the cluster as the newest verified commit says, wait until it is healthy, record it."""
-    from interlock.cli.cd import sync_order
+    """Make the cluster what the newest verified commit says, wait until it is healthy, record it."""
+    with halves.needs("cd"):
+        from interlock.cli.cd import sync_order
 
     _run(lambda telling: sync_order(telling, environment), form)
 
@@ -104,10 +111,42 @@ def sync(environment: Name, *, form: Output = Format.TABLE) -> None:
 def status(
     environment: Annotated[str | None, typer.Argument(metavar="[ENV]", callback=names.name)] = None,
     *,
-    repository: Annotated[Path | None, typer.Option(help="A clone of the environment repository.")] = None,
+    repository: Annotated[
+        Path | None, typer.Option("--repository", help="A clone of the environment repository.", file_okay=False)
+    ] = None,
     form: Output = Format.TABLE,
 ) -> None:
-    """Show which release each environment has, and how its last sync ended."""
+    """Show which release each environment has, and on a CD host how its last sync ended."""
+    if repository is None and os.environ.get("INTERLOCK_CONFIG"):
+        with halves.needs("cd"):
+            from interlock.cli.cd import status_order
+
+        wrong = _run(lambda telling: status_order(telling, environment), form)
+        raise typer.Exit(1 if wrong else 0)
+    _status_of_clone(repository or Path(), environment, form)
+
+
+def _status_of_clone(folder: Path, environment: str | None, form: Format) -> None:
+    from interlock.cli import standing
+
+    read = _read_clone(folder, "HEAD")
+    chosen = list(read.environments.values()) if environment is None else [_require(read, environment)]
+    title = f"{read.commit[:12]} of {folder}; signatures not verified, the cluster was not asked"
+    output.show(standing.report(standing.releases(chosen), (), title=title), form)
+
+
+def _read_clone(folder: Path, commit: str | None) -> Repository:
+    from interlock.cli import clone
+    from interlock.contract import repository
+
+    return repository.read(clone.read(folder, commit))
+
+
+def _require(repository: Repository, name: str) -> Environment:
+    if name not in repository.environments:
+        known = ", ".join(repository.environments)
+        raise ParameterError(f"environment {name}: there is none of that name", hint=f"there are: {known}")
+    return repository.environments[name]
 
 
 def _run(order: Callable[[TerminalPresenter], Awaitable[T]], form: Format) -> T:
