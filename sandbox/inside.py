@@ -160,7 +160,8 @@ def _reap_for(child: int) -> int:
 
 
 def _down_when_the_owner_is_gone(server: _Server) -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # and not sys.stdin, whose lock would be waited for at the end of the process
+        pass
     server.supervisor.stop_all(lambda **event: None)
     server.shutdown()
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from sandbox import catalog
 from sandbox.part import SandboxError
-from sandbox.place import SLOTS, Place
+from sandbox.place import SLOTS, STATE_ROOT, Place
 
 # Ports and subnets belong to the machine, so the locks do too, wherever the state lies.
 _LOCKS = Path("/run/lock/interlock-sandbox")
 _DYING_SECONDS = 5
+_KEPT_LOGS = 20
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,15 @@ def clean_up(place: Place) -> None:
     if place.logs.exists():
         shutil.rmtree(kept, ignore_errors=True)
         place.logs.replace(kept)
+        _forget_old_logs()
     if place.state.exists():
         shutil.rmtree(place.state)
+
+
+def _forget_old_logs() -> None:
+    folders = sorted(STATE_ROOT.glob("*.logs"), key=lambda folder: folder.stat().st_mtime)
+    for folder in folders[:-_KEPT_LOGS]:
+        shutil.rmtree(folder, ignore_errors=True)  # another sandbox may be at it too
 
 
 def kept_logs(place: Place) -> Path:

@@ -59,6 +59,8 @@ class Prefect:
             HOME=str(self.home),
             PREFECT_HOME=str(self.home),
             PREFECT_API_URL=self.api_url,
+            # By default Prefect writes its pages into its own package, which is not this user's.
+            PREFECT_UI_STATIC_DIRECTORY=str(self.home / "pages"),
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
             # The default one forgets its leases with the server, and then crashes who holds them.
             PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=lease_storage,
