@@ -34,8 +34,6 @@ _REMOVE = (
     "usr/share/info/*",
     "usr/share/locale/*",
     "usr/share/lintian",
-    "usr/lib/python3.11/lib2to3",
-    "usr/lib/python3.11/pydoc_data",
 )
 
 
