@@ -42,13 +42,14 @@ class Mark:
     drift: str | None = None
     """Digest of the drift that was told to the ledger last."""
 
-    def advanced(self, *, verified: str | None = None, deployed: str | None = None) -> Mark:
+    def ahead(self, record: Record | None, *, verified: str | None = None, deployed: str | None = None) -> Mark:
+        """The mark before the record is written to say the same."""
         return replace(
             self,
             verified=verified or self.verified,
             deployed=deployed or self.deployed,
-            previous_verified=self.verified,
-            previous_deployed=self.deployed,
+            previous_verified=record.verified if record else None,
+            previous_deployed=record.deployed if record else None,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
 
 from interlock.cd import foreign
@@ -196,9 +196,3 @@ def _with_foreign(
 
 def _throw_away(body: Body) -> str:
     return "interlock-" + hashlib.sha256(canonical(body)).hexdigest()[:16]
-
-
-def observed(plan: Plan) -> Plan:
-    """A plan whose drift is only looked at: what somebody changed stays as it is."""
-    kept = tuple(item for item in plan.items if not (item.drift and item.action in decide.WRITES))
-    return replace(plan, items=kept)

@@ -7,13 +7,14 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from interlock.cd.objects import Body
 from interlock.errors import ClusterError, Conflict, LockHeld
 from tasks.cd.cluster import Cluster
+from tasks.common.effect import effect
 
 SECONDS = 20
 """How long a lock outlives a holder that was killed."""
@@ -87,6 +88,25 @@ def acquire(cluster: Cluster, *, namespace: str, name: str, who: str) -> Lock:
         return Lock(cluster, cluster.replace(_held(live, who, fresh=True), manager="interlock"))
     except Conflict:
         raise LockHeld(f"lock {namespace}/{name}: somebody took it just now", hint="try again in a moment") from None
+
+
+@effect(name="take the lock", retries=2)
+def take(cluster: Cluster, *, namespace: str, name: str, who: str, seconds: float, tell: Callable[[str], None]) -> Lock:
+    """Take the lock, or wait for it so long; LockHeld then. `tell` hears who has it."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return acquire(cluster, namespace=namespace, name=name, who=who)
+        except LockHeld as taken:
+            if time.monotonic() > deadline:
+                raise
+            tell(taken.message)
+        time.sleep(1)
+
+
+@effect(name="give the lock back")
+def give_back(lock: Lock) -> None:
+    lock.release()
 
 
 @contextmanager

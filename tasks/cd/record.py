@@ -10,7 +10,7 @@ from interlock.cd import record as form
 from interlock.cd.inventory import Inventory, decode
 from interlock.cd.objects import Body, identify, uid
 from interlock.cd.record import Mark, Record
-from interlock.errors import Refused
+from interlock.errors import Conflict, Refused
 from tasks.cd.cluster import Cluster
 from tasks.common.effect import effect
 
@@ -23,6 +23,8 @@ class Stored:
     environment_id: str
     record: Record | None
     inventory: Inventory
+    version: str = ""
+    """The record's resourceVersion as it was read."""
 
 
 @effect(name="read record", retries=3)
@@ -36,7 +38,8 @@ def read_stored(cluster: Cluster, *, control_namespace: str, environment_id: str
     if record.environment_id != environment_id:
         raise Refused(f"the record in {control_namespace} is of {record.environment_id}", rule="record-mismatch")
     shards = [_shard(cluster, name, control_namespace) for name in form.shard_names(environment_id, record.shards)]
-    return Stored(control_namespace, environment_id, record, decode(shards))
+    version = found["metadata"]["resourceVersion"]
+    return Stored(control_namespace, environment_id, record, decode(shards), version)
 
 
 def _shard(cluster: Cluster, name: str, namespace: str) -> str:
@@ -60,11 +63,10 @@ def write_inventory(cluster: Cluster, stored: Stored, inventory: Inventory, reco
     _write_parent(cluster, form.parent(names[1], names[0], stored.inventory, inventory))
     for body in form.shard_maps(inventory, stored.environment_id, stored.control_namespace):
         _put(cluster, body)
-    record = replace(record, shards=inventory.shards)
-    _put(cluster, form.record_map(record, stored.control_namespace))
+    written = _put_record(cluster, stored, replace(record, shards=inventory.shards))
     if inventory.shards != stored.inventory.shards:
         _remove_shards(cluster, stored)
-    return replace(stored, record=record, inventory=inventory)
+    return replace(written, inventory=inventory)
 
 
 def _remove_shards(cluster: Cluster, stored: Stored) -> None:
@@ -82,8 +84,24 @@ def narrow_parent(cluster: Cluster, stored: Stored) -> None:
 
 @effect(name="write record", retries=3)
 def write_record(cluster: Cluster, stored: Stored, record: Record) -> Stored:
-    _put(cluster, form.record_map(record, stored.control_namespace))
-    return replace(stored, record=record)
+    """Store how far the environment is; Conflict when another run has written it since we read it."""
+    return _put_record(cluster, stored, record)
+
+
+def _put_record(cluster: Cluster, stored: Stored, record: Record) -> Stored:
+    """The record follows the one that was read. Written twice, an answer that was lost is found again."""
+    if record == stored.record:
+        return stored
+    body = form.record_map(record, stored.control_namespace)
+    body["metadata"] |= {"resourceVersion": stored.version} if stored.version else {}
+    try:
+        done = (cluster.replace if stored.version else cluster.create)(body, manager="interlock")
+    except Conflict:
+        live = _get(cluster, body["metadata"]["name"], stored.control_namespace)
+        if live is None or _part(live, "data") != body["data"]:
+            raise
+        done = live
+    return replace(stored, record=record, version=done["metadata"]["resourceVersion"])
 
 
 def _write_parent(cluster: Cluster, body: Body) -> None:

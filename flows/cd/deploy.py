@@ -1,0 +1,49 @@
+"""Deploy: an environment's cluster to the newest verified commit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.cd.naming import actor, named
+from flows.cd.walk import opened, reconcile
+from flows.ending import ending
+from flows.presenter import PrefectPresenter, Presenter
+from interlock.cd.host import CdHost
+from interlock.cd.reports import Outcome
+from tasks.cd.host import load_cd
+from tasks.common import git
+
+
+async def deploy_order(
+    presenter: Presenter,
+    host: CdHost,
+    environment: str,
+    revision: str | None = None,
+    *,
+    actor: str = "command line",
+) -> Outcome:
+    """Verify, render, plan, apply in stages, wait until healthy, prune, record.
+
+    `revision` is a hint: the branch's newest verified commit is deployed, and never one that is older than what is.
+    Raises Refused, Blocked, LockHeld, Unhealthy, Superseded; what was done until then is in the ledger.
+    """
+    async with opened(presenter, host, environment, actor=actor) as site:
+        result = await reconcile(site)
+    if revision and not _has(host, revision, result.commit):
+        presenter.say(f"the hint {revision[:12]} is not in the branch's history: {result.commit[:12]} is what it has")
+    return result
+
+
+def _has(host: CdHost, revision: str, commit: str) -> bool:
+    remote = host.environment_repository
+    return git.is_ancestor(git.mirror_path(host.state, remote.name), revision, commit)
+
+
+@flow(name="deploy", flow_run_name="deploy {environment}")
+async def deploy(environment: str, revision: str | None = None) -> State[Any]:
+    """Bring an environment to the newest verified commit of the environment repository."""
+    order = deploy_order(PrefectPresenter(), load_cd(), environment, revision, actor=actor())
+    return await ending(named(order), lambda outcome: outcome.sentence)

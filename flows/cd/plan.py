@@ -1,0 +1,42 @@
+"""Plan: what a deploy would do. Reads only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.cd.naming import actor, named
+from flows.cd.walk import decide, introduce, opened
+from flows.ending import ending
+from flows.presenter import PrefectPresenter, Presenter
+from interlock.cd import reports
+from interlock.cd.host import CdHost
+from interlock.cd.plan import Plan
+from tasks.cd.host import load_cd
+
+
+async def plan_order(
+    presenter: Presenter,
+    host: CdHost,
+    environment: str,
+    revision: str | None = None,
+    *,
+    actor: str = "command line",
+) -> Plan:
+    """The plan of the newest verified commit, shown and given. `plan.empty` says that a deploy would write nothing."""
+    async with opened(presenter, host, environment, actor=actor) as site:
+        decision, _ = await decide(site)
+        await introduce(site, decision)
+        await presenter.show(reports.plan_report(decision.plan))
+    if revision and revision != decision.commit:
+        presenter.say(f"planned {decision.commit[:12]}, the newest verified commit, not {revision[:12]}")
+    return decision.plan
+
+
+@flow(name="plan", flow_run_name="plan {environment}")
+async def plan(environment: str, revision: str | None = None) -> State[Any]:
+    """Show what a deploy of an environment would change, and change nothing."""
+    order = plan_order(PrefectPresenter(), load_cd(), environment, revision, actor=actor())
+    return await ending(named(order), lambda plan: f"{plan.environment} at {plan.commit[:12]}: {reports.summary(plan)}")

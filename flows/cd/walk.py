@@ -1,0 +1,492 @@
+"""What deploy, resync and plan have in common: from the branch's head to a plan, and from a plan to a healthy cluster.
+
+Each line of an order is one step; the decisions are in `interlock.cd`, the effects in `tasks`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+
+from flows.presenter import Presenter
+from interlock.cd import reports
+from interlock.cd.health import Progress
+from interlock.cd.host import CdHost, Ceiling
+from interlock.cd.order import Stage, stages
+from interlock.cd.plan import Action, Plan, Scope, reasons
+from interlock.cd.receipts import Kind, Statement
+from interlock.cd.record import Known, Mark, Record, agreed, part_of, require_contained
+from interlock.cd.reports import Outcome
+from interlock.contract.canonical import digest
+from interlock.contract.render import Identity, Rendered
+from interlock.contract.repository import Environment
+from interlock.errors import Blocked, InputError, InterlockError, ParameterError, Refused
+from tasks.cd import apply, inspect, lease, ledger, record, wait
+from tasks.cd.cluster import Cluster, connect
+from tasks.cd.lease import Lock
+from tasks.cd.record import Stored
+from tasks.common import git
+from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
+from tasks.common.render import render_environment
+
+LOCK_SECONDS = 90.0
+"""How long a run waits for the environment's lock."""
+
+
+@dataclass
+class Site:
+    """One environment that an order works on, as far as this host knows it."""
+
+    presenter: Presenter
+    host: CdHost
+    name: str
+    cluster: Cluster
+    actor: str
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def ceiling(self) -> Ceiling:
+        return self.host.environments[self.name]
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Adds to the seconds of a stage, however it ends."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is known before anything is written."""
+
+    head: VerifiedHead
+    environment: Environment
+    rendered: Rendered
+    mark: Mark
+    stored: Stored
+    known: Known
+    scope: Scope
+    plan: Plan
+
+    @property
+    def commit(self) -> str:
+        return self.head.commit
+
+    @property
+    def settled(self) -> bool:
+        """Whether the record says already that this commit is deployed."""
+        return self.known.deployed == self.commit and self.known.pending is None
+
+    @property
+    def held_back(self) -> bool:
+        """Whether the cluster is only observed: nothing but drift, and the environment does not undo it."""
+        return self.scope.again and not self.scope.undo
+
+
+@asynccontextmanager
+async def opened(presenter: Presenter, host: CdHost, environment: str, *, actor: str) -> AsyncIterator[Site]:
+    """The environment, connected; ParameterError when cd.yaml does not give it to this host."""
+    if environment not in host.environments:
+        raise ParameterError(
+            f"environment {environment} is not in this host's cd.yaml",
+            hint=f"it has: {', '.join(host.environments) or 'none'}; `interlock register` adds one",
+        )
+    await presenter.tag(f"environment:{environment}")
+    cluster = connect(host.clusters[host.environments[environment].cluster].kubeconfig)
+    with cluster:
+        yield Site(presenter, host, environment, cluster, actor)
+
+
+# deciding --------------------------------------------------------------------------------------------
+
+
+async def decide(site: Site, *, fallback: bool = False) -> tuple[Decision, InterlockError | None]:
+    """Fetch, verify, read, render and plan; writes nothing but a refusal's receipt.
+
+    A refused head is an error; with `fallback` the verified head before it is decided upon instead, and the refusal
+    is given along, so that an undo does not depend on what somebody pushed.
+    """
+    with site.timed("fetch and verify"):
+        mark = record.read_mark(site.host.state, site.name)
+        head, refusal = await _head(site, mark, fallback=fallback)
+        environment = _environment(site, head, mark)
+        stored, known, head = await _known(site, mark, head, environment)
+    with site.timed("render"):
+        rendered = await site.presenter.step(render_environment, head.repository, site.name)
+    scope = _scope(site, head, environment, known)
+    with site.timed("plan"):
+        plan = await site.presenter.step(inspect.make_plan, site.cluster, rendered, stored.inventory, scope)
+    mark = mark or Mark(environment.id)
+    return Decision(head, environment, rendered, mark, stored, known, scope, plan), refusal
+
+
+async def _head(site: Site, mark: Mark | None, *, fallback: bool) -> tuple[VerifiedHead, InterlockError | None]:
+    since = mark.verified if mark else None
+    try:
+        return await _fetched(site, since), None
+    except (Refused, InputError) as refusal:
+        await _refuse(site, mark, refusal)
+        if not fallback or since is None:
+            raise
+        read = read_verified, site.host.environment_repository
+        return await site.presenter.step(*read, state=site.host.state, commit=since), refusal
+
+
+async def _fetched(site: Site, since: str | None) -> VerifiedHead:
+    remote = site.host.environment_repository
+    return await site.presenter.step(fetch_verified, remote, state=site.host.state, since=since)
+
+
+async def _refuse(site: Site, mark: Mark | None, refusal: InterlockError) -> None:
+    """Shown every time, told to the ledger once."""
+    await site.presenter.show(reports.refusal_report(site.name, refusal, verified=mark.verified if mark else None))
+    name = digest(refusal.message.encode())
+    if mark is None or mark.refused == name:
+        return
+    rule = refusal.rule if isinstance(refusal, Refused) else "format"
+    mark, _ = await receipt(site, mark, "refusal", outcome=rule, note=refusal.message[:2000])
+    record.write_mark(site.host.state, site.name, replace(mark, refused=name))
+
+
+def _environment(site: Site, head: VerifiedHead, mark: Mark | None) -> Environment:
+    """The environment as the commit has it, within what this host allows it."""
+    found = head.repository.environments.get(site.name)
+    if found is None:
+        raise Refused(
+            f"{head.commit[:12]} has no environment {site.name}",
+            rule="environment-missing",
+            hint="its objects stay; take it out of cd.yaml when that is meant",
+        )
+    ceiling = site.ceiling
+    beyond = sorted(set(found.namespaces) - set(ceiling.namespaces))
+    if found.cluster != ceiling.cluster or beyond:
+        what = f"cluster {found.cluster}" if found.cluster != ceiling.cluster else f"namespace {', '.join(beyond)}"
+        raise Refused(
+            f"{head.commit[:12]}: environment {site.name} asks for {what}, which this host does not give it",
+            rule="ceiling",
+            hint="correct environment.yaml, or widen cd.yaml on the host",
+        )
+    if mark is not None and mark.environment_id != found.id:
+        raise Refused(
+            f"{head.commit[:12]}: environment {site.name} has id {found.id}, it was {mark.environment_id}",
+            rule="environment-id",
+            hint="an id never changes: it names the environment's objects in the cluster",
+        )
+    return found
+
+
+async def _known(
+    site: Site, mark: Mark | None, head: VerifiedHead, environment: Environment
+) -> tuple[Stored, Known, VerifiedHead]:
+    """What record, mark and ledger say; after a loss everything is verified again from the root pin."""
+    control = site.ceiling.control_namespace
+    read = site.presenter.step(
+        record.read_stored, site.cluster, control_namespace=control, environment_id=environment.id
+    )
+    newest = site.presenter.step(ledger.last, site.host.ledger, site.name, state=site.host.state)
+    stored, last = await asyncio.gather(read, newest)
+    written = last.receipt.number if last else 0
+    known = agreed(stored.record, mark, environment=site.name, receipts=written)
+    if known.since is None and known.must_contain:
+        head = await _fetched(site, None)
+        require_contained(known, {each.commit for each in head.new_commits}, environment=site.name)
+    return stored, known, head
+
+
+def _scope(site: Site, head: VerifiedHead, environment: Environment, known: Known) -> Scope:
+    return Scope(
+        environment=site.name,
+        environment_id=environment.id,
+        commit=head.commit,
+        part_of=part_of(environment.id, site.ceiling.control_namespace),
+        undo=environment.drift == "undo",
+        again=known.deployed == head.commit and known.pending is None,
+        namespaces=environment.namespaces,
+    )
+
+
+def require_possible(plan: Plan) -> None:
+    """Blocked, before anything is written, when an object cannot be made as Git says."""
+    if plan.stops:
+        raise Blocked(
+            f"{plan.environment}: {len(plan.stops)} objects cannot be made as {plan.commit[:12]} says",
+            reasons=reasons(plan.stops),
+            hint="nothing was written; the plan names each of them",
+        )
+
+
+async def introduce(site: Site, decision: Decision) -> None:
+    """What the run is about, for whoever opens its page."""
+    remote = site.host.environment_repository
+    await site.presenter.tag(*(f"application:{name}" for name in sorted(decision.environment.applications)))
+    if remote.web:
+        await site.presenter.link("commit", f"{remote.web}{decision.commit}", f"commit {decision.commit[:12]}")
+    for name in decision.rendered.awaiting:
+        site.presenter.say(f"{name} awaits a first release of all of its components: nothing of it is rendered yet")
+
+
+# writing ---------------------------------------------------------------------------------------------
+
+
+async def receipt(site: Site, mark: Mark, kind: Kind, **said: object) -> tuple[Mark, str]:
+    """Add to the ledger, and remember on this host how many receipts it must have. Gives the receipt's digest too."""
+    statement = Statement.model_validate(
+        {
+            "kind": kind,
+            "environment": site.name,
+            "environment_id": mark.environment_id,
+            "verified": mark.verified,
+            "deployed": mark.deployed,
+            "actor": site.actor,
+            "run": lease.holder(),
+            **said,
+        }
+    )
+    written = await site.presenter.step(
+        ledger.append, site.host.ledger, statement, state=site.host.state, key=site.host.signing.key
+    )
+    mark = replace(mark, receipts=written.receipt.number)
+    return record.write_mark(site.host.state, site.name, mark), written.digest
+
+
+@asynccontextmanager
+async def locked(site: Site, decision: Decision) -> AsyncIterator[Lock]:
+    """The environment's lock, waited for; given back however the block ends."""
+    with site.timed("wait for the lock"):
+        lock = await site.presenter.step(
+            lease.take,
+            site.cluster,
+            namespace=site.ceiling.control_namespace,
+            name=decision.scope.manager,
+            who=f"{lease.holder()} ({site.actor})",
+            seconds=LOCK_SECONDS,
+            tell=site.presenter.say,
+        )
+    try:
+        yield lock
+    finally:
+        await asyncio.shield(asyncio.to_thread(lock.release))
+
+
+async def decided_again(site: Site, decision: Decision) -> Decision:
+    """Under the lock: the same decision while head and record are the same, else a new one of the newest head."""
+    mark = record.read_mark(site.host.state, site.name) or decision.mark
+    try:
+        head = await _fetched(site, decision.commit)
+    except (Refused, InputError):
+        head = decision.head  # what came meanwhile is refused: that is for the next run to tell
+    stored = await site.presenter.step(
+        record.read_stored,
+        site.cluster,
+        control_namespace=decision.stored.control_namespace,
+        environment_id=decision.environment.id,
+    )
+    if head.commit == decision.commit and stored == decision.stored:
+        return replace(decision, mark=mark)
+    return (await decide(site))[0]
+
+
+async def sync(site: Site, decision: Decision, lock: Lock) -> Decision:
+    """Intent, apply in stages, wait, prune, record, result. Gives the decision with what is recorded now."""
+    plan, undoing = decision.plan, decision.settled
+    mark = decision.mark.ahead(decision.stored.record, verified=decision.commit)
+    mark = record.write_mark(site.host.state, site.name, mark)
+    with site.timed("record"):
+        mark, intent = await receipt(site, mark, "intent", plan=plan.digest, counts=_writes(plan))
+    said = {"plan": plan.digest, "counts": _writes(plan), "intent": intent}
+    now = Record(
+        decision.environment.id,
+        verified=decision.commit,
+        deployed=decision.known.deployed,
+        pending=None if undoing else decision.commit,
+    )
+    try:
+        stored = await _applied(site, decision, now, lock)
+        await _healthy(site, decision, decision.rendered)
+        stored = await _pruned(site, decision, stored, lock)
+    except InterlockError as error:
+        await receipt(site, mark, "result", outcome=type(error).__name__.lower(), note=error.message[:1500], **said)
+        raise
+    with site.timed("record"):
+        mark = record.write_mark(site.host.state, site.name, mark.ahead(stored.record, deployed=decision.commit))
+        done = replace(_record(stored), deployed=decision.commit, pending=None)
+        stored = await site.presenter.step(record.write_record, site.cluster, stored, done)
+        mark, _ = await receipt(site, mark, "result", outcome="healthy", **said)
+    return replace(decision, stored=stored, mark=mark)
+
+
+def _writes(plan: Plan) -> dict[str, int]:
+    return {
+        action.value: n for action in (Action.CREATE, Action.CHANGE, Action.PRUNE) if (n := len(plan.having(action)))
+    }
+
+
+def _record(stored: Stored) -> Record:
+    assert stored.record is not None  # noqa: S101 - written before
+    return stored.record
+
+
+async def _applied(site: Site, decision: Decision, now: Record, lock: Lock) -> Stored:
+    """Inventory with intents first, objects next, then their UIDs."""
+    plan, step = decision.plan, site.presenter.step
+    entries = [decision.stored.inventory.entries[identity] for identity in plan.forgotten]
+    gone = await step(apply.confirm_absent, site.cluster, entries) if entries else ()
+    inventory = apply.intents(replace(plan, forgotten=gone), decision.stored.inventory, decision.scope)
+    with site.timed("record"):
+        stored = await step(record.write_inventory, site.cluster, decision.stored, inventory, now)
+    uids: dict[Identity, str] = {}
+    for stage in stages(plan.having(Action.CREATE, Action.CHANGE)):
+        with site.timed("apply"):
+            uids |= await _stage(site, stage, decision, stored, lock)
+    with site.timed("record"):
+        return await step(record.write_inventory, site.cluster, stored, inventory.noted(uids), _record(stored))
+
+
+async def _stage(site: Site, stage: Stage, decision: Decision, stored: Stored, lock: Lock) -> Mapping[Identity, str]:
+    uids = await site.presenter.step(
+        apply.apply_stage,
+        site.cluster,
+        stage,
+        name=stage.name,
+        inventory=stored.inventory,
+        scope=decision.scope,
+        lock=lock,
+    )
+    if stage.name == "definitions":
+        defined = tuple(m for m in decision.rendered.manifests if m.identity in uids)
+        await _healthy(site, decision, replace(decision.rendered, manifests=defined))
+    return uids
+
+
+async def _healthy(site: Site, decision: Decision, wanted: Rendered) -> Progress:
+    """Wait with progress; what was not healthy in the end is shown."""
+    loop = asyncio.get_running_loop()
+    seen: list[Progress] = []
+
+    def tell(progress: Progress) -> None:
+        if not seen or seen[-1].note != progress.note:
+            seen.append(progress)
+            told = site.presenter.progress("health", progress.percent, progress.note)
+            asyncio.run_coroutine_threadsafe(told, loop).result()
+
+    try:
+        with site.timed("wait until healthy"):
+            return await site.presenter.step(
+                wait.wait_healthy,
+                site.cluster,
+                wanted,
+                what=site.name,
+                seconds=decision.environment.health_seconds,
+                tell=tell,
+                newer=_newer(site, decision),
+            )
+    except InterlockError:
+        if seen:
+            await site.presenter.show(reports.health_report(site.name, seen[-1]))
+        raise
+
+
+def _newer(site: Site, decision: Decision) -> Callable[[], bool]:
+    """Whether the branch has a newer commit that would pass: one that is refused does not end a wait."""
+    remote, state = site.host.environment_repository, site.host.state
+
+    def newer() -> bool:
+        if git.fetch(git.mirror_path(state, remote.name), remote) == decision.commit:
+            return False
+        try:
+            return fetch_verified.fn(remote, state=state, since=decision.commit).commit != decision.commit
+        except InterlockError:
+            return False
+
+    return newer
+
+
+async def _pruned(site: Site, decision: Decision, stored: Stored, lock: Lock) -> Stored:
+    """Only after health, and only what the plan named; what does not go at once stays in the inventory."""
+    items = decision.plan.having(Action.PRUNE)
+    with site.timed("prune"):
+        if items:
+            gone = await site.presenter.step(apply.prune, site.cluster, items, lock)
+            inventory = stored.inventory.without(gone)
+            stored = await site.presenter.step(record.write_inventory, site.cluster, stored, inventory, _record(stored))
+        await site.presenter.step(record.narrow_parent, site.cluster, stored)
+    return stored
+
+
+async def note_deployed(site: Site, decision: Decision) -> None:
+    """A new head that changes nothing here: the record moves on, without a lock and without a receipt."""
+    mark = decision.mark.ahead(decision.stored.record, verified=decision.commit, deployed=decision.commit)
+    record.write_mark(site.host.state, site.name, mark)
+    now = replace(_record(decision.stored), verified=decision.commit, deployed=decision.commit)
+    await site.presenter.step(record.write_record, site.cluster, decision.stored, now)
+
+
+async def tell_drift(site: Site, decision: Decision) -> Decision:
+    """Shown every time; told to the ledger once for the same drift."""
+    plan = decision.plan
+    found_at = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    await site.presenter.show(reports.drift_report(plan, undo=decision.scope.undo, found_at=found_at))
+    if decision.mark.drift == plan.digest or decision.known.since is None:
+        return decision
+    word = "undo" if decision.scope.undo else "observe"
+    counts = {"drifted": len(plan.drifted)}
+    mark, _ = await receipt(site, decision.mark, "drift", plan=plan.digest, counts=counts, outcome=word)
+    return replace(decision, mark=record.write_mark(site.host.state, site.name, replace(mark, drift=plan.digest)))
+
+
+def _outcome(site: Site, decision: Decision, said: str, *, note: str = "") -> Outcome:
+    return Outcome(site.name, decision.commit, said, _writes(decision.plan), dict(site.seconds), note)
+
+
+# the whole -------------------------------------------------------------------------------------------
+
+
+async def reconcile(site: Site, *, fallback: bool = False) -> Outcome:
+    """Bring the environment to the newest verified commit, and undo or report what no commit explains.
+
+    An environment that is as Git says is only read: no lock, no write, no receipt.
+    """
+    decision, refusal = await decide(site, fallback=fallback)
+    await introduce(site, decision)
+    if decision.scope.again and decision.plan.drifted:
+        decision = await tell_drift(site, decision)
+    result = await _without_writing(site, decision) or await _by_writing(site, decision)
+    await site.presenter.show(reports.outcome_report(result))
+    if refusal:
+        raise refusal
+    return result
+
+
+async def _without_writing(site: Site, decision: Decision) -> Outcome | None:
+    """How it ends when no object is to be written; None when one is, or when health has to be waited for."""
+    if decision.settled and decision.held_back and not decision.plan.stops:
+        said = "drift observed" if decision.plan.drifted else "in sync"
+        return _outcome(site, replace(decision, plan=replace(decision.plan, items=())), said)
+    if not decision.plan.empty:
+        return None
+    seen = await asyncio.to_thread(wait.look_at_health, site.cluster, decision.rendered)
+    if decision.settled:
+        return _outcome(site, decision, "in sync", note="" if seen.done else seen.note)
+    if decision.stored.record is None or decision.known.pending or not seen.done:
+        return None
+    await note_deployed(site, decision)
+    return _outcome(site, decision, "in sync", note="the commit changes nothing here")
+
+
+async def _by_writing(site: Site, decision: Decision) -> Outcome:
+    if not decision.scope.again or decision.plan.stops:
+        await site.presenter.show(reports.plan_report(decision.plan))
+    require_possible(decision.plan)
+    async with locked(site, decision) as lock:
+        decision = await decided_again(site, decision)
+        require_possible(decision.plan)
+        said = "drift undone" if decision.settled else "deployed"
+        decision = await sync(site, decision, lock)
+    return _outcome(site, decision, said)

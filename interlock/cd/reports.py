@@ -1,0 +1,194 @@
+"""What CD tells people: plan, drift, refusal, health and outcome, for Prefect's pages, a terminal, or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+
+from interlock.cd.health import Progress
+from interlock.cd.objects import subject
+from interlock.cd.plan import Action, FieldChange, Plan, PlanItem
+from interlock.contract.report import Report, Table, cell
+from interlock.errors import InterlockError, Refused
+
+NOTHING = "—"
+_MOST_ROWS = 200
+_WORDS = {
+    Action.CREATE: "to create",
+    Action.CHANGE: "to change",
+    Action.PRUNE: "to prune",
+    Action.FOREIGN: "foreign",
+    Action.CONFLICT: "in conflict",
+    Action.IMMUTABLE: "immutable",
+    Action.BLOCKED: "blocked",
+    Action.UNKNOWN: "unknown",
+    Action.UNCHANGED: "unchanged",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a deploy or resync ended. `seconds` is by step, in the order of the steps."""
+
+    environment: str
+    commit: str
+    said: str
+    """`deployed`, `in sync`, `drift undone` or `drift observed`."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def sentence(self) -> str:
+        changes = ", ".join(f"{count} {word}" for word, count in self.counts.items() if count)
+        took = f" in {sum(self.seconds.values()):.1f} s" if self.seconds else ""
+        return f"{self.environment} {self.said} at {self.commit[:12]}{took}" + "".join(
+            f"; {part}" for part in (changes, self.note) if part
+        )
+
+
+def summary(plan: Plan) -> str:
+    """`2 to create, 1 to change`; `nothing to change` when that is so."""
+    parts = [f"{n} {_WORDS[Action(name)]}" for name, n in plan.counts.items() if name != Action.UNCHANGED]
+    return ", ".join(parts) or "nothing to change"
+
+
+def plan_report(plan: Plan) -> Report:
+    """Every object that is not as Git says, with the reason, then its fields."""
+    named = [item for item in plan.items if item.action != Action.UNCHANGED]
+    unchanged = len(plan.items) - len(named)
+    lines = [f"Commit `{plan.commit[:12]}`. {unchanged} objects are as they should be."]
+    lines += [f"- note: {cell(note)}" for note in plan.notes]
+    objects = Table.of("Action", "Object", "Application", "Why", rows=_cut(map(_object_row, named)))
+    tables = (objects, *_field_table(named)) if named else ()
+    title = f"Plan for {plan.environment} at {plan.commit[:12]}: {summary(plan)}"
+    return Report("plan", title, "\n".join(lines), tables, data=plan_data(plan))
+
+
+def _object_row(item: PlanItem) -> tuple[str, ...]:
+    return item.action.value, subject(item.identity), item.application or NOTHING, item.reason or NOTHING
+
+
+def _field_table(items: Iterable[PlanItem]) -> tuple[Table, ...]:
+    rows = [(subject(item.identity), *_field_row(change)) for item in items for change in item.fields]
+    return (Table.of("Object", "Field", "Live", "In Git", "By", rows=_cut(rows)),) if rows else ()
+
+
+def _field_row(change: FieldChange) -> tuple[str, ...]:
+    return change.path, change.live or NOTHING, change.desired or NOTHING, change.manager or NOTHING
+
+
+def _cut(rows: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """A page stays readable, and below Prefect's limit for an artifact."""
+    found = list(rows)
+    if len(found) <= _MOST_ROWS:
+        return found
+    more = (f"… and {len(found) - _MOST_ROWS} more", *("" for _ in found[0][1:]))
+    return [*found[:_MOST_ROWS], more]
+
+
+# drift -----------------------------------------------------------------------------------------------
+
+
+def drift_report(plan: Plan, *, undo: bool, found_at: str) -> Report:
+    """What no commit explains: object, field, both values, who, since when, and what is done about it.
+
+    `found_at` is a UTC time: where the API server keeps no time, what is known is that it was so then.
+    """
+    rows = [row for item in plan.drifted for row in _drift_rows(item, undo=undo, found_at=found_at)]
+    columns = ("Object", "Field", "In Git", "Live", "By", "Since", "Decision")
+    undone = sum(row[-1] == "undone" for row in rows)
+    title = f"Drift in {plan.environment}: {len(rows)} found, {undone} undone, {len(rows) - undone} only reported"
+    text = (
+        f"Nothing at commit `{plan.commit[:12]}` explains these. Fields that Git declares are put back when the "
+        "environment's `drift` is `undo`; foreign fields and objects are reported.\n\n"
+        "To keep a change, commit it; to remove a foreign one, delete it by hand."
+    )
+    data = [
+        dict(zip(("object", "field", "git", "live", "manager", "since", "decision"), row, strict=True)) for row in rows
+    ]
+    return Report("drift", title, text, (Table.of(*columns, rows=_cut(rows)),), data=data)
+
+
+def _drift_rows(item: PlanItem, *, undo: bool, found_at: str) -> list[tuple[str, ...]]:
+    decided = "undone" if undo and item.drift else "observed"
+    unknown = f"before {found_at}"
+    if item.action == Action.FOREIGN and not item.fields:
+        since = item.time or unknown
+        return [
+            (subject(item.identity), "whole object", NOTHING, "exists", item.manager or "unknown", since, "foreign")
+        ]
+    if item.action == Action.CREATE:
+        return [(subject(item.identity), "whole object", "exists", "deleted", "unknown", unknown, decided)]
+    rows: list[tuple[str, ...]] = [
+        (
+            subject(item.identity),
+            change.path,
+            change.desired or NOTHING,
+            change.live or NOTHING,
+            change.manager or "unknown",
+            change.time or unknown,
+            "foreign" if change.kind == "foreign" else decided,
+        )
+        for change in item.fields
+        if change.kind != "change"
+    ]
+    if not rows and item.drift:
+        rows = [(subject(item.identity), "ownership", "ours", item.reason, "unknown", unknown, decided)]
+    return rows
+
+
+# others ----------------------------------------------------------------------------------------------
+
+
+def refusal_report(environment: str, error: InterlockError, *, verified: str | None) -> Report:
+    """Which commit was refused, by which rule, and what to do. The cluster stays at the verified head."""
+    rule = error.rule if isinstance(error, Refused) else "format"
+    lines = [
+        f"**Rule:** {cell(rule)}",
+        f"**What was found:** {cell(error.message)}",
+        f"**The cluster stays at:** `{verified[:12] if verified else 'nothing verified yet'}`",
+        f"**What to do:** {cell(error.hint or 'bring the branch back to the verified head')}",
+    ]
+    data = {"rule": rule, "message": error.message, "verified": verified, "hint": error.hint}
+    return Report("refusal", f"{environment}: refused ({rule})", "\n\n".join(lines), data=data)
+
+
+def health_report(environment: str, progress: Progress) -> Report:
+    """What is not healthy, and why."""
+    states = [("failed", line) for line in progress.failed] + [("waiting", line) for line in progress.missing]
+    rows = [(state, *line.split(": ", 1)) for state, line in states]
+    table = Table.of("State", "Object", "Why", rows=_cut(rows))
+    title = f"{environment}: {progress.healthy} of {progress.total} objects are healthy"
+    return Report("health", title, "", (table,) if rows else (), data=asdict(progress))
+
+
+def outcome_report(outcome: Outcome) -> Report:
+    """The last word of a run."""
+    rows: list[tuple[str, ...]] = [(step, f"{seconds:.1f}") for step, seconds in outcome.seconds.items()]
+    return Report(
+        "outcome", outcome.sentence, "", (Table.of("Step", "Seconds", rows=rows),) if rows else (), data=asdict(outcome)
+    )
+
+
+def plan_data(plan: Plan) -> object:
+    """A plan as JSON."""
+    return {
+        "environment": plan.environment,
+        "commit": plan.commit,
+        "digest": plan.digest,
+        "counts": plan.counts,
+        "notes": list(plan.notes),
+        "items": [_item_data(item) for item in plan.items],
+    }
+
+
+def _item_data(item: PlanItem) -> object:
+    return {
+        **asdict(item.identity),
+        "application": item.application,
+        "action": item.action.value,
+        "reason": item.reason,
+        "drift": item.drift,
+        "fields": [asdict(change) for change in item.fields],
+    }
