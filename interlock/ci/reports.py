@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
-from interlock.ci.credentials import Probe
 from interlock.ci.findings import SEVERITIES, Finding, Scan
 from interlock.ci.gate import Verdict, blocks
 from interlock.ci.junit import TestRun
+from interlock.ci.targets import Released
 from interlock.contract.models import GateRules
 from interlock.contract.report import Report, Table, cell
 
@@ -205,9 +205,28 @@ def _verdict_data(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def probe_data(probe: Probe) -> dict[str, object]:
-    """For the evidence: where CI looked for cluster credentials before it began."""
-    return {"checked": list(probe.checked), "addresses": list(probe.addresses)}
+def release_report(repository: str, commit: str, released: Sequence[Released]) -> Report:
+    """Where each component went, and the commits that say so."""
+    rows: list[tuple[str, ...]] = [
+        (
+            each.component,
+            ", ".join(each.environments) or "nowhere",
+            ", ".join(each.blocked) or "none",
+            each.image or "none",
+            each.commit[:12] or "released before",
+        )
+        for each in released
+    ]
+    written = [each for each in released if each.commit]
+    closed = [each for each in released if each.blocked]
+    verdict = "released" if written else "released already"
+    return Report(
+        key="release",
+        title=f"{repository} {commit[:12]}: {verdict}" + (", but not everywhere" if closed else ""),
+        markdown="CD deploys an environment as soon as it sees the release commit.",
+        tables=(Table.of("component", "released to", "kept out of", "image", "release commit", rows=rows),),
+        data={"repository": repository, "commit": commit, "components": [asdict(each) for each in released]},
+    )
 
 
 def _many(count: int, noun: str) -> str:

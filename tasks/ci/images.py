@@ -15,7 +15,7 @@ import requests.exceptions
 
 from interlock.contract.models import Component
 from interlock.errors import DockerError
-from tasks.ci.registry import Login
+from tasks.ci.registry import read_login
 from tasks.common.effect import effect
 
 RUN_LABEL = "interlock.run"
@@ -118,11 +118,11 @@ def export_image(url: str, image_id: str, archive: Path) -> Path:
 
 
 @effect(name="push image", retries=2)
-def push_image(url: str, image_id: str, *, repository: str, tag: str, login: Login | None) -> str:
+def push_image(url: str, image_id: str, *, repository: str, tag: str, auth: Path | None) -> str:
     """Push under one tag and give the digest that the registry answers with."""
     with daemon(url) as client:
         client.api.tag(image_id, repository, tag)
-        stream = client.api.push(repository, tag=tag, stream=True, decode=True, auth_config=_auth(login))
+        stream = client.api.push(repository, tag=tag, stream=True, decode=True, auth_config=_login(auth))
         digests = [
             message["aux"]["Digest"]
             for message in _checked(stream, f"pushing {repository}:{tag}")
@@ -134,10 +134,10 @@ def push_image(url: str, image_id: str, *, repository: str, tag: str, login: Log
 
 
 @effect(name="pull image", retries=2)
-def pull_image(url: str, *, repository: str, digest: str, login: Login | None) -> Image:
+def pull_image(url: str, *, repository: str, digest: str, auth: Path | None) -> Image:
     """Fetch an image by its digest."""
     with daemon(url) as client:
-        stream = client.api.pull(repository, tag=digest, stream=True, decode=True, auth_config=_auth(login))
+        stream = client.api.pull(repository, tag=digest, stream=True, decode=True, auth_config=_login(auth))
         for _ in _checked(stream, f"pulling {repository}@{digest}"):
             pass
         return _image(client, f"{repository}@{digest}")
@@ -158,7 +158,8 @@ def _checked(stream: Iterable[Mapping[str, Any]], what: str) -> Iterator[Mapping
         yield message
 
 
-def _auth(login: Login | None) -> dict[str, str] | None:
+def _login(auth: Path | None) -> dict[str, str] | None:
+    login = read_login(auth)
     return {"username": login.user, "password": login.password} if login else None
 
 

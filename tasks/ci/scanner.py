@@ -17,7 +17,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import metadata
@@ -149,6 +149,18 @@ def scan_folder(
         )
         report = _trivy(scanner, scratch, "fs", options, str(folder))
     return read_folder(report, subject=subject, configurations=configurations, database=database, notes=isolation()[1])
+
+
+@effect(name="scan manifests", retries=1)
+def scan_manifests(scanner: Scanner, folder: Path, files: Mapping[str, bytes]) -> Scan:
+    """Scan rendered manifests, given as file names and contents; `folder` is new. No files, no findings."""
+    if not files:
+        return Scan("manifests", notes=("there are none",))
+    for name, content in files.items():
+        path = folder / "manifests" / name
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return scan_folder.fn(scanner, folder, subject="manifests", database=None, configurations=frozenset(files))
 
 
 @effect(name="scan image", retries=1)

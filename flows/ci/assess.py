@@ -1,0 +1,107 @@
+"""Finding out what a release's judge must know: three scans and the tests, as much of it side by side as can be."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows.ci.together import together
+from flows.presenter import Presenter
+from interlock.ci.findings import Database, Scan, Subject, not_scanned
+from interlock.ci.junit import TestRun
+from interlock.ci.targets import Target, manifest_files
+from interlock.contract.models import Component
+from interlock.contract.repository import Repository
+from interlock.errors import ScanFailed
+from tasks.ci import images, scanner, tests
+from tasks.ci.scanner import ImageScan, Scanner
+from tasks.ci.source import Checkout
+from tasks.common.render import render_environment
+
+PLACEHOLDER = "placeholder.invalid"
+"""Stands before the name of a component that is not released yet, while its manifests are scanned."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What every scan of a run stands on."""
+
+    scanner: Scanner
+    database: Database
+    folder: Path
+    """The run's own; each scan makes new folders in it."""
+
+
+async def source(presenter: Presenter, ground: Ground, checkout: Checkout, components: Iterable[Component]) -> Scan:
+    """Vulnerabilities, secrets and misconfigurations in the sources; every Dockerfile must get a verdict."""
+    dockerfiles = frozenset(component.dockerfile for component in components)
+    return await _or_failure(
+        "source",
+        presenter.step(
+            scanner.scan_folder,
+            ground.scanner,
+            checkout.scanned,
+            subject="source",
+            database=ground.database,
+            configurations=dockerfiles,
+            dockerfiles=sorted(dockerfiles),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """The scan of what the environments would apply, and the files that it saw."""
+
+    scan: Scan
+    files: dict[str, bytes]
+
+
+async def manifests(
+    presenter: Presenter, ground: Ground, repository: Repository, bound: Iterable[Target], *, known: Manifests | None
+) -> Manifests:
+    """Render every environment that a component is bound to and scan the applications' manifests.
+
+    `known`: an earlier result, which holds as long as the same files are rendered.
+    """
+    targets = tuple(bound)
+    names = sorted({target.environment for target in targets})
+    rendered = [presenter.step(render_environment, repository, name, PLACEHOLDER) for name in names]
+    files = manifest_files(await asyncio.gather(*rendered), targets)
+    if known and known.files == files:
+        return known
+    folder = ground.folder / f"manifests-{repository.commit[:12]}"
+    scan = await _or_failure("manifests", presenter.step(scanner.scan_manifests, ground.scanner, folder, files))
+    return Manifests(scan, files)
+
+
+async def image(presenter: Presenter, ground: Ground, docker: str, image_id: str, *, component: str) -> ImageScan:
+    """Export the image and scan it; the scanner never reaches the daemon."""
+    archive = ground.folder / f"{component}.tar"
+    try:
+        await presenter.step(images.export_image, docker, image_id, archive)
+        return await presenter.step(scanner.scan_image, ground.scanner, archive, database=ground.database)
+    except ScanFailed as error:
+        return ImageScan(not_scanned("image", error.message), sbom=b"")
+    finally:
+        archive.unlink(missing_ok=True)
+
+
+async def image_and_tests(
+    presenter: Presenter, ground: Ground, docker: str, image_id: str, *, name: str, component: Component, run: str
+) -> tuple[ImageScan, TestRun]:
+    """Both need nothing but the image."""
+    return await together(
+        image(presenter, ground, docker, image_id, component=name),
+        presenter.step(tests.run_tests, docker, image_id, component.tests, run=run),
+    )
+
+
+async def _or_failure(subject: Subject, scan: Awaitable[Scan]) -> Scan:
+    """A scanner that gave no result is a result for the gate, which blocks and says why with all other reasons."""
+    try:
+        return await scan
+    except ScanFailed as error:
+        return not_scanned(subject, error.message)

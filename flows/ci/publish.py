@@ -1,0 +1,261 @@
+"""What follows the assessment: the gate, the push, and one commit in the environment repository."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from flows.ci import assess
+from flows.ci.assess import Ground, Manifests
+from flows.presenter import Presenter
+from interlock.ci import reports
+from interlock.ci.credentials import Probe
+from interlock.ci.evidence import Facts, envelope
+from interlock.ci.findings import Scan
+from interlock.ci.gate import Verdict, judge
+from interlock.ci.host import CiHost
+from interlock.ci.junit import TestRun
+from interlock.ci.targets import (
+    Proven,
+    Released,
+    Target,
+    already,
+    changes,
+    of_environment,
+    open_targets,
+    targets,
+)
+from interlock.contract.canonical import digest
+from interlock.contract.models import Source
+from interlock.contract.trailers import Trailers
+from interlock.errors import Blocked, PushRejected
+from tasks.ci import images, registry
+from tasks.ci.images import Image
+from tasks.ci.release_commit import push_release, read_mark, write_mark
+from tasks.ci.scanner import ImageScan
+from tasks.ci.source import Checkout, Head, relate
+from tasks.common.environment_repository import VerifiedHead, fetch_verified
+
+_ATTEMPTS = 5
+"""How often the release commit is tried when others push at the same moment."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One component's image and all that is known about it, before policy is asked."""
+
+    component: str
+    repository: str
+    """The image's, registry included."""
+    image: Image
+    key: str
+    """The tag under which a later run finds the image."""
+    digest: str | None
+    """In the registry, once it is pushed."""
+    reused: bool
+    """An earlier run built it."""
+    source_scan: Scan
+    image_scan: ImageScan
+    tests: TestRun
+    manifests: Manifests
+
+    def scans(self, environment: str) -> tuple[Scan, ...]:
+        """What one environment's verdict rests on."""
+        return self.source_scan, of_environment(self.manifests.scan, environment), self.image_scan.scan
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all components of a run share."""
+
+    presenter: Presenter
+    host: CiHost
+    id: str
+    head: Head
+    checkout: Checkout
+    probe: Probe
+    ground: Ground
+    started: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+
+async def fetch_environments(presenter: Presenter, host: CiHost) -> VerifiedHead:
+    """The environment repository's verified head, never one that does not follow the last."""
+    verified = await presenter.step(
+        fetch_verified, host.environment_repository, state=host.state, since=read_mark(host.state)
+    )
+    write_mark(host.state, verified.commit)
+    return verified
+
+
+async def still_open(run: Run, bound: Sequence[Target]) -> tuple[Target, ...]:
+    """The targets that this commit is not released to; Superseded when a newer one is."""
+    source = run.head.repository
+    released = {
+        each.released.source.commit for each in bound if each.released and each.released.source.repository == source
+    }
+    relations = await run.presenter.step(relate, run.host, run.head, sorted(released))
+    return open_targets(bound, source=source, commit=run.head.commit, relations=relations)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The gate's verdicts by environment, and the verified head whose policy they rest on."""
+
+    desired: VerifiedHead
+    wanted: tuple[Target, ...]
+    verdicts: Mapping[str, Verdict]
+
+    @property
+    def passed(self) -> tuple[Target, ...]:
+        return tuple(each for each in self.wanted if self.verdicts[each.environment].passed)
+
+    @property
+    def blocked(self) -> tuple[str, ...]:
+        return tuple(name for name, verdict in self.verdicts.items() if not verdict.passed)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(reason for name in self.blocked for reason in self.verdicts[name].reasons))
+
+
+async def publish(run: Run, candidate: Candidate, desired: VerifiedHead) -> Released:
+    """Gate, push, commit. When somebody else pushed first: fetch, verify, gate again, redo."""
+    for _ in range(_ATTEMPTS):
+        bound = _targets(run, desired, candidate.component)
+        wanted = await still_open(run, bound)
+        if not wanted:
+            return already(bound)
+        candidate = await _with_manifests(run, candidate, desired, wanted)
+        judged = _judge(candidate, desired, wanted)
+        report = reports.gate_report(judged.verdicts, component=candidate.component, commit=run.head.commit)
+        await run.presenter.show(report)
+        if not judged.passed:
+            raise _blocked(run, candidate, judged)
+        candidate = await _with_digest(run, candidate)
+        try:
+            return await _commit(run, candidate, judged)
+        except PushRejected as error:
+            run.presenter.say(f"{error.message}; verifying what came, and judging again")
+            desired = await fetch_environments(run.presenter, run.host)
+    raise PushRejected(
+        f"the release of {candidate.component} {run.head.commit[:12]} lost {_ATTEMPTS} races for the branch",
+        hint="start the release again; its image is kept",
+        transient=True,
+    )
+
+
+def _targets(run: Run, desired: VerifiedHead, component: str) -> tuple[Target, ...]:
+    found = targets(desired.repository, source=run.head.repository, signer=run.host.signing.signer)
+    return tuple(each for each in found if each.component == component)
+
+
+async def _with_manifests(run: Run, candidate: Candidate, desired: VerifiedHead, wanted: Sequence[Target]) -> Candidate:
+    """The manifests may have changed with the head."""
+    known = candidate.manifests
+    return replace(
+        candidate,
+        manifests=await assess.manifests(run.presenter, run.ground, desired.repository, wanted, known=known),
+    )
+
+
+def _judge(candidate: Candidate, desired: VerifiedHead, wanted: tuple[Target, ...]) -> Judged:
+    gate = desired.repository.gate
+    verdicts = {
+        each.environment: judge(
+            candidate.scans(each.environment),
+            candidate.tests,
+            rules=gate.environments.get(each.environment, gate.rules),
+            waivers=desired.repository.waivers,
+            component=candidate.component,
+            now=dt.datetime.now(dt.UTC),
+        )
+        for each in wanted
+    }
+    return Judged(desired, wanted, verdicts)
+
+
+def _blocked(run: Run, candidate: Candidate, judged: Judged) -> Blocked:
+    return Blocked(
+        f"{candidate.component} {run.head.commit[:12]} is not released to {', '.join(judged.blocked)}",
+        reasons=judged.reasons,
+        hint="nothing was pushed; the gate's report says what to do",
+    )
+
+
+async def _with_digest(run: Run, candidate: Candidate) -> Candidate:
+    """Push unless an earlier run did; either way the registry must keep exactly what was scanned."""
+    step, host = run.presenter.step, run.host
+    pushed = candidate.digest
+    if pushed is None:
+        where = {"repository": candidate.repository, "tag": candidate.key}
+        pushed = await step(images.push_image, host.docker, candidate.image.id, auth=host.registry.auth, **where)
+    await step(
+        registry.confirm_image,
+        host.registry,
+        repository=candidate.repository,
+        image_digest=pushed,
+        image_id=candidate.image_scan.scan.image_id,
+    )
+    return replace(candidate, digest=pushed)
+
+
+async def _commit(run: Run, candidate: Candidate, judged: Judged) -> Released:
+    """One signed commit: the entries and the evidence of every environment that the gate opened."""
+    facts = await _facts(run, candidate)
+    proven = [Proven(each, _evidence(facts, candidate, judged, each.environment)) for each in judged.passed]
+    environments = tuple(each.environment for each in judged.passed)
+    commit = await run.presenter.step(
+        push_release,
+        run.host,
+        parent=judged.desired.commit,
+        changes=changes(judged.desired.tree, proven, image=facts.image, source=facts.source),
+        subject=f"Release {candidate.component} {run.head.commit[:12]} to {', '.join(environments)}",
+        trailers=Trailers(
+            source_repository=run.head.repository,
+            source_commit=run.head.commit,
+            run=run.id,
+            evidence_digest=digest(proven[0].evidence),
+            component=candidate.component,
+        ),
+    )
+    return Released(candidate.component, facts.image, environments, commit, judged.blocked, judged.reasons)
+
+
+def _evidence(facts: Facts, candidate: Candidate, judged: Judged, environment: str) -> bytes:
+    return envelope(
+        facts,
+        candidate.scans(environment),
+        environment=environment,
+        verdict=judged.verdicts[environment],
+        policy_commit=judged.desired.commit,
+    )
+
+
+async def _facts(run: Run, candidate: Candidate) -> Facts:
+    assert candidate.digest is not None  # noqa: S101 - it was pushed
+    assert candidate.tests.report is not None  # noqa: S101 - the gate lets no run without a report pass
+    sbom = candidate.image_scan.sbom
+    location = await run.presenter.step(
+        registry.store_sbom,
+        run.host.registry,
+        repository=candidate.repository,
+        image_digest=candidate.digest,
+        sbom=sbom,
+    )
+    return Facts(
+        image=f"{candidate.repository}@{candidate.digest}",
+        image_id=candidate.image.id,
+        source=Source(repository=run.head.repository, commit=run.head.commit),
+        component=candidate.component,
+        build_key=candidate.key,
+        reused=candidate.reused,
+        signer=run.host.signing.signer,
+        run=run.id,
+        started=run.started,
+        finished=dt.datetime.now(dt.UTC),
+        tests=candidate.tests.report,
+        sbom_location=location,
+        sbom_digest=digest(sbom),
+        probe=run.probe,
+    )

@@ -1,0 +1,209 @@
+"""From a source commit to one commit in the environment repository: the order, and the flow that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+
+from flows.ci import assess
+from flows.ci.assess import Ground
+from flows.ci.publish import Candidate, Run, fetch_environments, publish, still_open
+from flows.ci.together import known, together
+from flows.ending import ending
+from flows.presenter import PrefectPresenter, Presenter
+from interlock.ci import reports
+from interlock.ci.build_key import build_key, labels
+from interlock.ci.findings import Scan
+from interlock.ci.host import CiHost
+from interlock.ci.targets import Released, Target, already, require_bound, targets
+from interlock.errors import Blocked, Refused
+from tasks.ci import images, registry
+from tasks.ci.credentials import probe
+from tasks.ci.host import load_ci
+from tasks.ci.images import Image
+from tasks.ci.scanner import check_scanner, scanner
+from tasks.ci.source import check_out, resolve_head
+from tasks.ci.workspace import sweep, workspace
+from tasks.common.environment_repository import VerifiedHead
+
+
+@dataclass(frozen=True)
+class ReleaseOutcome:
+    """What became of a source commit: one entry for each of its bound components."""
+
+    repository: str
+    commit: str
+    components: tuple[Released, ...]
+
+    @property
+    def written(self) -> tuple[Released, ...]:
+        return tuple(each for each in self.components if each.commit)
+
+    def __str__(self) -> str:
+        if not self.written:
+            return f"{self.repository} {self.commit[:12]} is released already; nothing to do"
+        places = "; ".join(f"{each.component} to {', '.join(each.environments)}" for each in self.written)
+        return f"released {self.repository} {self.commit[:12]}: {places}"
+
+
+def _name() -> str:
+    given = flow_run.parameters
+    return f"release {given['repository']} {(given.get('commit') or 'newest')[:12]}"
+
+
+@flow(name="release", flow_run_name=_name)
+async def release(repository: str, commit: str | None = None) -> State[Any]:
+    """Build, scan, test and judge the newest commit of a protected branch, and release it where policy allows.
+
+    Ends as Blocked with the gate's reasons, Superseded when a newer commit is released, or Completed.
+    """
+    return await ending(release_order(PrefectPresenter(), load_ci(), repository, commit), str)
+
+
+async def release_order(presenter: Presenter, host: CiHost, repository: str, commit: str | None) -> ReleaseOutcome:
+    """The walk of a commit through CI. `commit` is a hint: the protected branch's newest is what is released.
+
+    Blocked, Superseded, CredentialFound, and other InterlockErrors when it is not. May be killed anywhere and run
+    again: one image, one release commit.
+    """
+    probed = await presenter.step(probe, host)
+    swept = await presenter.step(sweep, host.state, host.docker)
+    if swept:
+        presenter.say(f"removed what {len(swept)} killed runs left")
+    with workspace(host.state, str(flow_run.id or uuid4())) as work:
+        head, desired = await together(
+            presenter.step(resolve_head, host, repository, commit), fetch_environments(presenter, host)
+        )
+        if head.note:
+            presenter.say(head.note)
+        await _introduce(presenter, host, head.repository, head.commit)
+        bound = targets(desired.repository, source=repository, signer=host.signing.signer)
+        checkout = await presenter.step(check_out, host, head, work.folder)
+        by_component = require_bound(checkout.file, bound, source=repository, signer=host.signing.signer)
+        program = scanner(host)
+        ground = Ground(program, await presenter.step(check_scanner, program), work.folder)
+        run = Run(presenter, host, work.run, head, checkout, probed, ground)
+        return await _release_all(run, desired, by_component)
+
+
+async def _introduce(presenter: Presenter, host: CiHost, repository: str, commit: str) -> None:
+    await presenter.tag(f"repository:{repository}", f"commit:{commit[:12]}")
+    if web := host.repositories[repository].web:
+        await presenter.link("source-commit", f"{web}{commit}", f"source commit {commit[:12]}")
+
+
+async def _release_all(run: Run, desired: VerifiedHead, by_component: dict[str, tuple[Target, ...]]) -> ReleaseOutcome:
+    """One component after the other; the sources are scanned once."""
+    scanned: Scan | None = None
+    released: list[Released] = []
+    for component, bound in sorted(by_component.items()):
+        if not await still_open(run, bound):
+            run.presenter.say(f"{component}: this commit is released already")
+            released.append(already(bound))
+            continue
+        candidate = await _assess(run, desired, component, bound, scanned)
+        scanned = candidate.source_scan
+        await run.presenter.progress("release", 80, f"judging {component}")
+        released.append(await publish(run, candidate, desired))
+        desired = await fetch_environments(run.presenter, run.host)
+    outcome = ReleaseOutcome(run.head.repository, run.head.commit, tuple(released))
+    await _conclude(run, outcome)
+    return outcome
+
+
+async def _assess(
+    run: Run, desired: VerifiedHead, name: str, bound: Sequence[Target], scanned: Scan | None
+) -> Candidate:
+    """Scan sources and manifests while the image is built; then scan the image while its tests run."""
+    presenter, component, repository = run.presenter, run.checkout.file.components[name], bound[0].image
+    components = run.checkout.file.components.values()
+    await presenter.tag(f"component:{name}", *(f"environment:{each.environment}" for each in bound))
+    await presenter.progress("release", 10, f"building {name}")
+    (pushed, image), source_scan, manifests = await together(
+        _build(run, name, repository),
+        known(scanned) if scanned else assess.source(presenter, run.ground, run.checkout, components),
+        assess.manifests(presenter, run.ground, desired.repository, bound, known=None),
+    )
+    await presenter.progress("release", 50, f"scanning and testing {name}")
+    image_scan, tests = await assess.image_and_tests(
+        presenter, run.ground, run.host.docker, image.id, name=name, component=component, run=run.id
+    )
+    scans = (source_scan, manifests.scan, image_scan.scan)
+    await presenter.show(reports.scan_report(scans, component=name, rules=desired.repository.gate.rules))
+    await presenter.show(reports.tests_report(tests, component=name))
+    return Candidate(
+        component=name,
+        repository=repository,
+        image=image,
+        key=_key(run, name),
+        digest=pushed,
+        reused=pushed is not None,
+        source_scan=source_scan,
+        image_scan=image_scan,
+        tests=tests,
+        manifests=manifests,
+    )
+
+
+async def _build(run: Run, name: str, repository: str) -> tuple[str | None, Image]:
+    """The image and, when an earlier run pushed it, its digest in the registry."""
+    key = _key(run, name)
+    wanted = labels(repository=run.head.repository, commit=run.head.commit, component=name)
+    step, host = run.presenter.step, run.host
+    found = await step(registry.find_image, host.registry, repository=repository, tag=key)
+    if found:
+        run.presenter.say(f"{name}: an earlier run pushed {repository}@{found.digest[:19]}; judging that")
+        image = await step(
+            images.pull_image, host.docker, repository=repository, digest=found.digest, auth=host.registry.auth
+        )
+        _require_labels(image, wanted, f"{repository}@{found.digest[:19]}")
+        return found.digest, image
+    image = await step(
+        images.build_image,
+        host.docker,
+        run.checkout.tree,
+        run.checkout.file.components[name],
+        tag=f"{repository}:{key}",
+        labels=wanted,
+        seconds=host.build_seconds,
+        say=run.presenter.say,
+    )
+    return None, image
+
+
+def _require_labels(image: Image, wanted: dict[str, str], name: str) -> None:
+    """What lies under the tag must at least say that it is this source's."""
+    different = sorted(key for key, value in wanted.items() if image.labels.get(key) != value)
+    if different:
+        raise Refused(
+            f"{name} lies under this commit's tag, but says something else in {', '.join(different)}",
+            rule="foreign-image",
+            hint="somebody else pushed it: find out who, and delete the tag",
+        )
+
+
+def _key(run: Run, name: str) -> str:
+    recipe = run.checkout.file.components[name]
+    return build_key(repository=run.head.repository, commit=run.head.commit, component=name, recipe=recipe)
+
+
+async def _conclude(run: Run, outcome: ReleaseOutcome) -> None:
+    """Tell what was released; Blocked when the gate kept a component out of an environment."""
+    await run.presenter.progress("release", 100, "done")
+    await run.presenter.show(reports.release_report(outcome.repository, outcome.commit, outcome.components))
+    for each in outcome.written:
+        if web := run.host.environment_repository.web:
+            await run.presenter.link("release-commit", f"{web}{each.commit}", f"release commit {each.commit[:12]}")
+    closed = [each for each in outcome.components if each.blocked]
+    if closed:
+        raise Blocked(
+            "; ".join(f"{each.component} is not released to {', '.join(each.blocked)}" for each in closed),
+            reasons=tuple(reason for each in closed for reason in each.reasons),
+            hint="it was released to the other environments; the gate's report says what to do",
+        )

@@ -1,0 +1,198 @@
+"""Where a source repository's components may be released, what stands there now, and what a release changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from interlock.ci.findings import Scan
+from interlock.contract import layout, release
+from interlock.contract.canonical import digest
+from interlock.contract.manifest import Manifest
+from interlock.contract.models import ApplicationRepositoryFile, ReleasedComponent, Source
+from interlock.contract.render import Rendered
+from interlock.contract.repository import Repository
+from interlock.contract.tree import Tree
+from interlock.errors import InputError, Refused, Superseded
+
+Relation = Literal["same", "older", "newer", "diverged"]
+"""How the commit that a release names relates to the one that is about to be released."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One environment that a binding gives a component, and what is released there."""
+
+    environment: str
+    application: str
+    component: str
+    image: str
+    """The image's repository, registry included."""
+    released: ReleasedComponent | None
+
+
+def targets(repository: Repository, *, source: str, signer: str) -> tuple[Target, ...]:
+    """What the bindings give this source repository and this CI host's signer."""
+    return tuple(
+        Target(
+            environment=environment,
+            application=binding.application,
+            component=binding.component,
+            image=binding.image,
+            released=_released(repository.tree, environment, binding.application, binding.component),
+        )
+        for binding in repository.bindings
+        if binding.source == source and binding.signer == signer
+        for environment in binding.environments
+    )
+
+
+def require_bound(
+    file: ApplicationRepositoryFile, bound: Iterable[Target], *, source: str, signer: str
+) -> dict[str, tuple[Target, ...]]:
+    """The targets of each component that is described and bound.
+
+    InputError when none is, or when a binding is about a component that interlock.yaml does not describe.
+    """
+    by_component: dict[str, tuple[Target, ...]] = {}
+    for target in bound:
+        by_component[target.component] = (*by_component.get(target.component, ()), target)
+    if unknown := sorted(by_component.keys() - file.components.keys()):
+        raise InputError(
+            f"{source}: {layout.APPLICATION_REPOSITORY} describes no component {', '.join(unknown)}",
+            hint=f"{layout.BINDINGS} of the environment repository binds it: add it here, or remove it there",
+        )
+    if not by_component:
+        raise InputError(
+            f"{source}: no binding gives any of its components to the signer {signer}",
+            hint=f"add one to {layout.BINDINGS} of the environment repository",
+        )
+    return by_component
+
+
+def open_targets(
+    candidates: Iterable[Target], *, source: str, commit: str, relations: Mapping[str, Relation]
+) -> tuple[Target, ...]:
+    """The targets where this commit is not released yet.
+
+    Superseded when a newer one is released somewhere, Refused when the branch's history was replaced since.
+    `relations` has every released commit.
+    """
+    wanted = []
+    for target in candidates:
+        relation = _relation(target, source, relations)
+        if relation == "newer":
+            raise Superseded(f"{source} {commit[:12]}: {_standing(target)} is newer; nothing to do")
+        if relation == "diverged":
+            raise Refused(
+                f"{source} {commit[:12]} does not descend from {_standing(target)}",
+                rule="diverged",
+                hint="the branch's history was replaced: bring the released commit back into it",
+            )
+        if relation != "same":
+            wanted.append(target)
+    return tuple(wanted)
+
+
+def _relation(target: Target, source: str, relations: Mapping[str, Relation]) -> Relation:
+    """Another repository's release, or none, counts as older."""
+    if target.released is None or target.released.source.repository != source:
+        return "older"
+    return relations[target.released.source.commit]
+
+
+def _standing(target: Target) -> str:
+    commit = target.released.source.commit[:12] if target.released else "nothing"
+    return f"{commit}, which is released to {target.environment},"
+
+
+def _released(tree: Tree, environment: str, application: str, component: str) -> ReleasedComponent | None:
+    return release.read(_text(tree, layout.release(environment, application))).components.get(component)
+
+
+def _text(tree: Tree, path: str) -> str | None:
+    return tree.text(path) if path in tree.files else None
+
+
+def manifest_files(environments: Iterable[Rendered], bound: Iterable[Target]) -> dict[str, bytes]:
+    """What the bound applications' manifests look like, as files to scan: `<environment>/<object>.yaml`.
+
+    InputError when an application is in none of an environment's folders: nothing of it could be scanned.
+    """
+    rendered = {each.environment: each for each in environments}
+    files: dict[str, bytes] = {}
+    for target in bound:
+        own = [each for each in rendered[target.environment].manifests if each.application == target.application]
+        if not own:
+            path = layout.folder(target.environment, target.application)
+            raise InputError(
+                f"{target.application} renders nothing in {target.environment}, so nothing of it can be released there",
+                hint=f"add {path}/values.yaml, or manifests below {path}/manifests/",
+            )
+        files |= {f"{target.environment}/{_file_name(manifest)}": manifest.canonical for manifest in own}
+    return files
+
+
+def _file_name(manifest: Manifest) -> str:
+    identity = manifest.identity
+    parts = (identity.kind, identity.group.partition(".")[0], identity.namespace, identity.name)
+    return ".".join(part for part in parts if part).lower().replace("/", "_") + ".yaml"
+
+
+def of_environment(scan: Scan, environment: str) -> Scan:
+    """A scan of several environments' manifests, cut down to what it says about one."""
+    if scan.subject != "manifests":
+        return scan
+    return replace(scan, findings=tuple(f for f in scan.findings if f.target.startswith(f"{environment}/")))
+
+
+@dataclass(frozen=True)
+class Proven:
+    """A target that the gate let pass, and the bytes of its evidence."""
+
+    target: Target
+    evidence: bytes
+
+
+def changes(tree: Tree, proven: Iterable[Proven], *, image: str, source: Source) -> dict[str, bytes | None]:
+    """The files of a release commit: entry and evidence of each target; evidence of what it replaces goes."""
+    changed: dict[str, bytes | None] = {}
+    for each in proven:
+        target = each.target
+        entry = ReleasedComponent(image=image, source=source, evidence=digest(each.evidence))
+        path = layout.release(target.environment, target.application)
+        text = release.with_component(_text(tree, path), target.component, entry)
+        if target.released and (old := _evidence(target, target.released.image)) in tree.files:
+            changed[old] = None
+        changed[path] = text.encode()
+        changed[_evidence(target, image)] = each.evidence
+    return changed
+
+
+def _evidence(target: Target, image: str) -> str:
+    return layout.evidence(target.environment, target.application, target.component, image.partition("@")[2])
+
+
+@dataclass(frozen=True)
+class Released:
+    """A component, the image that was released, and where; `blocked` has the environments that the gate closed."""
+
+    component: str
+    image: str
+    environments: tuple[str, ...]
+    commit: str
+    """Of the environment repository; empty when nothing had to be written."""
+    blocked: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+def already(bound: Sequence[Target]) -> Released:
+    """What stands there already."""
+    entries = [each.released for each in bound if each.released]
+    return Released(
+        component=bound[0].component if bound else "",
+        image=entries[0].image if entries else "",
+        environments=tuple(each.environment for each in bound),
+        commit="",
+    )

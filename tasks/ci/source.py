@@ -1,0 +1,93 @@
+"""The application repository: which commit is built, and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from interlock.ci.host import CiHost
+from interlock.ci.targets import Relation
+from interlock.contract import layout
+from interlock.contract.application import read_application
+from interlock.contract.models import ApplicationRepositoryFile
+from interlock.errors import FormatError, ParameterError
+from tasks.common import git
+from tasks.common.effect import effect
+
+
+@dataclass(frozen=True)
+class Head:
+    """The newest commit of a repository's protected branch. `note` says what became of the hint."""
+
+    repository: str
+    commit: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """The commit's files, twice: `tree` to build from, and `scanned`/source, which the scanner may change."""
+
+    tree: Path
+    scanned: Path
+    file: ApplicationRepositoryFile
+
+
+@effect(name="resolve branch", task_run_name="resolve {repository}", retries=3)
+def resolve_head(host: CiHost, repository: str, hint: str | None) -> Head:
+    """Fetch the protected branch of a registered repository. A hint that is not part of it is ignored with a note."""
+    mirror = _mirror(host, repository)
+    remote = host.repositories[repository]
+    head = git.fetch(mirror, remote)
+    if hint is None or hint == head:
+        return Head(repository, head)
+    if git.is_ancestor(mirror, hint, head):
+        return Head(repository, head, f"{hint[:12]} was asked for; {head[:12]} is newer and is built")
+    return Head(
+        repository, head, f"{hint[:12]} was asked for, but is not on {remote.branch}; {head[:12]} is built instead"
+    )
+
+
+@effect(name="compare with what is released", retries=1)
+def relate(host: CiHost, head: Head, released: Iterable[str]) -> Mapping[str, Relation]:
+    """How each released commit relates to the head."""
+    mirror = _mirror(host, head.repository)
+
+    def relation(commit: str) -> Relation:
+        if commit == head.commit:
+            return "same"
+        if git.is_ancestor(mirror, commit, head.commit):
+            return "older"
+        return "newer" if git.is_ancestor(mirror, head.commit, commit) else "diverged"
+
+    return {commit: relation(commit) for commit in released}
+
+
+@effect(name="check out", retries=1)
+def check_out(host: CiHost, head: Head, folder: Path) -> Checkout:
+    """The commit's files in new folders, and what its interlock.yaml says."""
+    mirror = _mirror(host, head.repository)
+    tree, scanned = folder / "tree", folder / "scanned"
+    git.export(mirror, head.commit, tree)
+    git.export(mirror, head.commit, scanned / "source")
+    try:
+        text = (tree / layout.APPLICATION_REPOSITORY).read_bytes().decode()
+    except FileNotFoundError:
+        raise FormatError(
+            f"{head.repository} {head.commit[:12]} has no such file",
+            path=layout.APPLICATION_REPOSITORY,
+            hint="`interlock init application` writes one",
+        ) from None
+    except UnicodeDecodeError as error:
+        raise FormatError(f"not UTF-8 at byte {error.start}", path=layout.APPLICATION_REPOSITORY) from None
+    return Checkout(tree, scanned, read_application(text))
+
+
+def _mirror(host: CiHost, repository: str) -> Path:
+    if repository not in host.repositories:
+        raise ParameterError(
+            f"the repository {repository!r} is not registered on this host",
+            hint="`interlock register` adds one; registered are " + (", ".join(host.repositories) or "none"),
+        )
+    return git.mirror_path(host.state, repository)
