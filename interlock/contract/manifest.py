@@ -55,7 +55,7 @@ class Manifest:
 def _origin(origins: Mapping[Path, Origin], where: Path) -> Origin:
     while where and where not in origins:
         where = where[:-1]
-    return origins[where]
+    return origins.get(where) or Origin("templates", 1)
 
 
 def manifest(made: Made, *, application: str, namespaces: tuple[str, ...]) -> Manifest:

@@ -17,7 +17,7 @@ from interlock.contract.template import Made, Origin, TemplateSet, read_plain
 if TYPE_CHECKING:
     from interlock.contract.repository import Application, Repository
 
-__all__ = ["Identity", "Manifest", "Origin", "Rendered", "inputs", "render", "render_inputs"]
+__all__ = ["Identity", "Manifest", "Origin", "Rendered", "checked", "inputs", "render", "render_inputs"]
 
 _SUFFIX = ".yaml.j2"
 
@@ -104,6 +104,16 @@ def render_inputs(given: Inputs) -> Rendered:
         for application in given.applications
         for made in _documents(given, application, sets.get(application.folder))
         if made.body is not None
+    )
+    refuse_doubles(manifests)
+    return Rendered(given.environment, manifests, given.awaiting)
+
+
+def checked(rendered: Rendered, given: Inputs) -> Rendered:
+    """The same, after all checks once more: for what another process says that it rendered."""
+    manifests = tuple(
+        manifest(Made(each.body, each.origins), application=each.application, namespaces=given.namespaces)
+        for each in rendered.manifests
     )
     refuse_doubles(manifests)
     return Rendered(given.environment, manifests, given.awaiting)

@@ -304,6 +304,7 @@ def text_key(scalar: ScalarNode) -> str:
 
 _SAFE = re.compile(r"[A-Za-z/_][-A-Za-z0-9_./@:]*(?<!:)")
 _LINE = re.compile(r"[ -~À-ɏ]*(?<! )")
+_LONGEST_SIMPLE_KEY = 1000  # YAML allows 1024 characters before a `:`
 _ESCAPED = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
@@ -315,7 +316,7 @@ def dump(value: object) -> str:
 def _lines(value: object) -> Iterator[str]:
     if isinstance(value, dict) and value:
         for key, entry in value.items():
-            yield from _entry(f"{_text(key)}:", entry)
+            yield from _entry(_text(key), entry)
     elif isinstance(value, list | tuple) and value:
         for item in value:
             head, *rest = _lines(item)
@@ -336,6 +337,10 @@ def _fits_block(text: str) -> bool:
 
 
 def _entry(key: str, value: object) -> Iterator[str]:
+    key = f"{key}:"
+    if len(key) > _LONGEST_SIMPLE_KEY:
+        yield f"? {key[:-1]}"
+        key = ":"
     if isinstance(value, dict | list | tuple) and value:
         yield key
         yield from (f"  {line}" if line else line for line in _lines(value))

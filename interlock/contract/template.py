@@ -77,40 +77,37 @@ class Fragment:
     def __init__(self, pieces: tuple[_Literal | _Value, ...]) -> None:
         self._pieces = pieces
 
-    @classmethod
-    def joined(cls, parts: Iterable[object]) -> Fragment:
-        return cls(tuple(_pieces(parts)))
-
-    def indented(self, width: int | str, first: bool, blank: bool) -> Fragment:
-        """As the filter `indent` does it with text; values are not looked into."""
-        pieces = [
-            replace(each, text=_indent(each.text, width, blank)) if isinstance(each, _Literal) else each
-            for each in self._pieces
-        ]
-        if first and self._pieces:
-            start = self._pieces[0]
-            pieces.insert(0, _Literal(do_indent("x", width, first=True)[:-1], start.path, start.line))
-        return Fragment(tuple(pieces))
-
     def _no_text(self, *_: object) -> NoReturn:
         raise TypeError("what a macro or block writes is no text; write it out as a whole, or use `indent`")
 
-    __str__ = __len__ = __iter__ = __eq__ = __bool__ = __hash__ = __html__ = _no_text
+    __str__ = __len__ = __iter__ = __eq__ = __bool__ = __hash__ = _no_text
+
+
+def _join(parts: Iterable[object]) -> Fragment:
+    """What generated code uses for `"".join`."""
+    return Fragment(tuple(_pieces(parts)))
 
 
 def _pieces(parts: Iterable[object]) -> Iterator[_Literal | _Value]:
     for part in parts:
         if isinstance(part, Fragment):
             yield from part._pieces
-        elif isinstance(part, _Literal | _Value):
+        elif isinstance(part, _Value):
             yield part
         else:
             raise TypeError("a filter over a block makes a value; apply it to an expression")
 
 
-def _indent(text: str, width: int | str, blank: bool) -> str:
-    """Every line but the first, as the text before a literal piece ends within a line."""
-    return do_indent(text + "x", width, blank=blank)[:-1]
+def _indented(fragment: Fragment, width: int | str, first: bool, blank: bool) -> Fragment:
+    """As the filter `indent` does it with text; values are not looked into."""
+    pieces = [
+        replace(each, text=do_indent(f"{each.text}x", width, blank=blank)[:-1]) if isinstance(each, _Literal) else each
+        for each in fragment._pieces
+    ]
+    if first and pieces:
+        margin = do_indent("x", width, first=True)[:-1]
+        pieces.insert(0, _Literal(margin, pieces[0].path, pieces[0].line))
+    return Fragment(tuple(pieces))
 
 
 # the environment -------------------------------------------------------------------------------------
@@ -207,7 +204,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
     """Writes pieces instead of text, and knows no functions but macros."""
 
     code_generator_class = _PieceWriter
-    concat = staticmethod(Fragment.joined)  # type: ignore[assignment]
+    concat = staticmethod(_join)  # type: ignore[assignment]
 
     def __init__(self, loader: _Blobs) -> None:
         super().__init__(
@@ -244,7 +241,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 def _indent_filter(text: Any, width: int | str = 4, first: bool = False, blank: bool = False) -> Any:
     if isinstance(text, Fragment):
-        return text.indented(width, first, blank)
+        return _indented(text, width, first, blank)
     return do_indent(text, width, first, blank)
 
 
@@ -303,7 +300,7 @@ def _copy(value: object, made: _Value, depth: int = 0) -> object:
     match value:
         case None | bool():
             return value
-        case str():
+        case str() if not _SURROGATE.search(value):
             return str(value)
         case int() if -(1 << 63) <= value < 1 << 63:
             return int(value)
@@ -323,6 +320,7 @@ def _copy(value: object, made: _Value, depth: int = 0) -> object:
             )
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which no UTF-8 has
 _GIVE = "give it in a values.yaml, or write `| default(…)` behind it"
 
 
@@ -340,7 +338,7 @@ class TemplateSet:
         """The documents that a template makes. RenderError with the template's path and line."""
         try:
             template = self._environment.get_template(name)
-            written = Fragment.joined(template.root_render_func(template.new_context(dict(context))))
+            written = _join(template.root_render_func(template.new_context(dict(context))))
         except RenderError:
             raise
         except TemplateSyntaxError as error:

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from interlock.contract.render import Inputs, Rendered, inputs
+from interlock.contract.render import Inputs, Rendered, checked, inputs
 from interlock.contract.repository import Repository
 from interlock.errors import RenderError, ToolError
 from tasks.common.effect import effect
@@ -45,10 +45,19 @@ def render_apart(given: Inputs) -> Rendered:
     if done.returncode != 0:
         reason = done.stderr.strip().rpartition("\n")[2] or "it said nothing"
         raise ToolError(f"the render process of {given.environment} ended with {done.returncode}: {reason}")
-    answer = json.loads(done.stdout)
-    if problem := answer.get("error"):
-        raise RenderError(problem.pop("message"), **problem)
-    return Rendered.from_json(answer["rendered"])
+    return checked(_rendered(done.stdout), given)
+
+
+def _rendered(answer: str) -> Rendered:
+    try:
+        content = json.loads(answer)
+        if "error" not in content:
+            return Rendered.from_json(content["rendered"])
+        problem = content["error"]
+        refusal = RenderError(problem.pop("message"), **problem)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ToolError(f"the render process answered something else: {answer[:80]!r}") from error
+    raise refusal
 
 
 def _endless(environment: str) -> RenderError:

@@ -16,6 +16,7 @@ from interlock.errors import FormatError
 
 MEMORY_BYTES = 1 << 30
 CPU_SECONDS = 10
+ANSWER_BYTES = 64 << 20
 STANDARD_STREAMS = 3
 
 
@@ -23,7 +24,8 @@ def main() -> None:
     """One request, one answer: `{"rendered": …}` or `{"error": …}`."""
     warm_up()
     limit()
-    json.dump(answer(sys.stdin.read()), sys.stdout)
+    text = json.dumps(answer(sys.stdin.read()))
+    sys.stdout.write(text if len(text) <= ANSWER_BYTES else json.dumps(_too_much("makes", ANSWER_BYTES)))
 
 
 def warm_up() -> None:
@@ -61,8 +63,12 @@ def answer(request: str) -> dict[str, object]:
             }
         }
     except MemoryError:
-        message = f"rendering needs more than {MEMORY_BYTES >> 20} MiB"
-        return {"error": {"message": message, "path": "templates", "hint": "look for a loop that multiplies values"}}
+        return _too_much("needs", MEMORY_BYTES)
+
+
+def _too_much(what: str, limit_bytes: int) -> dict[str, object]:
+    message = f"rendering {what} more than {limit_bytes >> 20} MiB"
+    return {"error": {"message": message, "path": "templates", "hint": "look for a loop that multiplies values"}}
 
 
 if __name__ == "__main__":
