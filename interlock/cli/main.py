@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from interlock import __version__
-from interlock.cli import application, check, environment, host, key, operate, output
+from interlock.cli import access, application, bind, check, environment, host, key, operate, output
 from interlock.errors import InterlockError
 
 app = typer.Typer(
@@ -29,7 +29,9 @@ init.command("application", epilog=application.EXAMPLES)(application.init_applic
 init.command("environment", epilog=environment.EXAMPLES)(environment.init_environment)
 app.add_typer(init, name="init")
 app.command("key", epilog=key.EXAMPLES)(key.key)
+app.command("bind", epilog=bind.EXAMPLES)(bind.bind)
 app.command("check", epilog=check.EXAMPLES)(check.check)
+app.command("access", epilog=access.EXAMPLES)(access.access)
 app.command("render", epilog=operate.RENDER_EXAMPLES)(operate.render)
 app.command("plan", epilog=operate.PLAN_EXAMPLES)(operate.plan)
 app.command("sync", epilog=operate.SYNC_EXAMPLES)(operate.sync)

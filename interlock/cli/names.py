@@ -15,6 +15,12 @@ def name(value: str | None) -> str | None:
     return _matching(value, models.Name)
 
 
+def each(values: list[str]) -> list[str]:
+    for value in values:
+        name(value)
+    return values
+
+
 def repository(value: str | None) -> str | None:
     from interlock.contract import models
 

@@ -1,0 +1,72 @@
+"""`python -m sandbox.demo`: the demo. With ONCE=1 it ends after the table, else the sandbox stays until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from contextlib import suppress
+
+from sandbox.demo import acts
+from sandbox.demo.acts import Show
+from sandbox.demo.stage import Stage
+from sandbox.part import SandboxError
+from sandbox.pipeline import PARTS, stand_up
+from sandbox.supervisor import Sandbox
+from sandbox.terminal import Terminal
+
+RESYNC_SECONDS = 15
+
+
+def main() -> int:
+    stage = Stage()
+    report = Terminal(stage.console)
+    stage.console.rule("[bold]1. The sandbox: every part is real", align="left")
+    with Sandbox.open(name="demo", parts=PARTS, report=report) as sandbox:
+        play(sandbox, stage)
+        if not os.environ.get("ONCE"):
+            stay(sandbox, stage)
+    return 0 if stage.holds else 1
+
+
+def play(sandbox: Sandbox, stage: Stage) -> None:
+    """The acts, in order; each is tried even when one before it failed."""
+    with stage.act(1, "The sandbox stands") as act:
+        answers = sandbox.status()
+        silent = [answer.part for answer in answers if not answer.answers]
+        stage.check(act, "every part answers", f"{len(answers)} parts" if not silent else str(silent), holds=not silent)
+        stage.say(f"  Prefect UI: http://127.0.0.1:{sandbox.place.prefect_port}")
+    with stage.act(2, "Two repositories, two hosts, a first version") as act:
+        pipeline = stand_up(sandbox, resync_seconds=RESYNC_SECONDS, show=lambda line: stage.say(f"  {line}"))
+        show = Show(stage, pipeline)
+        acts.first_release(show, act)
+    for number, (title, scene) in enumerate(
+        (
+            ("A developer pushes a commit", acts.new_version),
+            ("A developer pushes a credential and a vulnerable dependency", acts.blocked),
+            ("Somebody changes the cluster by hand", acts.drift),
+            ("Somebody rewrites history; somebody pushes an unsigned commit", acts.refused),
+            ("The application is removed by a commit", acts.removed),
+        ),
+        start=3,
+    ):
+        with stage.act(number, title) as act:
+            scene(show, act)
+    stage.table()
+
+
+def stay(sandbox: Sandbox, stage: Stage) -> None:
+    stage.say(f"\nThe sandbox stays until Ctrl-C. Prefect UI: http://127.0.0.1:{sandbox.place.prefect_port}")
+    with suppress(KeyboardInterrupt):
+        signal.pause()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except SandboxError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("demo: ended by Ctrl-C; nothing is left running", file=sys.stderr)
+        sys.exit(130)
