@@ -42,7 +42,7 @@ def append(ledger: LedgerRemote, statement: Statement, *, state: Path, key: Path
             if attempt == _ATTEMPTS - 1:
                 raise
         else:
-            git.keep(mirror, new)
+            git.keep(mirror, new, forward=True)
             return entry
     raise AssertionError("the last attempt returns or raises")
 
@@ -94,18 +94,12 @@ def _commit_problems(mirror: Path, head: str, keys: Iterable[str]) -> Iterable[s
 
 
 def _fetch(mirror: Path, ledger: LedgerRemote) -> str | None:
-    """The ledger's head, None while it is empty; Refused when it lost what this host has seen in it."""
-    head = git.fetch_or_empty(mirror, ledger)
-    kept = git.kept(mirror)
-    if kept and (head is None or not git.is_ancestor(mirror, kept, head)):
-        raise Refused(
-            f"{ledger.url}: the ledger no longer holds the receipts up to {kept[:12]} that this host has seen",
-            rule="ledger-rewritten",
-            hint=f"bring its branch {ledger.branch} back to {kept}; nobody but CD may push there",
-        )
-    if head and head != kept:
-        git.keep(mirror, head)
-    return head
+    """The ledger's head, None while it is empty; Refused when it lost receipts that this host has seen."""
+    try:
+        return git.fetch_grown(mirror, ledger)
+    except Refused as refusal:
+        rule = "ledger-rewritten" if refusal.rule == "rewritten" else refusal.rule
+        raise Refused(f"the ledger lost receipts: {refusal.message}", rule=rule, hint=refusal.hint) from refusal
 
 
 def _entries(mirror: Path, head: str, environment: str) -> tuple[Entry, ...]:

@@ -52,10 +52,11 @@ def verify(mirror: Path, root: RootPin, head: str, *, since: str | None) -> tupl
         raise verification.rewritten(since, head)
     if not git.is_ancestor(mirror, root.commit, head):
         raise _foreign_history(root, head)
-    if since is None or git.is_ancestor(mirror, since, root.commit):
+    verified: tuple[Verified, ...] = ()
+    if since is not None and git.is_ancestor(mirror, root.commit, since):
+        base = _point(mirror, since)
+    elif since is None or git.is_ancestor(mirror, since, root.commit):
         base, verified = _root(mirror, root)
-    elif git.is_ancestor(mirror, root.commit, since):
-        base, verified = _point(mirror, since), ()
     else:
         raise _foreign_history(root, since)
     if base.commit != head:

@@ -112,32 +112,59 @@ def fetch(mirror: Path, remote: Remote, *, timeout: float = NETWORK_SECONDS) -> 
 def fetch_or_empty(mirror: Path, remote: Remote, *, timeout: float = NETWORK_SECONDS) -> str | None:
     """As `fetch`; None when the branch does not exist (yet)."""
     with _locked(mirror, timeout=timeout) as lock:
-        _prepare(mirror)
-        arguments = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules")
-        refspec = f"+{_ref(remote)}:{_HEAD}"
-        # The child holds the lock too: if we are killed, nobody meddles with the mirror before it ends.
-        done = _run(
-            (*arguments, "--", remote.url, refspec),
-            mirror=mirror,
-            remote=remote,
-            timeout=timeout,
-            keep=(lock,),
-            check=False,
-        )
-        if done.code and "couldn't find remote ref" in done.stderr:
-            return None
-        _require(done, f"fetch of {remote.branch} from {remote.url} failed")
-        return _resolve(mirror, _HEAD)
+        return _fetch(mirror, remote, lock=lock, timeout=timeout)
 
 
-def keep(mirror: Path, commit: str) -> None:
-    """Name the commit in the mirror, so that a rewritten branch does not make git forget it."""
+def fetch_grown(mirror: Path, remote: Remote, *, timeout: float = NETWORK_SECONDS) -> str | None:
+    """As `fetch_or_empty`, for a branch that only ever grows: Refused when it lost what this mirror has seen."""
+    with _locked(mirror, timeout=timeout) as lock:
+        head = _fetch(mirror, remote, lock=lock, timeout=timeout)
+        seen = _kept(mirror)
+        if seen and (head is None or not is_ancestor(mirror, seen, head)):
+            raise Refused(
+                f"{remote.url}: the branch {remote.branch} no longer holds the commits up to {seen[:12]}",
+                rule="rewritten",
+                hint=f"find out who rewrote it, and bring it back to {seen}",
+            )
+        if head and head != seen:
+            _keep(mirror, head)
+        return head
+
+
+def _fetch(mirror: Path, remote: Remote, *, lock: int, timeout: float) -> str | None:
+    _prepare(mirror)
+    arguments = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules")
+    # The child holds the lock too: if we are killed, nobody meddles with the mirror before it ends.
+    done = _run(
+        (*arguments, "--", remote.url, f"+{_ref(remote)}:{_HEAD}"),
+        mirror=mirror,
+        remote=remote,
+        timeout=timeout,
+        keep=(lock,),
+        check=False,
+    )
+    if done.code and "couldn't find remote ref" in done.stderr:
+        return None
+    _require(done, f"fetch of {remote.branch} from {remote.url} failed")
+    return _resolve(mirror, _HEAD)
+
+
+def keep(mirror: Path, commit: str, *, forward: bool = False) -> None:
+    """Name the commit in the mirror, so that a rewritten branch does not make git forget it.
+
+    `forward`: only if it descends from the one that was named before.
+    """
     with _locked(mirror, timeout=SECONDS):
-        _run(("update-ref", _KEPT, _full(commit)), mirror=mirror)
+        before = _kept(mirror) if forward else None
+        if before is None or is_ancestor(mirror, before, commit):
+            _keep(mirror, commit)
 
 
-def kept(mirror: Path) -> str | None:
-    """The commit that `keep` named last."""
+def _keep(mirror: Path, commit: str) -> None:
+    _run(("update-ref", _KEPT, _full(commit)), mirror=mirror)
+
+
+def _kept(mirror: Path) -> str | None:
     done = _run(("rev-parse", "--verify", "--quiet", _KEPT), mirror=mirror, check=False)
     return _full(done.stdout.decode().strip()) if done.code == 0 else None
 
@@ -194,11 +221,12 @@ def tree_id(mirror: Path, commit: str) -> str:
     return _parse(commit, _commit_data(mirror, commit)).tree
 
 
-def read_commits(mirror: Path, old: str | None, new: str, *, most: int = MAX_COMMITS) -> tuple[RawCommit, ...]:
+def read_commits(mirror: Path, old: str | None, new: str, *, most: int | None = None) -> tuple[RawCommit, ...]:
     """The commits that are in `new` and not in `old`, parents first, with what each changes against its first parent.
 
     Parents and trees are taken from the commits' own bytes, which are hashed again. `old=None`: from the beginning.
     """
+    most = MAX_COMMITS if most is None else most
     exclude = () if old is None else (f"^{_full(old)}",)
     listing = ("rev-list", "--reverse", "--topo-order", f"--max-count={most + 1}", _full(new), *exclude)
     ids = _run(listing, mirror=mirror).stdout.decode().split()
@@ -605,6 +633,8 @@ def _entry(record: bytes, commit: str) -> Entry:
         raise _refused_mode(commit, path, mode)
     if not is_plain_path(path):
         raise Refused(f"{commit[:12]}: the path {path!a} is not accepted", rule="forbidden-path")
+    if not size.isdecimal():
+        raise GitError(f"{commit[:12]}: {path} is damaged in the mirror", hint="delete the mirror's folder")
     if int(size) > MAX_FILE_BYTES:
         raise Refused(f"{commit[:12]}: {path} is larger than {MAX_FILE_BYTES >> 20} MiB", rule="too-large")
     return Entry(path, mode, blob, int(size))

@@ -53,9 +53,9 @@ class Repository:
         return self.remote.model_copy(update={"auth": self.server.auth(role)})
 
     def write(
-        self, parent: str | None, changes: dict[str, bytes | None], *, message: str = "Change", key: Key | None = None
+        self, parent: str | None, changes: dict[str, bytes | None], *, message: str = "Change", by: Key | None = None
     ) -> str:
-        path = (key or self.key).path
+        path = (by or self.key).path
         return git.write_commit(self.mirror, parent, changes, message=message, key=path, author=AUTHOR)
 
     def push(self, parent: str | None, changes: dict[str, bytes | None], *, message: str = "Change") -> str:

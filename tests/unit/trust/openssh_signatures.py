@@ -1,4 +1,4 @@
-"""Signatures over `hello\\n` in namespace git, as `ssh-keygen -Y sign` (OpenSSH 9.2) made them, with keys for this only."""
+"""Signatures over `hello\\n` in namespace git that `ssh-keygen -Y sign` (OpenSSH 9.2) made."""
 
 from __future__ import annotations
 
