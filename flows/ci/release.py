@@ -52,12 +52,7 @@ class ReleaseOutcome:
         return f"released {self.repository} {self.commit[:12]}: {places}"
 
 
-def _name() -> str:
-    given = flow_run.parameters
-    return f"release {given['repository']} {(given.get('commit') or 'newest')[:12]}"
-
-
-@flow(name="release", flow_run_name=_name)
+@flow(name="release", flow_run_name="release {repository}")
 async def release(repository: str, commit: str | None = None) -> State[Any]:
     """Build, scan, test and judge the newest commit of a protected branch, and release it where policy allows.
 
@@ -93,6 +88,7 @@ async def release_order(presenter: Presenter, host: CiHost, repository: str, com
 
 
 async def _introduce(presenter: Presenter, host: CiHost, repository: str, commit: str) -> None:
+    await presenter.name(f"release {repository} {commit[:12]}")
     await presenter.tag(f"repository:{repository}", f"commit:{commit[:12]}")
     if web := host.repositories[repository].web:
         await presenter.link("source-commit", f"{web}{commit}", f"source commit {commit[:12]}")

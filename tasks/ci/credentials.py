@@ -117,8 +117,10 @@ def _read(path: Path) -> bytes:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return b""
-    with os.fdopen(file, "rb") as opened:
-        return opened.read(MOST_BYTES + 1) if stat.S_ISREG(os.fstat(file).st_mode) else b""
+    try:
+        return os.read(file, MOST_BYTES + 1) if stat.S_ISREG(os.fstat(file).st_mode) else b""
+    finally:
+        os.close(file)
 
 
 def _found(message: str) -> CredentialFound:

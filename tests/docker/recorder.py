@@ -1,0 +1,63 @@
+"""A presenter that remembers everything, and can end the process at a chosen step."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import ParamSpec, TypeVar
+
+from prefect import Task
+
+from interlock.contract.report import Report
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass
+class Recorder:
+    """Runs effects as plain functions. `kill_after`: SIGKILL to ourselves when the effect of that name has ended."""
+
+    kill_after: str = ""
+    steps: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    reports: list[Report] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        began = time.monotonic()
+        self.steps.append(effect.name)
+        try:
+            return await asyncio.to_thread(effect.fn, *args, **kwargs)
+        finally:
+            self.seconds[effect.name] = time.monotonic() - began
+            if effect.name == self.kill_after:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    async def show(self, report: Report) -> None:
+        self.reports.append(report)
+
+    async def progress(self, key: str, done: float, note: str) -> None:
+        self.said.append(f"{key} {done:.0f} {note}")
+
+    async def tag(self, *tags: str) -> None:
+        self.tags.extend(tags)
+
+    async def link(self, key: str, url: str, text: str) -> None:
+        self.links.append(url)
+
+    async def name(self, name: str) -> None:
+        self.names.append(name)
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+    def report(self, key: str) -> Report:
+        """The last one of that key."""
+        return next(report for report in reversed(self.reports) if report.key == key)
