@@ -130,10 +130,6 @@ def scaffold(answers: Answers) -> dict[str, bytes]:
     """Every file of the new repository, by path."""
     from interlock.cli import packaged
 
-    templates = packaged.template_set(answers.template)
-    if not templates:
-        known = ", ".join(packaged.template_sets())
-        raise InputError(f"template set {answers.template}: there is none of that name", hint=f"there are: {known}")
     readme = Template(packaged.scaffold("environment", "README.md")).substitute(
         environment=answers.environment, application=answers.application
     )
@@ -143,18 +139,42 @@ def scaffold(answers: Answers) -> dict[str, bytes]:
         **_trust(answers),
         **_state(answers),
     }
-    copied = {f"{layout.templates(answers.template)}/{name}": data for name, data in templates.items()}
-    return {path: text.encode() for path, text in texts.items()} | copied
+    return {path: text.encode() for path, text in texts.items()} | template_files(answers.template)
+
+
+def template_files(template: str) -> dict[str, bytes]:
+    """A built-in template set as it lies in an environment repository."""
+    from interlock.cli import packaged
+
+    found = packaged.template_set(template)
+    if not found:
+        known = ", ".join(packaged.template_sets())
+        raise InputError(f"template set {template}: there is none of that name", hint=f"there are: {known}")
+    return {f"{layout.templates(template)}/{name}": data for name, data in found.items()}
+
+
+def releases_of(application: str) -> list[str]:
+    """What CI's signer must be allowed to write for an application."""
+    folder = f"environments/*/{application}"
+    return [f"{folder}/release.yaml", f"{folder}/evidence/*.json"]
+
+
+def application_files(application: str, environment: str, *, port: int, health: str, template: str) -> dict[str, str]:
+    """An application's own files: its template, its values, and its values for one environment."""
+    return {
+        layout.application(application): _file("application.yaml", {"format": 1, "template": template}),
+        layout.shared_values(application): _file("shared-values.yaml", {"port": port, "health": health}),
+        layout.values(environment, application): _file("values.yaml", {"replicas": 1}),
+    }
 
 
 def _trust(answers: Answers) -> dict[str, str]:
-    folder = f"environments/*/{answers.application}"
     person = {"name": answers.signer, "key": answers.public, "writes": ["**"], "approves": True}
     machine = {
         "name": answers.ci_signer,
         "key": answers.ci_public,
+        "writes": releases_of(answers.application),
         "machine": True,
-        "writes": [f"{folder}/release.yaml", f"{folder}/evidence/*.json"],
     }
     binding = {
         "source": answers.source,
@@ -176,17 +196,19 @@ def _trust(answers: Answers) -> dict[str, str]:
 def _state(answers: Answers) -> dict[str, str]:
     where = {"cluster": answers.cluster, "namespaces": [answers.namespace], "drift": "undo"}
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": answers.namespace}}
-    values = {"port": answers.port, "health": answers.health}
-    shared, own = answers.application, (answers.environment, answers.application)
     return {
         layout.ENVIRONMENTS: _file("environments.yaml", {"format": 1, "id": secrets.token_hex(6)}),
         layout.environment(answers.environment): _file(
             "environment.yaml", {"format": 1, "id": secrets.token_hex(6), **where}
         ),
         f"{layout.manifests(answers.environment, 'platform')}/namespace.yaml": _file("namespace.yaml", namespace),
-        layout.application(shared): _file("application.yaml", {"format": 1, "template": answers.template}),
-        layout.shared_values(shared): _file("shared-values.yaml", values),
-        layout.values(*own): _file("values.yaml", {"replicas": 1}),
+        **application_files(
+            answers.application,
+            answers.environment,
+            port=answers.port,
+            health=answers.health,
+            template=answers.template,
+        ),
     }
 
 

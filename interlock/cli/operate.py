@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -151,6 +150,8 @@ def _require(repository: Repository, name: str) -> Environment:
 
 def _run(order: Callable[[TerminalPresenter], Awaitable[T]], form: Format) -> T:
     """Run an order on this terminal."""
+    import asyncio
+
     from interlock.cli.terminal import presenter
 
     async def telling() -> T:

@@ -1,0 +1,104 @@
+"""`interlock render` and `status` from a plain clone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from interlock.contract import strict_yaml
+from tests.examples_of_repositories import IMAGE, environment_tree
+from tests.unit.cli.commands import git, interlock
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A clone whose only commit has a release of shop's web in dev."""
+    folder = tmp_path / "environments"
+    folder.mkdir()
+    git("init", "--quiet", "--initial-branch=main", folder=folder)
+    for path, data in environment_tree().files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+    git("add", "--all", folder=folder)
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "All", folder=folder)
+    return folder
+
+
+def test_render_prints_the_manifests_alone(clone: Path) -> None:
+    """stdout is YAML that can be piped; what is said about it goes to stderr."""
+    done = interlock("render", "dev", folder=clone)
+
+    assert done.returncode == 0, done.stderr
+    bodies = [document.value for document in strict_yaml.load_all(done.stdout, path="stdout")]
+    assert {body["kind"] for body in bodies if isinstance(body, dict)} >= {"Deployment", "Service"}
+    assert IMAGE in done.stdout
+    assert "signatures not verified" in done.stderr
+
+
+def test_render_reads_the_files_as_they_lie_or_a_commit(clone: Path) -> None:
+    """An edit shows at once, and --commit shows what is committed."""
+    (clone / "environments" / "dev" / "shop" / "values.yaml").write_text("replicas: 7\n")
+    now = json.loads(interlock("render", "dev", "-o", "json", folder=clone).stdout)
+    then = json.loads(interlock("render", "dev", "-o", "json", "--commit", "HEAD", folder=clone).stdout)
+
+    (edited,) = [body for body in now if body["kind"] == "Deployment"]
+    (committed,) = [body for body in then if body["kind"] == "Deployment"]
+    assert edited["spec"]["replicas"] == 7
+    assert committed["spec"]["replicas"] != 7
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "message"),
+    [
+        ("environments/dev/shop/values.yaml", "replicas: 1\nreplicas: 2\n", "environments/dev/shop/values.yaml:2:1:"),
+        ("policy/gate.yaml", "format: 1\nrules: {}\nextra: 1\n", "policy/gate.yaml:3"),
+        ("trust/bindings.yaml", "format: 1\nbindings: &a []\n", "trust/bindings.yaml:2"),
+        ("templates/service/broken.yaml.j2", "a: {{ values.nothing }}\n", "templates/service/broken.yaml.j2:1"),
+        ("environments/dev/shop/stray.txt", "", "environments/dev/shop/stray.txt"),
+    ],
+)
+def test_a_wrong_file_is_one_line_with_its_place(clone: Path, path: str, text: str, message: str) -> None:
+    """File and line, exit code 2, nothing on stdout."""
+    (clone / path).write_text(text)
+    done = interlock("render", "dev", folder=clone)
+
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith(f"error: {message}"), done.stderr
+    assert done.stdout == ""
+
+
+def test_a_symlink_in_the_clone_is_refused(clone: Path) -> None:
+    """A file of somebody's machine never gets into what is rendered."""
+    (clone / "applications" / "shop" / "values.yaml").unlink()
+    (clone / "applications" / "shop" / "values.yaml").symlink_to("/etc/hostname")
+    done = interlock("render", "dev", folder=clone)
+
+    assert done.returncode == 2
+    assert "applications/shop/values.yaml: a symlink" in done.stderr
+    git("add", "--all", folder=clone)
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "Link", folder=clone)
+    assert "a symlink" in interlock("render", "dev", "--commit", "HEAD", folder=clone).stderr
+
+
+def test_status_of_a_clone_names_releases(clone: Path) -> None:
+    """What git says: image and source commit of each component, as a table and as JSON."""
+    table = interlock("status", folder=clone)
+    told = json.loads(interlock("status", "dev", "--output", "json", folder=clone).stdout)
+
+    assert table.returncode == 0, table.stderr
+    assert "the cluster was not asked" in table.stdout
+    (release,) = [each for each in told["releases"] if each["component"] == "web"]
+    assert (release["environment"], release["application"], release["image"]) == ("dev", "shop", IMAGE)
+
+
+def test_an_unknown_environment_is_named(clone: Path) -> None:
+    """The error says which there are."""
+    for command in ("render", "status"):
+        done = interlock(command, "prod", folder=clone)
+        assert (done.returncode, done.stderr.splitlines()[0]) == (
+            2,
+            "error: environment prod: there is none of that name",
+        )
+        assert "there are: dev" in done.stderr
