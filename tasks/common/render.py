@@ -11,6 +11,7 @@ from interlock.contract.repository import Repository
 from interlock.errors import RenderError, ToolError
 from tasks.common.effect import effect
 
+COMMAND = (sys.executable, "-I", "-m", "tasks.common.render_child")
 TIMEOUT_SECONDS = 30
 _KILLED = -9, -24  # SIGKILL, SIGXCPU
 
@@ -23,11 +24,10 @@ def render_environment(repository: Repository, environment: str, placeholder: st
 
 def render_apart(given: Inputs) -> Rendered:
     """Render in a child with an empty environment, limited memory and time, and no files."""
-    command = [sys.executable, "-I", "-m", "tasks.common.render_child"]
     request = json.dumps(given.to_json())
     try:
         done = subprocess.run(
-            command,
+            COMMAND,
             input=request,
             capture_output=True,
             encoding="utf-8",

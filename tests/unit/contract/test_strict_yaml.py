@@ -190,7 +190,7 @@ def test_a_document_knows_its_lines() -> None:
         (
             WaiversFile,
             "format: 1\nwaivers:\n- {finding: CVE-1, component: w, reason: some reason, owner: a, ends: 2030-02-31}\n",
-            "f.yaml:3:64: waivers.0.ends must be a day such as 2030-12-31, not '2030-02-31'",
+            "f.yaml:3:65: waivers.0.ends must be a day such as 2030-12-31, not '2030-02-31'",
         ),
         (
             ReleaseFile,
