@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -22,15 +24,18 @@ from interlock.ci.build_key import build_key, labels
 from interlock.ci.findings import Scan
 from interlock.ci.host import CiHost
 from interlock.ci.targets import Released, Target, already, require_bound, targets
-from interlock.errors import Blocked, Refused
+from interlock.errors import Blocked, InputError, Refused, Superseded
 from tasks.ci import images, registry
 from tasks.ci.credentials import probe
+from tasks.ci.decided import Decided, write_decided
 from tasks.ci.host import load_ci
 from tasks.ci.images import Image
 from tasks.ci.scanner import check_scanner, scanner
-from tasks.ci.source import check_out, resolve_head
-from tasks.ci.workspace import sweep, workspace
+from tasks.ci.source import Head, check_out, resolve_head
+from tasks.ci.workspace import sweep, turn, workspace
 from tasks.common.environment_repository import VerifiedHead
+
+_WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,30 +73,61 @@ async def release_order(presenter: Presenter, host: CiHost, repository: str, com
     again: one image, one release commit.
     """
     probed = await presenter.step(probe, host)
-    swept = await presenter.step(sweep, host.state, host.docker)
-    if swept:
-        presenter.say(f"removed what {len(swept)} killed runs left")
-    with workspace(host.state, str(flow_run.id or uuid4())) as work:
-        head, desired = await together(
-            presenter.step(resolve_head, host, repository, commit), fetch_environments(presenter, host)
-        )
-        if head.note:
-            presenter.say(head.note)
-        await _introduce(presenter, host, head.repository, head.commit)
-        bound = targets(desired.repository, source=repository, signer=host.signing.signer)
-        checkout = await presenter.step(check_out, host, head, work.folder)
-        by_component = require_bound(checkout.file, bound, source=repository, signer=host.signing.signer)
-        program = scanner(host)
-        ground = Ground(program, await presenter.step(check_scanner, program), work.folder)
-        run = Run(presenter, host, work.run, head, checkout, probed, ground)
-        return await _release_all(run, desired, by_component)
+    async with _turn(presenter, host, repository):
+        swept = await presenter.step(sweep, host.state, host.docker)
+        if swept:
+            presenter.say(f"removed what {len(swept)} killed runs left")
+        with workspace(host.state, str(flow_run.id or uuid4())) as work:
+            head, desired = await together(
+                presenter.step(resolve_head, host, repository, commit), fetch_environments(presenter, host)
+            )
+            await _introduce(presenter, host, head)
+            with _deciding(host, head, desired):
+                bound = targets(desired.repository, source=repository, signer=host.signing.signer)
+                checkout = await presenter.step(check_out, host, head, work.folder)
+                by_component = require_bound(checkout.file, bound, source=repository, signer=host.signing.signer)
+                program = scanner(host)
+                ground = Ground(program, await presenter.step(check_scanner, program), work.folder)
+                run = Run(presenter, host, work.run, head, checkout, probed, ground)
+                return await _release_all(run, desired, by_component)
 
 
-async def _introduce(presenter: Presenter, host: CiHost, repository: str, commit: str) -> None:
-    await presenter.name(f"release {repository} {commit[:12]}")
-    await presenter.tag(f"repository:{repository}", f"commit:{commit[:12]}")
-    if web := host.repositories[repository].web:
-        await presenter.link("source-commit", f"{web}{commit}", f"source commit {commit[:12]}")
+@asynccontextmanager
+async def _turn(presenter: Presenter, host: CiHost, repository: str) -> AsyncIterator[None]:
+    """One run at a time for a repository: two of one commit would make two images."""
+    while True:
+        with turn(host.state, repository) as ours:
+            if ours:
+                yield
+                return
+        await presenter.progress("turn", 0, f"another release of {repository} is under way; waiting for it")
+        await asyncio.sleep(_WAIT_SECONDS)
+
+
+@contextmanager
+def _deciding(host: CiHost, head: Head, desired: VerifiedHead) -> Iterator[None]:
+    """Remember what a commit came to, unless a tool failed: then polling tries again."""
+    try:
+        yield
+    except Superseded:
+        write_decided(host.state, head.repository, Decided(head.commit))
+        raise
+    except (Blocked, InputError):
+        # A change of policy may let it pass, so polling tries again when the environment repository moves.
+        write_decided(host.state, head.repository, Decided(head.commit, policy=desired.commit))
+        raise
+    write_decided(host.state, head.repository, Decided(head.commit))
+
+
+async def _introduce(presenter: Presenter, host: CiHost, head: Head) -> None:
+    """Tell on the run's page what is being released."""
+    short = head.commit[:12]
+    if head.note:
+        presenter.say(head.note)
+    await presenter.name(f"release {head.repository} {short}")
+    await presenter.tag(f"repository:{head.repository}", f"commit:{short}")
+    if web := host.repositories[head.repository].web:
+        await presenter.link("source-commit", f"{web}{head.commit}", f"source commit {short}")
 
 
 async def _release_all(run: Run, desired: VerifiedHead, by_component: dict[str, tuple[Target, ...]]) -> ReleaseOutcome:

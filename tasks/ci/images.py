@@ -11,6 +11,7 @@ from typing import Any
 
 import docker
 import docker.errors
+import docker.types
 import requests.exceptions
 
 from interlock.contract.models import Component
@@ -25,6 +26,10 @@ _LINE = 500
 _QUOTED_LINES = 25
 
 Say = Callable[[str], None]
+Client = docker.DockerClient
+Ulimit = docker.types.Ulimit
+Missing = docker.errors.NotFound
+"""The daemon has no such image, container or path."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +42,11 @@ class Image:
 
 
 @contextlib.contextmanager
-def daemon(url: str, *, timeout: int = _ANSWER_SECONDS) -> Iterator[docker.DockerClient]:
+def daemon(url: str, *, timeout: int = _ANSWER_SECONDS) -> Iterator[Client]:
     """A client for the daemon; whatever goes wrong with it becomes a DockerError."""
-    client: docker.DockerClient | None = None
+    client: Client | None = None
     try:
-        client = docker.DockerClient(base_url=url, version="auto", timeout=timeout)
+        client = Client(base_url=url, version="auto", timeout=timeout)
         yield client
     except docker.errors.APIError as error:
         raise DockerError(f"docker: {error.explanation or error}", transient=error.is_server_error()) from error
@@ -147,7 +152,7 @@ def remove_containers(url: str, *, run: str) -> None:
     """Remove whatever containers a run left, with their volumes."""
     with daemon(url) as client:
         for container in client.api.containers(all=True, filters={"label": f"{RUN_LABEL}={run}"}):
-            with contextlib.suppress(docker.errors.NotFound):
+            with contextlib.suppress(Missing):
                 client.api.remove_container(container["Id"], force=True, v=True)
 
 
@@ -163,7 +168,7 @@ def _login(auth: Path | None) -> dict[str, str] | None:
     return {"username": login.user, "password": login.password} if login else None
 
 
-def _image(client: docker.DockerClient, name: str) -> Image:
+def _image(client: Client, name: str) -> Image:
     inspected: dict[str, Any] = client.api.inspect_image(name)  # type: ignore[no-untyped-call]
     labels = inspected["Config"].get("Labels") or {}
     return Image(inspected["Id"], int(inspected["Size"]), dict(labels))

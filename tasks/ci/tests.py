@@ -8,14 +8,12 @@ import tarfile
 import time
 from collections.abc import Iterable, Iterator
 
-import docker
-import docker.errors
 import requests.exceptions
 
 from interlock.ci.junit import MOST_BYTES, TestReport, TestRun, read_report
 from interlock.contract.models import Tests
 from interlock.errors import TestsFailed
-from tasks.ci.images import RUN_LABEL, daemon
+from tasks.ci.images import RUN_LABEL, Client, Missing, Ulimit, daemon
 from tasks.common.effect import effect
 
 _MEMORY = 2 << 30
@@ -42,12 +40,12 @@ def run_tests(url: str, image_id: str, tests: Tests, *, run: str) -> TestRun:
             log = _log(client, container)
             report, trouble = _report(client, container, tests, code)
         finally:
-            with contextlib.suppress(docker.errors.NotFound):
+            with contextlib.suppress(Missing):
                 client.api.remove_container(container, force=True, v=True)
     return TestRun(exit_code=code, report=report, trouble=trouble, log=log, seconds=time.monotonic() - started)
 
 
-def _create(client: docker.DockerClient, image_id: str, tests: Tests, run: str) -> str:
+def _create(client: Client, image_id: str, tests: Tests, run: str) -> str:
     folder = tests.report.rpartition("/")[0]
     limits = client.api.create_host_config(
         network_mode="none",
@@ -58,7 +56,7 @@ def _create(client: docker.DockerClient, image_id: str, tests: Tests, run: str) 
         memswap_limit=_MEMORY,
         nano_cpus=_CPUS * 10**9,
         pids_limit=_PROCESSES,
-        ulimits=[docker.types.Ulimit(name="fsize", soft=_FILE_BYTES, hard=_FILE_BYTES)],
+        ulimits=[Ulimit(name="fsize", soft=_FILE_BYTES, hard=_FILE_BYTES)],
         tmpfs={} if folder == "/tmp" else {"/tmp": "size=268435456"},  # noqa: S108 - in the container
         init=True,
     )
@@ -76,7 +74,7 @@ def _create(client: docker.DockerClient, image_id: str, tests: Tests, run: str) 
     return str(created["Id"])
 
 
-def _start_and_wait(client: docker.DockerClient, container: str, seconds: int) -> int | None:
+def _start_and_wait(client: Client, container: str, seconds: int) -> int | None:
     """The exit code; None when the time was up and the container was killed."""
     client.api.start(container)
     try:
@@ -87,14 +85,12 @@ def _start_and_wait(client: docker.DockerClient, container: str, seconds: int) -
         return None
 
 
-def _log(client: docker.DockerClient, container: str) -> tuple[str, ...]:
+def _log(client: Client, container: str) -> tuple[str, ...]:
     text = client.api.logs(container, tail=_LOG_LINES).decode(errors="replace")
     return tuple(line[:_LINE] for line in text.splitlines() if line.strip())[-_LOG_LINES:]
 
 
-def _report(
-    client: docker.DockerClient, container: str, tests: Tests, code: int | None
-) -> tuple[TestReport | None, str]:
+def _report(client: Client, container: str, tests: Tests, code: int | None) -> tuple[TestReport | None, str]:
     """The report, or why there is none. A report of tests that were stopped is none."""
     if code is None:
         return None, f"stopped after {tests.timeout_seconds} s, as interlock.yaml asks"
@@ -104,11 +100,11 @@ def _report(
         return None, f"{error.message} (the test command ended with exit code {code})"
 
 
-def _copy_out(client: docker.DockerClient, container: str, path: str) -> bytes:
+def _copy_out(client: Client, container: str, path: str) -> bytes:
     """One regular file of a bounded size; TestsFailed when it is missing or anything else."""
     try:
         stream, _ = client.api.get_archive(container, path)
-    except docker.errors.NotFound:
+    except Missing:
         raise TestsFailed(f"the tests left no report at {path}") from None
     archive = io.BytesIO(b"".join(_bounded(stream, path)))
     with contextlib.closing(archive), tarfile.open(fileobj=archive) as tar:

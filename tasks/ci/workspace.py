@@ -58,6 +58,22 @@ def sweep(state: Path, docker: str) -> tuple[str, ...]:
     return tuple(swept)
 
 
+@contextlib.contextmanager
+def turn(state: Path, repository: str) -> Iterator[bool]:
+    """Whether no other run of this host works on the repository. If so, others are kept out until the block ends."""
+    folder = state / "turns"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        lock = _lock(folder / repository.replace("/", "%2F"))
+    except BlockingIOError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.close(lock)
+
+
 def _runs(state: Path) -> Path:
     runs = state / "runs"
     runs.mkdir(mode=0o700, parents=True, exist_ok=True)

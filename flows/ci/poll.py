@@ -1,0 +1,74 @@
+"""Poll: starts a release for every repository whose newest commit none has dealt with, in case a webhook was lost."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+
+from flows.ending import ending
+from flows.presenter import PrefectPresenter, Presenter
+from interlock.ci.host import CiHost
+from tasks.ci.decided import read_decided
+from tasks.ci.host import load_ci
+from tasks.ci.source import resolve_head
+from tasks.ci.workspace import turn
+from tasks.common import git
+from tasks.common.effect import effect
+from tasks.common.prefect_api import start
+
+DEPLOYMENT = "release/ci"
+_AGAIN_SECONDS = 600
+"""A commit whose release failed for a tool's sake is tried again this often."""
+_SEEN = "seen"
+
+
+async def poll_order(presenter: Presenter, host: CiHost) -> tuple[str, ...]:
+    """Start what is behind; the repositories that were started.
+
+    A commit counts only when the poll before saw it too, so that the run that its webhook starts comes first.
+    """
+    started = []
+    for repository in host.repositories:
+        head = (await presenter.step(resolve_head, host, repository, None)).commit
+        if await presenter.step(is_left, host, repository, head):
+            key = f"release {repository} {head} {int(time.time()) // _AGAIN_SECONDS}"
+            await presenter.step(start, DEPLOYMENT, {"repository": repository, "commit": head}, key)
+            started.append(repository)
+    return tuple(started)
+
+
+@effect(name="compare with what was decided", task_run_name="compare {repository}")
+def is_left(host: CiHost, repository: str, head: str) -> bool:
+    """Whether nobody has dealt with this head, and nobody is at it."""
+    with turn(host.state, repository) as ours:
+        if not ours or not _seen_before(host.state, repository, head):
+            return False
+    decided = read_decided(host.state, repository)
+    if decided is None or decided.commit != head:
+        return True
+    return decided.policy is not None and decided.policy != _policy(host)
+
+
+def _policy(host: CiHost) -> str:
+    """The environment repository's newest commit; whether it is right is for the release to find out."""
+    remote = host.environment_repository
+    return git.fetch(git.mirror_path(host.state, remote.name), remote)
+
+
+def _seen_before(state: Path, repository: str, head: str) -> bool:
+    path = state / _SEEN / repository.replace("/", "%2F")
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    before = path.read_text() if path.exists() else ""
+    path.write_text(head)
+    return before == head
+
+
+@flow(name="poll-ci", flow_run_name="poll the application repositories")
+async def poll_ci() -> State[Any]:
+    """Look whether an application repository has a commit that no release has dealt with."""
+    order = poll_order(PrefectPresenter(), load_ci())
+    return await ending(order, lambda names: f"started {', '.join(names)}" if names else "nothing new")
