@@ -205,6 +205,7 @@ def _scope(site: Site, head: VerifiedHead, environment: Environment, known: Know
         environment=site.name,
         environment_id=environment.id,
         commit=head.commit,
+        control_namespace=site.ceiling.control_namespace,
         part_of=part_of(environment.id, site.ceiling.control_namespace),
         undo=environment.drift == "undo",
         again=known.deployed == head.commit and known.pending is None,

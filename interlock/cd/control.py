@@ -52,7 +52,7 @@ class Subject:
 
 
 def control_manifests(
-    *, environment: str, control_namespace: str, namespaces: Sequence[str], subject: Subject | None = None
+    *, control_namespace: str, namespaces: Sequence[str], subject: Subject | None = None
 ) -> tuple[Body, ...]:
     """What `interlock-cd` needs for one environment, to be applied by an administrator, in this order.
 
@@ -60,7 +60,7 @@ def control_manifests(
     who can write its ConfigMaps and Leases can free the lock and forge the inventory.
     """
     who = subject or Subject("ServiceAccount", "interlock", control_namespace)
-    role = f"interlock-{environment}"
+    role = role_name(control_namespace)
     return (
         *(_namespace(name) for name in (control_namespace, *namespaces)),
         *(() if subject else (_object("v1", "ServiceAccount", who.name, control_namespace),)),
@@ -70,9 +70,13 @@ def control_manifests(
     )
 
 
-def is_own(live: Body, environment: str) -> bool:
+def role_name(control_namespace: str) -> str:
+    return f"interlock-{control_namespace}"
+
+
+def is_own(live: Body, control_namespace: str) -> bool:
     """Whether a Role or RoleBinding is the one that `control_manifests` made, with just what it gave."""
-    name = f"interlock-{environment}"
+    name = role_name(control_namespace)
     if live["metadata"]["name"] != name:
         return False
     if live["kind"] == "Role":

@@ -144,6 +144,7 @@ class Scope:
     environment: str
     environment_id: str
     commit: str
+    control_namespace: str
     part_of: str
     undo: bool
     again: bool

@@ -123,7 +123,7 @@ def make_plan(cluster: Cluster, rendered: Rendered, inventory: Inventory, scope:
     left = {entry.identity: decide.leaving(entry, live.objects.get(entry.identity), scope) for entry in gone}
     readable = {i: item for i, item in left.items() if (i.group, i.kind) not in live.unreadable}
     items += [item for item in readable.values() if item]
-    foreigners = {i: body for i, body in live.objects.items() if not is_own(body, scope.environment)}
+    foreigners = {i: body for i, body in live.objects.items() if not is_own(body, scope.control_namespace)}
     items += decide.strangers(foreigners, inventory, (want.identity for want in wants))
     notes += [f"{kind} cannot be read: {why}" for (_, kind), why in sorted(live.unreadable.items())]
     return Plan(

@@ -1,0 +1,25 @@
+"""A world for each test: an own environment in the run's one cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sandbox.parts.kubernetes import Kubernetes
+from sandbox.supervisor import Sandbox
+from tests.cluster.worlds import World, make_world
+from tests.git.conftest import Server
+from tests.git.conftest import server as server  # noqa: PLC0414 - a fixture of that room, used here too
+
+
+@pytest.fixture
+def world(cluster: Kubernetes, sandbox: Sandbox, server: Server, tmp_path: Path) -> World:
+    """An environment `dev` that undoes drift, with one ConfigMap in Git and nothing in the cluster."""
+    return make_world(sandbox.place, server, tmp_path)
+
+
+@pytest.fixture
+def observing_world(cluster: Kubernetes, sandbox: Sandbox, server: Server, tmp_path: Path) -> World:
+    """The same, only observing drift."""
+    return make_world(sandbox.place, server, tmp_path, drift="observe")

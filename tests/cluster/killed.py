@@ -1,0 +1,75 @@
+"""Deploys and kills itself at a named point: `python -m tests.cluster.killed CD.YAML POINT`.
+
+POINT is `before EFFECT N` or `after EFFECT N` for the Nth run of an effect, or `write N` for the moment after the Nth
+object was written to the API server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+from prefect import Task
+
+from flows.cd.deploy import deploy_order
+from tasks.cd.cluster import Cluster
+from tasks.cd.host import load_cd
+from tests.cluster.worlds import Recorder
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Killer(Recorder):
+    def __init__(self, point: str) -> None:
+        super().__init__()
+        self.when, rest = point.split(" ", 1)
+        self.name, _, number = rest.rpartition(" ")
+        self.number = int(number)
+
+    async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        reached = effect.name == self.name and self.steps.count(effect.name) == self.number - 1
+        if reached and self.when == "before":
+            die()
+        if self.when == "write" and effect.name in {"apply stage", "prune"}:
+            _count_writes(args[0], self.number)
+        result = await super().step(effect, *args, **kwargs)
+        if reached and self.when == "after":
+            die()
+        return result
+
+
+def _count_writes(cluster: Any, number: int) -> None:
+    written = 0
+    guard = threading.Lock()
+
+    def counted(write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            nonlocal written
+            done = write(*args, **kwargs)
+            with guard:
+                written += 1
+                if written == number:
+                    die()
+            return done
+
+        return call
+
+    assert isinstance(cluster, Cluster)
+    cluster.apply = counted(cluster.apply)  # type: ignore[method-assign]
+    cluster.delete = counted(cluster.delete)  # type: ignore[method-assign]
+
+
+def die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+if __name__ == "__main__":
+    asyncio.run(deploy_order(Killer(sys.argv[2]), load_cd(Path(sys.argv[1])), "dev"))

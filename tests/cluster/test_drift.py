@@ -1,0 +1,177 @@
+"""Somebody changes the cluster by hand; the next resync finds it, and undoes or reports it."""
+
+from __future__ import annotations
+
+import pytest
+
+from interlock.contract.report import Report
+from interlock.errors import Refused
+from tests.cluster.worlds import IMAGE, Recorder, World, config_map, deployment, manifest_path, service
+
+
+def _rows(report: Report) -> dict[str, tuple[str, ...]]:
+    """A drift report by object and field: in Git, live, who, decision. The time is checked apart."""
+    rows = [row for table in report.tables for row in table.rows]
+    assert all(row[5].removeprefix("before ").endswith("Z") for row in rows)
+    return {f"{row[0].split('/')[-1]} {row[1]}": (row[2], row[3], row[4], row[6]) for row in rows}
+
+
+async def _tampered(world: World) -> None:
+    """The four things that issue A's demo does by hand."""
+    world.push_objects("web", deployment(), service())
+    await world.deploy()
+    path = world.path("deployments", "web", "apps/v1")
+    world.merge(f"{path}/scale", {"spec": {"replicas": 3}}, manager="kubectl-scale")
+    variable = {"name": "web", "env": [{"name": "DEBUG", "value": "1"}]}
+    world.merge(path, {"spec": {"template": {"spec": {"containers": [variable]}}}}, manager="kubectl-set")
+    container = {"name": "miner", "image": IMAGE, "command": ["mine"]}
+    world.merge(path, {"spec": {"template": {"spec": {"containers": [container]}}}}, manager="kubectl-patch")
+    world.delete(world.path("services", "web"))
+
+
+async def test_four_manipulations_are_found_and_two_of_them_undone(world: World) -> None:
+    """Scale and deletion are undone; a new variable and a container are one foreign entry each, and stay."""
+    await _tampered(world)
+
+    presenter = Recorder()
+    outcome = await world.resync(presenter)
+
+    assert (outcome.said, outcome.counts) == ("drift undone", {"create": 1, "change": 1})
+    rows = _rows(presenter.report("drift"))
+    container = "spec.template.spec.containers"
+    assert rows.keys() == {
+        "web whole object",
+        "web spec.replicas",
+        f"web {container}[name=web].env[name=DEBUG]",
+        f"web {container}[name=miner]",
+    }
+    assert rows["web whole object"] == ("exists", "deleted", "unknown", "undone")
+    assert rows["web spec.replicas"] == ("0", "3", "kubectl-scale", "undone")
+    assert rows[f"web {container}[name=web].env[name=DEBUG]"] == (
+        "—",
+        '{"name": "DEBUG", "value": "1"}',
+        "kubectl-set",
+        "foreign",
+    )
+    assert rows[f"web {container}[name=miner]"][2:] == ("kubectl-patch", "foreign")
+    live = world.get("Deployment", "web", "apps/v1")
+    assert live is not None
+    assert live["spec"]["replicas"] == 0
+    assert {c["name"] for c in live["spec"]["template"]["spec"]["containers"]} == {"web", "miner"}
+    made = world.get("Service", "web")
+    assert made is not None
+    uids = {i.kind: entry.uid for i, entry in world.inventory().entries.items()}
+    assert uids["Service"] == made["metadata"]["uid"]
+
+
+async def test_foreign_things_are_told_to_the_ledger_once(world: World) -> None:
+    """Each resync shows what stays; the ledger hears of the same drift once, and nothing is written."""
+    await _tampered(world)
+    await world.resync()
+    for _ in range(2):
+        presenter = Recorder()
+        assert (await world.resync(presenter)).said == "in sync"
+        assert presenter.report("drift").title == "Drift in dev: 2 found, 0 undone, 2 only reported"
+        assert "take the lock" not in presenter.steps
+
+    kinds = [kind for kind, _ in world.receipts()]
+    assert kinds == ["intent", "result", "drift", "intent", "result", "drift"]
+
+
+async def test_stripped_claims_hide_nothing(world: World) -> None:
+    """An opponent who removes managedFields is found all the same, by the fields themselves."""
+    await _tampered(world)
+    path = world.path("deployments", "web", "apps/v1")
+    world.admin._exchange(
+        "PATCH",
+        path,
+        query={},
+        body=[{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}],
+        content="application/json-patch+json",
+        subject=path,
+    )
+
+    presenter = Recorder()
+    await world.resync(presenter)
+
+    rows = _rows(presenter.report("drift"))
+    assert rows["web spec.replicas"] == ("0", "3", "unknown", "undone")
+    assert rows["web spec.template.spec.containers[name=miner]"][2:] == ("unknown", "foreign")
+
+
+async def test_an_observing_environment_is_only_looked_at(observing_world: World) -> None:
+    """With `drift: observe` the same things are reported, and the cluster stays as somebody made it."""
+    world = observing_world
+    await _tampered(world)
+
+    presenter = Recorder()
+    outcome = await world.resync(presenter)
+
+    assert outcome.said == "drift observed"
+    assert _rows(presenter.report("drift"))["web spec.replicas"] == ("0", "3", "kubectl-scale", "observed")
+    assert "take the lock" not in presenter.steps
+    assert world.get("Service", "web") is None
+    live = world.get("Deployment", "web", "apps/v1")
+    assert live is not None
+    assert live["spec"]["replicas"] == 3
+
+
+async def test_an_observing_environment_does_not_force_a_new_commit(observing_world: World) -> None:
+    """A field that another manager took blocks the commit that wants to write it."""
+    world = observing_world
+    world.push_objects("c", config_map("c", {"a": "1"}))
+    await world.deploy()
+    world.merge(world.path("configmaps", "c"), {"data": {"a": "theirs"}})
+    world.push_objects("c", config_map("c", {"a": "2"}))
+
+    plan = await world.plan()
+
+    assert [(item.action, item.fields[0].manager) for item in plan.stops] == [("conflict", "kubectl-edit")]
+
+
+async def test_a_stranger_in_the_namespace_is_reported_and_left(world: World) -> None:
+    """A foreign object is one entry with its maker; what Kubernetes makes itself is none."""
+    await world.deploy()
+    stranger = config_map("theirs", {"x": "y"})
+    stranger["metadata"]["namespace"] = world.namespace
+    world.admin.create(stranger, manager="somebody")
+
+    presenter = Recorder()
+    await world.resync(presenter)
+
+    assert _rows(presenter.report("drift")) == {"theirs whole object": ("—", "exists", "somebody", "foreign")}
+    assert world.get("ConfigMap", "theirs") is not None
+
+
+async def test_an_object_that_was_replaced_is_put_right_and_never_pruned(world: World) -> None:
+    """Deleted and made anew by hand: another UID. Its fields are put back; its removal is nobody's right."""
+    world.push_objects("c", config_map("c", {"a": "1"}))
+    await world.deploy()
+    world.delete(world.path("configmaps", "c"))
+    theirs = config_map("c", {"a": "theirs"})
+    theirs["metadata"]["namespace"] = world.namespace
+    world.admin.create(theirs, manager="somebody")
+
+    assert (await world.resync()).said == "drift undone"
+    assert world.get("ConfigMap", "c")["data"] == {"a": "1"}  # type: ignore[index]
+    world.remove("c")
+    await world.deploy()
+
+    assert world.get("ConfigMap", "c") is not None
+    assert "c" not in {identity.name for identity in world.inventory().entries}
+
+
+async def test_drift_is_undone_although_the_branch_is_refused(world: World) -> None:
+    """Somebody's bad push stops deploys, not the upkeep of the verified commit."""
+    good = world.push_objects("c", config_map("c", {"a": "1"}))
+    await world.deploy()
+    world.force(world.repository.write(world.root, {manifest_path("evil"): b"x: 1\n"}))
+    world.merge(world.path("configmaps", "c"), {"data": {"a": "theirs"}})
+
+    with pytest.raises(Refused):
+        await world.resync()
+
+    assert world.get("ConfigMap", "c")["data"] == {"a": "1"}  # type: ignore[index]
+    record = world.stored().record
+    assert record is not None
+    assert record.verified == good

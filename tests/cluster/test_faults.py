@@ -1,0 +1,211 @@
+"""CD is killed, its record is lost or turned back, its lock is held: what then holds."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from interlock.cd.objects import Body, identify, uid
+from interlock.errors import Blocked, LockHeld, Refused
+from tasks.cd import lease
+from tests.cluster.worlds import Recorder, World, config_map, deployment, manifest_path, secret, service
+
+ROOT = Path(__file__).parents[2]
+
+
+def _kill(world: World, point: str) -> None:
+    command = [sys.executable, "-m", "tests.cluster.killed", str(world.config), point]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def _free(world: World) -> None:
+    """An administrator frees the dead run's lock; waiting for its end is another test."""
+    live = world.get("Lease", world.manager, "coordination.k8s.io/v1", world.control)
+    if live:
+        world.admin.replace({**live, "spec": {**live["spec"], "holderIdentity": ""}}, manager="admin")
+
+
+def _owned(world: World) -> dict[str, str]:
+    """What lives in the namespace with the environment's label, by kind and name."""
+    found: list[Body] = []
+    for api_version, kind in (("v1", "ConfigMap"), ("v1", "Secret"), ("v1", "Service"), ("apps/v1", "Deployment")):
+        found += world.admin.list(world.admin.resource(api_version, kind), world.namespace)
+    ours = [b for b in found if "applyset.kubernetes.io/part-of" in b["metadata"].get("labels", {})]
+    return {f"{identify(body).kind} {identify(body).name}": uid(body) for body in ours}
+
+
+def _inventory(world: World) -> dict[str, str]:
+    return {f"{identity.kind} {identity.name}": entry.uid for identity, entry in world.inventory().entries.items()}
+
+
+POINTS = (
+    "before write inventory 1",
+    "after write inventory 1",
+    "write 1",
+    "write 3",
+    "after apply stage 1",
+    "before write inventory 2",
+    "before wait until healthy 1",
+    "before prune 1",
+    "write 5",
+    "after prune 1",
+    "before write record 1",
+    "after write record 1",
+)
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_killed_and_run_again_converges(world: World, point: str) -> None:
+    """Wherever CD dies, the next run ends with exactly Git's objects, an exact inventory, and agreeing records."""
+    world.push_objects("old", config_map("old", {"a": "1"}))
+    await world.deploy()
+    world.remove("old")
+    world.push_objects("web", deployment(), service(), secret("s", {"a": "b"}), config_map("c", {"a": "1"}))
+
+    _kill(world, point)
+    _free(world)
+    await world.deploy()
+
+    live = _owned(world)
+    assert live.keys() == {"ConfigMap base", "ConfigMap c", "Secret s", "Service web", "Deployment web"}
+    assert _inventory(world) == live
+    record, mark = world.stored().record, world.mark()
+    assert record is not None
+    assert (record.verified, record.deployed, record.pending) == (world.head, world.head, None)
+    assert (mark["verified"], mark["deployed"]) == (world.head, world.head)
+    assert (await world.plan()).empty
+
+
+async def test_a_dead_runs_lock_ends_by_itself(world: World) -> None:
+    """After a SIGKILL the next run waits for the lock's end, says for whom, and goes on."""
+    _kill(world, "after take the lock 1")
+
+    presenter = Recorder()
+    started = time.monotonic()
+    outcome = await world.deploy(presenter)
+
+    assert outcome.said == "deployed"
+    assert time.monotonic() - started < lease.SECONDS + 20
+    assert any("held by" in note for note in presenter.notes)
+
+
+async def test_a_held_lock_names_its_holder(world: World) -> None:
+    """Who cannot have the lock learns who has it, and since when."""
+    await world.deploy()
+    name = {"namespace": world.control, "name": world.manager}
+    with (
+        lease.held(world.admin, **name, who="somebody/1") as lock,
+        pytest.raises(LockHeld, match=r"held by somebody/1 since 20\d\d-"),
+    ):
+        lock.renew()
+        lease.acquire(world.admin, **name, who="me/2")
+    lease.acquire(world.admin, **name, who="me/2").release()
+
+
+async def test_a_lock_that_was_taken_stops_its_former_holder(world: World) -> None:
+    """A holder whose Lease somebody else took writes nothing more."""
+    await world.deploy()
+    lock = lease.acquire(world.admin, namespace=world.control, name=world.manager, who="slow/1")
+    _free(world)
+    other = lease.acquire(world.admin, namespace=world.control, name=world.manager, who="quick/2")
+    with pytest.raises(LockHeld, match="somebody else took it"):
+        lock.renew()
+    with pytest.raises(LockHeld):
+        lock.require_held()
+    other.release()
+
+
+async def test_two_runs_at_once_apply_one_after_the_other(world: World) -> None:
+    """Flows and command line share the lock: of two deploys at once one writes, the other finds it done."""
+    world.push_objects("web", deployment(), service())
+
+    outcomes = await asyncio.gather(world.deploy(), world.deploy())
+
+    assert {outcome.commit for outcome in outcomes} == {world.head}
+    assert (await world.plan()).empty
+    assert _inventory(world) == _owned(world)
+
+
+async def test_a_record_that_was_turned_back_freezes(world: World) -> None:
+    """Somebody sets the record in the cluster to an older commit: refused, and nothing is written."""
+    first = world.push_objects("c", config_map("c", {"a": "1"}))
+    await world.deploy()
+    second = world.push_objects("c", config_map("c", {"a": "2"}))
+    await world.deploy()
+    world.push_objects("c", config_map("c", {"a": "3"}))
+    await world.deploy()
+    name = f"{world.manager}-record"
+    live = world.get("ConfigMap", name, namespace=world.control)
+    assert live is not None
+    text = live["data"]["record.json"].replace(world.head, first)
+    assert second not in text
+    world.admin.replace({**live, "data": {"record.json": text}}, manager="somebody")
+
+    with pytest.raises(Refused) as refused:
+        await world.deploy()
+
+    assert refused.value.rule == "record-mismatch"
+    assert world.get("ConfigMap", "c")["data"] == {"a": "3"}  # type: ignore[index]
+
+
+async def test_a_lost_mark_is_verified_anew_from_the_root_pin(world: World) -> None:
+    """The host's state is gone: the record's commit is found in the verified history, and the environment goes on."""
+    world.push_objects("c", config_map("c", {"a": "1"}))
+    await world.deploy()
+    (world.host.state / "marks" / "dev.json").unlink()
+    world.push_objects("c", config_map("c", {"a": "2"}))
+
+    assert (await world.deploy()).said == "deployed"
+    assert world.mark()["deployed"] == world.head
+
+
+async def test_a_lost_mark_does_not_hide_a_rewritten_branch(world: World) -> None:
+    """Without the mark a force-push is still found: what was deployed is not in the new history."""
+    world.push_objects("c", config_map("c", {"a": "1"}))
+    await world.deploy()
+    (world.host.state / "marks" / "dev.json").unlink()
+    world.force(
+        world.repository.write(
+            world.root, {manifest_path("c"): b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: evil}\n"}
+        )
+    )
+
+    with pytest.raises(Refused) as refused:
+        await world.deploy()
+
+    assert refused.value.rule == "record-mismatch"
+    assert world.get("ConfigMap", "c")["data"] == {"a": "1"}  # type: ignore[index]
+
+
+async def test_a_damaged_inventory_stops_everything(world: World) -> None:
+    """A part of the inventory is gone: nothing is planned on a shorter one."""
+    await world.deploy()
+    world.admin.request("DELETE", f"/api/v1/namespaces/{world.control}/configmaps/{world.manager}-inventory-1-0")
+
+    with pytest.raises(Refused) as refused:
+        await world.plan()
+
+    assert refused.value.rule == "record-damaged"
+
+
+async def test_an_intent_does_not_claim_a_strangers_object(world: World) -> None:
+    """CD dies before it makes an object, and somebody makes one of that name: it is theirs, and blocks."""
+    await world.deploy()
+    world.push_objects("c", config_map("c", {"a": "ours"}))
+    _kill(world, "after write inventory 1")
+    _free(world)
+    theirs = config_map("c", {"a": "theirs"})
+    theirs["metadata"]["namespace"] = world.namespace
+    world.admin.create(theirs, manager="somebody")
+
+    with pytest.raises(Blocked, match="exists and is not ours"):
+        await world.deploy()
+
+    assert world.get("ConfigMap", "c")["data"] == {"a": "theirs"}  # type: ignore[index]
