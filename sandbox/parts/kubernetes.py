@@ -38,6 +38,7 @@ class Kubernetes:
             Daemon("kube-controller-manager", place.logs / "kube-controller-manager.log"),
             Daemon("kube-scheduler", place.logs / "kube-scheduler.log"),
         ]
+        self._settled = False
 
     @property
     def address(self) -> str:
@@ -47,7 +48,8 @@ class Kubernetes:
         provide_binaries("kubernetes", report=report)
 
     def start(self) -> None:
-        """Start all four at once: each waits for the one before it by itself."""
+        """Start all four at once: each waits for the one before it by itself, though not for long."""
+        self._settled = False
         programs = provide_binaries("kubernetes", report=_silent)
         folder = _folder(self.place)
         for private in (folder, _etcd_folder(self.place)):
@@ -56,17 +58,35 @@ class Kubernetes:
         self._etcd.start(_etcd_command(programs, self.place), cwd=_etcd_folder(self.place))
         self._apiserver.start(_apiserver_command(programs, self.place), cwd=folder)
         for daemon in self._clients:
-            kubeconfig = folder / f"{daemon.name}.kubeconfig"
-            extra = _controller_manager_flags(self.place) if daemon.name == "kube-controller-manager" else []
-            daemon.start([programs / daemon.name, *_client_flags(kubeconfig), *extra], cwd=folder)
+            self._start_client(daemon)
+
+    def _start_client(self, daemon: Daemon) -> None:
+        programs, folder = provide_binaries("kubernetes", report=_silent), _folder(self.place)
+        kubeconfig = folder / f"{daemon.name}.kubeconfig"
+        extra = _controller_manager_flags(self.place) if daemon.name == "kube-controller-manager" else []
+        daemon.start([programs / daemon.name, *_client_flags(kubeconfig), *extra], cwd=folder)
 
     def wait(self, seconds: float) -> None:
         """Until the API server is ready and the controllers have made the default service account."""
-        for path in ("/readyz", "/api/v1/namespaces/default/serviceaccounts/default"):
-            wait_until(partial(self._answers, path), subject=f"kube-apiserver {path}", seconds=seconds, log=self.log)
+        servers = [self._etcd, self._apiserver]
+        for path, daemons in (
+            ("/readyz", servers),
+            ("/api/v1/namespaces/default/serviceaccounts/default", [*servers, *self._clients]),
+        ):
+            answers = partial(self._answers, path, daemons)
+            wait_until(answers, subject=f"kube-apiserver {path}", seconds=seconds, log=self.log)
+            if not self._settled:
+                self._revive_clients()
+        self._settled = True
 
-    def _answers(self, path: str) -> bool:
-        for daemon in (self._etcd, self._apiserver, *self._clients):
+    def _revive_clients(self) -> None:
+        """On a busy machine they lose patience before the API server knows their rights, and end."""
+        for daemon in self._clients:
+            if daemon.process is not None and daemon.process.poll() is not None:
+                self._start_client(daemon)
+
+    def _answers(self, path: str, daemons: Sequence[Daemon]) -> bool:
+        for daemon in daemons:
             daemon.check()
         return api_get(self.place, path) is not None
 
