@@ -49,6 +49,8 @@ def _objection(error: ErrorDetails) -> str:
             return f"{_short(error['input'])} is not {_meaning(context)}"
         case "literal_error":
             return f"{_short(error['input'])} is not {context['expected']}"
+        case "too_short":
+            return f"needs at least {context['min_length']}"
         case "value_error":
             return str(context["error"])
         case _:

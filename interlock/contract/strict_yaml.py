@@ -190,7 +190,7 @@ class _Composer:
         if depth > MOST_DEPTH:
             raise Malformed(f"nested deeper than {MOST_DEPTH}", place)
         if isinstance(event, yaml.ScalarEvent):
-            return ScalarNode(event.value, not event.style, place, _place(event.end_mark).index)
+            return ScalarNode(event.value, not event.style, place, _index(event.end_mark))
         if isinstance(event, yaml.SequenceStartEvent):
             return SequenceNode([self.node(item, depth + 1) for item in self._until(yaml.SequenceEndEvent)], place)
         return MappingNode([self.entry(key, depth) for key in self._until(yaml.MappingEndEvent)], place)
@@ -220,6 +220,10 @@ def _place(mark: Any) -> Place:
 
 def _lower(message: str) -> str:
     return message[:1].lower() + message[1:]
+
+
+def _index(mark: Any) -> int:
+    return int(mark.index)
 
 
 # values ----------------------------------------------------------------------------------------------

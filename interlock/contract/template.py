@@ -437,8 +437,9 @@ class _Reader:
         self.origins = {}
         places: dict[Path, Place] = {}
         body = strict_yaml.build(node, scalar=self.scalar, key=self.key, places=places)
-        around = {where: Origin(*self.sheet.source(place)) for where, place in places.items()}
-        return Made(body, around | self.origins)
+        for where in places.keys() - self.origins.keys():
+            self.origins[where] = Origin(*self.sheet.source(places[where]))
+        return Made(body, self.origins)
 
     def scalar(self, node: ScalarNode, where: Path) -> object:
         parts = self.parts(node)
@@ -463,6 +464,8 @@ class _Reader:
 
     def parts(self, node: ScalarNode) -> list[str | _Value]:
         """A scalar's text, with the values where their tokens stand."""
+        if _OPEN not in node.text:
+            return [node.text]
         written = _TOKEN.findall(self.sheet.text[node.place.index : node.end])
         split = _TOKEN.split(node.text)
         if split[1::2] != written:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 
 from interlock.errors import FormatError
@@ -34,5 +36,10 @@ class Tree:
 
     def under(self, folder: str) -> tuple[str, ...]:
         """The paths below a folder, sorted."""
-        prefix = folder.rstrip("/") + "/"
-        return tuple(path for path in self.files if path.startswith(prefix))
+        prefix = folder.rstrip("/")
+        first = bisect_left(self._paths, f"{prefix}/")
+        return self._paths[first : bisect_left(self._paths, f"{prefix}0", lo=first)]  # `0` follows `/`
+
+    @cached_property
+    def _paths(self) -> tuple[str, ...]:
+        return tuple(sorted(self.files))

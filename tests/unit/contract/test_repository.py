@@ -103,7 +103,7 @@ WAIVER = "  - {finding: CVE-1, component: api, reason: some reason, owner: ada, 
         ),
         ({layout.ENVIRONMENTS: b"\xff"}, "environments.yaml: not UTF-8 at byte 0"),
         ({layout.SIGNERS: None}, "trust/signers.yaml: the file is missing"),
-        ({layout.SIGNERS: "format: 1\nsigners: []\n"}, "trust/signers.yaml:2:1: signers: tuple should have at least 1"),
+        ({layout.SIGNERS: "format: 1\nsigners: []\n"}, "trust/signers.yaml:2:1: signers: needs at least 1"),
         (edited(layout.SIGNERS, "name: ci-shop", "name: ada"), "signers.yaml:7:5: the name ada belongs to another"),
         (edited(layout.SIGNERS, MACHINE_KEY, PERSON_KEY + " x"), "signers.yaml:8:5: the key ssh-ed25519 AAAA"),
         (
