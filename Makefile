@@ -12,7 +12,7 @@ help: ## List these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
 
 demo: root setup ## Show the whole walk on real parts; ONCE=1 ends after it instead of waiting for Ctrl-C
-	@ONCE="$(ONCE)" exec $(PYTHON) -m examples.demo
+	@ONCE="$(ONCE)" exec $(PYTHON) -m sandbox.demo
 
 test: root setup ## Run all tests on real parts; ARGS="-k git" selects
 	@$(PYTHON) -m pytest $(ARGS)
