@@ -36,6 +36,12 @@ MEANINGS = {
 }
 """What a text must be, by its pattern, in words that finish the sentence "… is not"."""
 
+
+def is_name(text: str) -> bool:
+    """Whether a folder may be named so: what `Name` asks of a field."""
+    return re.fullmatch(_NAME.removesuffix("$"), text) is not None
+
+
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
 """A DNS label: environments, applications, components, namespaces, clusters."""
 RepositoryName = Annotated[str, StringConstraints(pattern=_REPOSITORY, max_length=200)]

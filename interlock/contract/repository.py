@@ -20,6 +20,7 @@ from interlock.contract.models import (
     SignersFile,
     Waiver,
     WaiversFile,
+    is_name,
 )
 from interlock.contract.tree import Tree
 from interlock.errors import FormatError
@@ -180,6 +181,7 @@ def _environment_names(tree: Tree) -> tuple[str, ...]:
         known = path == layout.environment(parts[1]) or layout.is_application_file(path)
         if not known:
             raise _stray(path)
+        _check_names(path, path.split("/")[1:-1][:2])
     return tuple(sorted({path.split("/")[1] for path in tree.under("environments")}))
 
 
@@ -188,6 +190,14 @@ def _check_applications(tree: Tree) -> None:
         name = path.split("/")[1]
         if path not in {layout.application(name), layout.shared_values(name)}:
             raise _stray(path)
+        _check_names(path, [name])
+
+
+def _check_names(path: str, folders: list[str]) -> None:
+    for name in folders:
+        if not is_name(name):
+            hint = "use lower-case letters, digits and `-`, at most 63"
+            raise FormatError(f"a folder cannot be named {name!r}", path=path, hint=hint)
 
 
 def _stray(path: str) -> FormatError:
