@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from types import FrameType
 
 from sandbox.demo import acts
 from sandbox.demo.acts import Show
@@ -40,6 +41,8 @@ def play(sandbox: Sandbox, stage: Stage) -> None:
         pipeline = stand_up(sandbox, resync_seconds=RESYNC_SECONDS, show=lambda line: stage.say(f"  {line}"))
         show = Show(stage, pipeline)
         acts.first_release(show, act)
+    if not act.holds:
+        return stage.table()  # everything after stands on it
     for number, (title, scene) in enumerate(
         (
             ("A developer pushes a commit", acts.new_version),
@@ -52,7 +55,7 @@ def play(sandbox: Sandbox, stage: Stage) -> None:
     ):
         with stage.act(number, title) as act:
             scene(show, act)
-    stage.table()
+    return stage.table()
 
 
 def stay(sandbox: Sandbox, stage: Stage) -> None:
@@ -61,7 +64,12 @@ def stay(sandbox: Sandbox, stage: Stage) -> None:
         signal.pause()
 
 
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         sys.exit(main())
     except SandboxError as error:

@@ -40,7 +40,12 @@ class Show:
         """Tell a flow's new runs as they go, until one ends as wanted."""
         stage = self.stage
         run = self.pipeline.runs.wait(
-            flow, known=known, seconds=seconds, accept=accept, on_run=stage.run, on_step=stage.step
+            flow,
+            known=known,
+            seconds=seconds,
+            accept=lambda run: run.kind == "CRASHED" or accept(run),
+            on_run=stage.run,
+            on_step=stage.step,
         )
         stage.ended(run)
         return run
