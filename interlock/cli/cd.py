@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
+from dataclasses import asdict
+
+from flows.cd import deploy, plan
 from interlock.cd.host import CdHost
 from interlock.cd.record import Record
 from interlock.cli import standing
 from interlock.cli.standing import Release, Standing
 from interlock.cli.terminal import TerminalPresenter
+from interlock.contract.report import Report
 from interlock.contract.repository import Environment
 from interlock.errors import InterlockError, ParameterError, ToolError
 from tasks.cd import ledger, record
@@ -24,6 +29,25 @@ def registered(environment: str | None) -> tuple[CdHost, tuple[str, ...]]:
         known = ", ".join(host.environments) or "none"
         raise ParameterError(f"environment {environment} is not registered on this host", hint=f"it knows {known}")
     return host, (environment,)
+
+
+async def plan_order(presenter: TerminalPresenter, environment: str, revision: str | None) -> bool:
+    """The flow's own order; whether anything differs from Git."""
+    host, _ = registered(environment)
+    found = await plan.plan_order(presenter, host, environment, revision, actor=_actor())
+    return bool(found.writes or found.stops or found.drifted)
+
+
+async def sync_order(presenter: TerminalPresenter, environment: str) -> None:
+    """The flow's own order, under the same lock."""
+    host, _ = registered(environment)
+    outcome = await deploy.deploy_order(presenter, host, environment, actor=_actor())
+    await presenter.show(Report("sync", outcome.sentence, data=asdict(outcome)))
+
+
+def _actor() -> str:
+    """Who is at the command line, for the ledger."""
+    return f"command line: {getpass.getuser()}"
 
 
 async def status_order(presenter: TerminalPresenter, environment: str | None) -> bool:
@@ -85,10 +109,10 @@ async def _stored(
     """The record in the cluster; None when there is none, or the cluster does not answer."""
     ceiling = host.environments[environment.name]
     try:
-        cluster = connect(host.clusters[ceiling.cluster].kubeconfig)
-        stored = await presenter.step(
-            record.read_stored, cluster, control_namespace=ceiling.control_namespace, environment_id=environment.id
-        )
+        with connect(host.clusters[ceiling.cluster].kubeconfig) as cluster:
+            stored = await presenter.step(
+                record.read_stored, cluster, control_namespace=ceiling.control_namespace, environment_id=environment.id
+            )
     except ToolError as error:
         problems.append(error.message.splitlines()[0])
         return None

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interlock.cli import halves, names
 from interlock.cli.output import Format, Output
 
+if TYPE_CHECKING:
+    from interlock.contract.repository import Repository
+
 EXAMPLES = """\b
+Exit code 0: the gate would let it pass; 1: it would not, and the reasons are listed.
+\b
 Examples:
   interlock check --environment-repository ~/environments
+  interlock check shop --environment-repository https://git.example.org/environments.git --source shop
+  interlock check --no-image                # sources only: needs no Docker and takes seconds
 """
 
 
@@ -20,6 +30,56 @@ def check(
         Path, typer.Argument(metavar="[DIR]", help="The application repository.", file_okay=False)
     ] = Path(),
     *,
+    environment_repository: Annotated[
+        str | None,
+        typer.Option(help="A clone or an address, for its gate, waivers and templates.", show_default="built-in rules"),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(help="This repository's name in the bindings.", show_default="any", callback=names.repository),
+    ] = None,
+    image: Annotated[bool, typer.Option(help="Build, scan and test the image too; needs Docker.")] = True,
+    docker: Annotated[
+        str, typer.Option(envvar="DOCKER_HOST", help="Address of the Docker daemon.")
+    ] = "unix:///var/run/docker.sock",
+    trivy_cache: Annotated[
+        Path | None, typer.Option(help="The scanner's cache.", show_default="~/.cache/interlock/trivy")
+    ] = None,
+    pinned_database: Annotated[bool, typer.Option("--pinned-database", help="Never download a database.")] = False,
     form: Output = Format.TABLE,
 ) -> None:
-    """Scan, build and test as CI would, and say what its gate would decide. Pushes and writes nothing."""
+    """Scan, build and test the files that lie here as CI would, and say what its gate would decide.
+
+    Pushes and writes nothing. The environment repository's signatures are not verified.
+    """
+    from interlock.cli.terminal import run
+
+    with halves.needs("ci"):
+        from flows.ci.check import check_order
+        from tasks.ci.scanner import local_scanner
+
+    program = local_scanner(trivy_cache or _cache(), pinned=pinned_database)
+    repository = _policy(environment_repository) if environment_repository else None
+    run(
+        lambda telling: check_order(
+            telling, folder, repository, program=program, docker=docker if image else None, source=source
+        ),
+        form,
+    )
+
+
+def _cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "interlock" / "trivy"
+
+
+def _policy(given: str) -> Repository:
+    """The environment repository at a path, or cloned for this once with the person's own git."""
+    from interlock.cli import clone
+    from interlock.contract import repository
+
+    if Path(given).is_dir():
+        return repository.read(clone.read(Path(given), "HEAD"))
+    with tempfile.TemporaryDirectory(prefix="interlock-check-") as folder:
+        clone.fetch(given, Path(folder))
+        return repository.read(clone.read(Path(folder), "HEAD"))

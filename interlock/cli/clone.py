@@ -7,7 +7,7 @@ from pathlib import Path
 import git
 
 from interlock.contract.tree import Tree
-from interlock.errors import FormatError, InputError
+from interlock.errors import FormatError, GitError, InputError
 
 
 def read(folder: Path, revision: str | None) -> Tree:
@@ -21,6 +21,17 @@ def read(folder: Path, revision: str | None) -> Tree:
         raise InputError(f"{folder}: there is no such folder") from None
     except git.GitCommandError as error:
         raise InputError(f"{folder}: git: {error.stderr.strip() or error}") from error
+
+
+def fetch(url: str, folder: Path) -> None:
+    """Clone the newest commit of an address into an empty folder, with the person's own git and credentials."""
+    if not url.startswith(("http://", "https://", "ssh://")):
+        raise InputError(f"{url}: neither a folder nor an http, https or ssh address")
+    try:
+        git.Repo.clone_from(url, folder, depth=1, no_checkout=True).close()
+    except git.GitCommandError as error:
+        said = error.stderr.strip().splitlines()
+        raise GitError(f"{url}: git clone failed: {said[-1] if said else error.status}") from error
 
 
 def _working_files(repository: git.Repo) -> Tree:

