@@ -63,7 +63,7 @@ def _documents(data: bytes) -> list[Any] | None:
 
 def _written(data: bytes) -> str | None:
     """What a text that our parser cannot read, but another may, seems to hold."""
-    found = re.search(rb"""^[\s-]*["']?(""" + "|".join(_KEYS).encode() + rb""")["']?\s*:\s*\S""", data, re.MULTILINE)
+    found = re.search(rb"""[\s{,"'](""" + "|".join(_KEYS).encode() + rb""")["']?\s*:\s*[^\s,}]""", data)
     return f"{found[1].decode()} in a file that is not quite YAML" if found else None
 
 

@@ -148,6 +148,13 @@ def pull_image(url: str, *, repository: str, digest: str, auth: Path | None) -> 
         return _image(client, f"{repository}@{digest}")
 
 
+@effect(name="remove image", retries=1)
+def remove_image(url: str, name: str) -> None:
+    """Remove a name of an image, and the image when that was its last."""
+    with daemon(url) as client, contextlib.suppress(Missing):
+        client.api.remove_image(name)
+
+
 def remove_containers(url: str, *, run: str) -> None:
     """Remove whatever containers a run left, with their volumes."""
     with daemon(url) as client:

@@ -1,0 +1,167 @@
+"""What CI's gate would say about a folder: the same scans, tests and judge as a release, and nothing is written."""
+
+from __future__ import annotations
+
+import datetime as dt
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from flows.ci import assess
+from flows.ci.assess import Ground
+from flows.ci.together import together
+from flows.presenter import Presenter
+from interlock.ci import reports
+from interlock.ci.findings import Scan, Subject
+from interlock.ci.gate import REQUIRED, Verdict, judge
+from interlock.ci.junit import TestRun
+from interlock.ci.targets import Target, of_environment
+from interlock.contract.models import GateFile, Waiver
+from interlock.contract.repository import Repository
+from interlock.errors import Blocked
+from tasks.ci import images
+from tasks.ci.local import copy_folder
+from tasks.ci.scanner import Scanner, check_scanner
+from tasks.ci.source import Checkout
+
+_DEFAULT = "default policy"
+_BUILD_SECONDS = 1800
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What to judge by: an environment repository's, or without one Interlock's defaults."""
+
+    gate: GateFile
+    waivers: tuple[Waiver, ...]
+    targets: tuple[Target, ...]
+
+    @classmethod
+    def of(cls, repository: Repository | None, *, source: str | None) -> Policy:
+        """`source`: the name that the bindings give this application repository; None: every binding counts."""
+        if repository is None:
+            return cls(GateFile(format=1), (), ())
+        bound = tuple(
+            Target(environment, each.application, each.component, each.image, None)
+            for each in repository.bindings
+            if source in (None, each.source)
+            for environment in each.environments
+        )
+        return cls(repository.gate, repository.waivers, bound)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The verdicts, by component and environment. Without bindings, the only environment is `default policy`."""
+
+    verdicts: Mapping[str, Mapping[str, Verdict]]
+
+    @property
+    def passed(self) -> bool:
+        return not self.reasons
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        verdicts = [verdict for each in self.verdicts.values() for verdict in each.values()]
+        return tuple(dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons))
+
+
+async def check_order(
+    presenter: Presenter,
+    folder: Path,
+    repository: Repository | None,
+    *,
+    program: Scanner,
+    docker: str | None,
+    source: str | None = None,
+) -> Checked:
+    """Judge the files that lie in `folder` now. Without Docker the image is not built, scanned or tested.
+
+    Blocked with the reasons when the gate would stop it.
+    """
+    with tempfile.TemporaryDirectory(prefix="interlock-check-") as work:
+        checkout = await presenter.step(copy_folder, folder, Path(work))
+        ground = Ground(program, await presenter.step(check_scanner, program), Path(work))
+        local = Local(presenter, ground, checkout, repository, Policy.of(repository, source=source), docker)
+        scanned = await assess.source(presenter, ground, checkout, checkout.file.components.values())
+        verdicts = {name: await _check(local, name, scanned) for name in checkout.file.components}
+    if docker is None:
+        presenter.say("without Docker neither the image nor its tests were judged")
+    checked = Checked(verdicts)
+    if not checked.passed:
+        raise Blocked(f"CI's gate would stop {folder}", reasons=checked.reasons)
+    return checked
+
+
+@dataclass(frozen=True)
+class Local:
+    """What the check of each component needs."""
+
+    presenter: Presenter
+    ground: Ground
+    checkout: Checkout
+    repository: Repository | None
+    policy: Policy
+    docker: str | None
+
+
+async def _check(local: Local, name: str, scanned: Scan) -> dict[str, Verdict]:
+    """The verdict on a component for every environment that it is bound to, or under the default policy."""
+    bound = tuple(target for target in local.policy.targets if target.component == name)
+    manifests, image = await together(_manifests(local, bound), _image(local, name))
+    scans = [scanned, *manifests, *([image[0]] if image else [])]
+    tests = image[1] if image else None
+    required: list[Subject] = [
+        subject for subject in REQUIRED if (subject != "image" or local.docker) and (subject != "manifests" or bound)
+    ]
+    gate = local.policy.gate
+    verdicts = {
+        environment: judge(
+            [of_environment(scan, environment) for scan in scans],
+            tests,
+            rules=gate.environments.get(environment, gate.rules),
+            waivers=local.policy.waivers,
+            component=name,
+            now=dt.datetime.now(dt.UTC),
+            required=required,
+        )
+        for environment in ([target.environment for target in bound] or [_DEFAULT])
+    }
+    await local.presenter.show(reports.scan_report(scans, component=name, rules=gate.rules))
+    if tests:
+        await local.presenter.show(reports.tests_report(tests, component=name))
+    await local.presenter.show(reports.gate_report(verdicts, component=name, commit="working copy"))
+    return verdicts
+
+
+async def _manifests(local: Local, bound: Sequence[Target]) -> list[Scan]:
+    if local.repository is None or not bound:
+        return []
+    found = await assess.manifests(local.presenter, local.ground, local.repository, bound, known=None)
+    return [found.scan]
+
+
+async def _image(local: Local, name: str) -> tuple[Scan, TestRun] | None:
+    """Build, scan and test, as in a release; None without Docker."""
+    if local.docker is None:
+        return None
+    component, mark = local.checkout.file.components[name], uuid4().hex[:12]
+    image = await local.presenter.step(
+        images.build_image,
+        local.docker,
+        local.checkout.tree,
+        component,
+        tag=f"interlock-check/{name}:{mark}",
+        labels={},
+        seconds=_BUILD_SECONDS,
+        say=local.presenter.say,
+    )
+    try:
+        scanned, tests = await assess.image_and_tests(
+            local.presenter, local.ground, local.docker, image.id, name=name, component=component, run=mark
+        )
+    finally:
+        await local.presenter.step(images.remove_image, local.docker, f"interlock-check/{name}:{mark}")
+    return scanned.scan, tests

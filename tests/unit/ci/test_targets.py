@@ -1,0 +1,150 @@
+"""Where a component may be released, when that is pointless, and what a release changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from interlock.ci.build_key import build_key
+from interlock.ci.findings import Finding, Scan
+from interlock.ci.targets import (
+    Proven,
+    Relation,
+    Target,
+    changes,
+    manifest_files,
+    of_environment,
+    open_targets,
+    require_bound,
+    targets,
+)
+from interlock.contract import layout, release, repository
+from interlock.contract.application import read_application
+from interlock.contract.models import Component, Source, Tests
+from interlock.contract.render import render
+from interlock.errors import InputError, Refused, Superseded
+from tests import examples_of_repositories as example
+
+IMAGE = f"{example.IMAGE_REPOSITORY}@sha256:{'2b' * 32}"
+COMMIT = "6" * 40
+APPLICATION = read_application("format: 1\ncomponents:\n  web:\n    tests: {command: [pytest]}\n")
+
+
+def bound(*, released: bool = True, source: str = "shop", signer: str = "ci-shop") -> tuple[Target, ...]:
+    return targets(repository.read(example.environment_tree(released=released)), source=source, signer=signer)
+
+
+def test_bindings_give_targets() -> None:
+    """With what stands there now."""
+    (target,) = bound()
+
+    assert (target.environment, target.application, target.component) == ("dev", "shop", "web")
+    assert target.image == example.IMAGE_REPOSITORY
+    assert target.released is not None
+    assert target.released.source.commit == example.SOURCE_COMMIT
+    assert bound(released=False)[0].released is None
+
+
+@pytest.mark.parametrize(("source", "signer"), [("other", "ci-shop"), ("shop", "ada")])
+def test_other_sources_and_signers_have_no_targets(source: str, signer: str) -> None:
+    """And are told what is missing."""
+    found = bound(source=source, signer=signer)
+
+    assert found == ()
+    with pytest.raises(InputError, match=f"{source}: no binding gives any of its components to the signer {signer}"):
+        require_bound(APPLICATION, found, source=source, signer=signer)
+
+
+def test_a_binding_about_an_unknown_component_is_told() -> None:
+    """interlock.yaml and bindings must agree."""
+    file = read_application("format: 1\ncomponents:\n  api:\n    tests: {command: [pytest]}\n")
+
+    with pytest.raises(InputError, match=r"interlock\.yaml describes no component web"):
+        require_bound(file, bound(), source="shop", signer="ci-shop")
+
+
+def decide(relation: Relation) -> tuple[Target, ...]:
+    return open_targets(bound(), source="shop", commit=COMMIT, relations={example.SOURCE_COMMIT: relation})
+
+
+def test_only_a_newer_commit_is_released() -> None:
+    """Older ones end as superseded, the same one has nothing left to do, another history is refused."""
+    assert decide("older") == bound()
+    assert decide("same") == ()
+    with pytest.raises(Superseded, match="555555555555, which is released to dev, is newer"):
+        decide("newer")
+    with pytest.raises(Refused, match="does not descend from 555555555555") as caught:
+        decide("diverged")
+    assert caught.value.rule == "diverged"
+
+
+def test_nothing_released_is_open() -> None:
+    """The first release of a component."""
+    assert len(open_targets(bound(released=False), source="shop", commit=COMMIT, relations={})) == 1
+
+
+def test_a_release_changes_its_entry_and_its_evidence_only() -> None:
+    """The evidence of what it replaces goes; the repository stays readable."""
+    tree = example.environment_tree()
+    proof = example.release_files(image=IMAGE, source_commit=COMMIT)[
+        layout.evidence("dev", "shop", "web", IMAGE.partition("@")[2])
+    ]
+    assert proof is not None
+
+    changed = changes(tree, [Proven(bound()[0], proof)], image=IMAGE, source=Source(repository="shop", commit=COMMIT))
+
+    old = layout.evidence("dev", "shop", "web", example.IMAGE.partition("@")[2])
+    new = layout.evidence("dev", "shop", "web", IMAGE.partition("@")[2])
+    path = layout.release("dev", "shop")
+    assert set(changed) == {old, new, path}
+    assert changed[old] is None
+    assert release.changed_components(tree.text(path), (changed[path] or b"").decode()) == {"web"}
+    repository.read(example.environment_tree(changed))
+
+
+def test_manifests_of_bound_applications_become_files() -> None:
+    """One file per object, canonical, and an application that renders nothing is told."""
+    tree = example.environment_tree(released=False)
+    rendered = render(repository.read(tree), "dev", placeholder="placeholder.invalid")
+
+    files = manifest_files([rendered], bound(released=False))
+
+    assert sorted(files) == ["dev/deployment.apps.shop.shop.yaml", "dev/service.shop.shop.yaml"]
+    assert files["dev/service.shop.shop.yaml"].startswith(b'{"apiVersion":"v1"')
+    empty = example.environment_tree({layout.values("dev", "shop"): None}, released=False)
+    with pytest.raises(InputError, match="shop renders nothing in dev"):
+        manifest_files([render(repository.read(empty), "dev", placeholder="x.invalid")], bound(released=False))
+
+
+def test_a_scan_of_manifests_is_cut_to_its_environment() -> None:
+    """One environment's finding does not block another."""
+    finding = Finding("misconfiguration", "KSV-1", "HIGH", "dev/a.yaml", "t")
+    scan = Scan("manifests", findings=(finding,))
+
+    assert of_environment(scan, "dev").findings == (finding,)
+    assert of_environment(scan, "prod").findings == ()
+    assert of_environment(Scan("source", findings=(finding,)), "prod").findings == (finding,)
+
+
+def test_the_build_key_follows_what_the_image_is_made_of() -> None:
+    """Same source, component and recipe, same tag; each other one another."""
+    component = Component(tests=Tests(command=("pytest",)))
+    key = build_key(repository="shop", commit=COMMIT, component="web", recipe=component)
+
+    assert key == "il-" + key[3:].lower()
+    assert len(key) == 35
+    assert key == build_key(
+        repository="shop", commit=COMMIT, component="web", recipe=Component(tests=Tests(command=("other",)))
+    )
+    others = {
+        build_key(repository="shop2", commit=COMMIT, component="web", recipe=component),
+        build_key(repository="shop", commit="7" * 40, component="web", recipe=component),
+        build_key(repository="shop", commit=COMMIT, component="api", recipe=component),
+        build_key(
+            repository="shop",
+            commit=COMMIT,
+            component="web",
+            recipe=Component(dockerfile="b/Dockerfile", tests=Tests(command=("pytest",))),
+        ),
+    }
+    assert key not in others
+    assert len(others) == 4
