@@ -40,7 +40,6 @@ def access(
     from interlock.contract import strict_yaml
 
     bodies = control_manifests(
-        environment=environment,
         control_namespace=control_namespace or f"interlock-{environment}",
         namespaces=namespace,
         subject=Subject("User", user) if user else None,
