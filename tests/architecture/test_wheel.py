@@ -62,6 +62,7 @@ def test_an_unpacked_wheel_makes_an_environment_repository(wheel: Path, tmp_path
 
     assert done.stdout.split() == [
         str(tmp_path / "installed/interlock/_templates"),
+        "README.md",
         "_names.j2",
         "deployment.yaml.j2",
         "service.yaml.j2",
