@@ -118,13 +118,14 @@ def make_plan(cluster: Cluster, rendered: Rendered, inventory: Inventory, scope:
     live = look_at(cluster, rendered, inventory, scope.namespaces)
     wants = [decide.wanted(m, live.objects.get(m.identity), inventory, scope) for m in rendered.manifests]
     items, notes = _items(cluster, wants, live, scope)
-    gone = [entry for identity, entry in inventory.entries.items() if identity not in {w.identity for w in wants}]
+    named = {want.identity for want in wants}
+    gone = [entry for identity, entry in inventory.entries.items() if identity not in named]
     gone = [entry for entry in gone if entry.application not in rendered.awaiting]
     left = {entry.identity: decide.leaving(entry, live.objects.get(entry.identity), scope) for entry in gone}
     readable = {i: item for i, item in left.items() if (i.group, i.kind) not in live.unreadable}
     items += [item for item in readable.values() if item]
     foreigners = {i: body for i, body in live.objects.items() if not is_own(body, scope.control_namespace)}
-    items += decide.strangers(foreigners, inventory, (want.identity for want in wants))
+    items += decide.strangers(foreigners, inventory, named)
     notes += [f"{kind} cannot be read: {why}" for (_, kind), why in sorted(live.unreadable.items())]
     return Plan(
         scope.environment,
