@@ -16,7 +16,7 @@ from interlock.contract import commit as commits
 from interlock.contract import layout, release, signature, trailers
 from interlock.contract.commit import Change, Parsed, RawCommit, is_plain_path
 from interlock.contract.host import RootPin
-from interlock.contract.models import Binding, Signer
+from interlock.contract.models import Binding, ReleasedComponent, Signer
 from interlock.contract.repository import read_trust
 from interlock.contract.tree import Tree
 from interlock.errors import FormatError, Refused
@@ -272,14 +272,23 @@ def _check_release(change: Change, signer: Signer, bindings: Sequence[Binding], 
 
 
 def _written_components(change: Change, blobs: Blobs) -> frozenset[str]:
-    """The components whose entry a changed release.yaml changes."""
+    """The components whose entry a changed release.yaml adds or changes; a machine may not take one away."""
     if change.is_deletion:
         raise Refused(f"{change.path}: a machine may not delete it", rule="release-scope")
-    old = None if change.old_mode == commits.ABSENT else _text(change.path, change.old_blob, blobs)
+    before = None if change.old_mode == commits.ABSENT else _text(change.path, change.old_blob, blobs)
     try:
-        return release.changed_components(old, _text(change.path, change.new_blob, blobs))
+        old, new = _entries(before), _entries(_text(change.path, change.new_blob, blobs))
     except FormatError as error:
         raise Refused(f"{change.path} cannot be read: {error.message}", rule="release-scope") from error
+    if gone := sorted(old.keys() - new.keys()):
+        raise Refused(f"{change.path}: a machine may not remove {', '.join(gone)}", rule="release-scope")
+    return frozenset(name for name in new if old.get(name) != new[name])
+
+
+@lru_cache(maxsize=64)
+def _entries(text: str | None) -> Mapping[str, ReleasedComponent]:
+    """Remembered, because one release's new text is the next one's old."""
+    return release.read(text).components
 
 
 def _bound(signer: Signer, environment: str, application: str, bindings: Sequence[Binding]) -> frozenset[str]:

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import re
+import resource
 import shutil
 import signal
 import stat
@@ -37,6 +38,10 @@ MAX_COMMITS = 5_000
 MAX_FILES = 50_000
 MAX_FILE_BYTES = 32 << 20
 MAX_TREE_BYTES = 512 << 20
+MAX_LIST_BYTES = 32 << 20
+"""The longest list of files or changes that is taken from git: three small trees can name a billion files."""
+MAX_MEMORY_BYTES = 1 << 30
+"""What comparing trees may use; git gathers all differences before it prints the first."""
 
 _HEAD = "refs/interlock/head"
 _KEPT = "refs/interlock/kept"
@@ -192,7 +197,7 @@ def list_files(mirror: Path, commit: str, *, under: str = "") -> tuple[Entry, ..
     """The commit's files, or those below a folder. Symlinks, submodules and paths that could lead out are refused."""
     path = ("--", f"{under}/") if under else ()
     arguments = ("ls-tree", "-r", "-z", "--long", "--full-tree", _full(commit), *path)
-    done = _run(arguments, mirror=mirror, limit=64 << 20)
+    done = _run(arguments, mirror=mirror, limit=MAX_LIST_BYTES)
     entries = tuple(_entry(record, commit) for record in done.stdout.split(b"\0") if record)
     if len(entries) > MAX_FILES or sum(entry.size for entry in entries) > MAX_TREE_BYTES:
         raise Refused(
@@ -349,17 +354,22 @@ def _run(
     environment: Mapping[str, str] | None = None,
     timeout: float = SECONDS,
     limit: int = 16 << 20,
+    memory: int | None = None,
     keep: tuple[int, ...] = (),
     check: bool = True,
 ) -> _Done:
-    """Run git to its end; with `check`, a failure is an error."""
+    """Run git to its end; with `check`, a failure is an error. `limit` and `memory` are in bytes."""
     with _git(
         arguments, mirror=mirror, stdin=stdin, remote=remote, environment=environment, timeout=timeout, keep=keep
     ) as running:
+        if memory:
+            resource.prlimit(running.process.pid, resource.RLIMIT_AS, (memory, memory))
         stdout = running.output.read(limit + 1)
         if len(stdout) > limit:
             raise Refused(f"git {arguments[0]} in {mirror}: its answer is longer than {limit} bytes", rule="too-large")
         done = running.finish(stdout)
+    if memory and done.code and re.search("out of memory|malloc failed", done.stderr, re.IGNORECASE):
+        raise Refused(f"git {arguments[0]} in {mirror}: it needs more than {memory >> 20} MiB", rule="too-large")
     if check:
         _require(done, f"git {arguments[0]} in {mirror} failed")
     return done
@@ -434,7 +444,8 @@ def _stop(process: subprocess.Popen[bytes], timed_out: threading.Event | None = 
 def _require(done: _Done, message: str) -> None:
     """A GitError unless git succeeded: what it said, what to do, and whether trying again can help."""
     if done.timed_out:
-        raise GitError(f"{message}: it took too long and was stopped", transient=True)
+        on_network = done.arguments[0] in ("fetch", "push")
+        raise GitError(f"{message}: it took too long and was stopped", transient=on_network)
     if done.code:
         said = " | ".join(done.stderr.strip().splitlines()[-3:])[:500] or f"exit code {done.code}"
         raise GitError(f"{message}: {said}", hint=_hint(said), transient=bool(_PASSING.search(said)))
@@ -605,7 +616,8 @@ def _differences(mirror: Path, pairs: Sequence[tuple[str, str]]) -> dict[tuple[s
     """The changed files between pairs of trees. Trees, not commits, are compared: nothing else can have a say."""
     arguments = ("diff-tree", "--stdin", "-r", "-z", "--raw", "--no-renames", "--no-abbrev")
     stdin = "".join(f"{before} {after}\n" for before, after in pairs).encode()
-    fields = _run(arguments, mirror=mirror, stdin=stdin, limit=MAX_TREE_BYTES).stdout.split(b"\0")
+    done = _run(arguments, mirror=mirror, stdin=stdin, limit=MAX_LIST_BYTES, memory=MAX_MEMORY_BYTES)
+    fields = done.stdout.split(b"\0")
     changes: dict[tuple[str, str], list[Change]] = {pair: [] for pair in pairs}
     current: tuple[str, str] | None = None
     at = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -231,6 +232,26 @@ def test_too_large_files_are_refused(repository: Repository, monkeypatch: pytest
     assert refused.value.rule == "too-large"
 
 
+def test_a_tree_that_contains_itself_many_times_is_refused(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three small objects that name a billion files are refused by the length of the list, before memory runs out."""
+    first = repository.push(None, {"a": b"1"})
+    blob = git.list_files(repository.mirror, first)[0].blob
+    leaf = commit_with(repository, "".join(f"100644 blob {blob}\t{number}\n" for number in range(1000)))
+    inner = git.tree_id(repository.mirror, leaf)
+    for _ in range(2):
+        bomb = commit_with(repository, "".join(f"040000 tree {inner}\t{number}\n" for number in range(1000)))
+        inner = git.tree_id(repository.mirror, bomb)
+
+    monkeypatch.setattr(git, "MAX_LIST_BYTES", 1 << 20)
+    monkeypatch.setattr(git, "MAX_MEMORY_BYTES", 64 << 20)
+    for ask in (git.read_tree, git.read_commit):
+        with pytest.raises(Refused) as refused:
+            ask(repository.mirror, bomb)
+        assert refused.value.rule == "too-large"
+
+
 def test_a_server_that_is_down_is_passing(tmp_path: Path) -> None:
     """Nobody answers: an error that a later try may mend."""
     with socket.socket() as unused:
@@ -352,6 +373,7 @@ def test_transports_stay_closed_below_the_model(repository: Repository, tmp_path
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.skipif(shutil.which("ssh-keygen") is None, reason="OpenSSH is not installed")
 def test_openssh_and_git_accept_our_signature(repository: Repository, tmp_path: Path) -> None:
     """A commit of ours is a good one for `git verify-commit`, and so is a receipt for `ssh-keygen -Y verify`."""
     head = repository.push(None, {"a": b"1"}, message="Release web\n\nInterlock-Run: r1")

@@ -258,6 +258,7 @@ def test_refuses_ci_in_another_components_entry(world: World) -> None:
 
 RELEASES_OUT_OF_SCOPE: dict[str, Files] = {
     "deletes another entry": {RELEASE: release_file(web="one")},
+    "takes its own entry away": {RELEASE: release_file(worker="one")},
     "deletes the file": {RELEASE: None},
     "releases to another environment": {"environments/production/shop/release.yaml": release_file(web="two")},
     "releases another application": {"environments/dev/bank/release.yaml": release_file(web="two")},
