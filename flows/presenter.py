@@ -15,6 +15,7 @@ from prefect.artifacts import (
 )
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
+from prefect.utilities.annotations import quote
 
 from interlock.contract.report import Report
 
@@ -54,7 +55,9 @@ class PrefectPresenter:
         self._progress: dict[str, UUID] = {}
 
     async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await asyncio.to_thread(effect, *args, **kwargs)
+        # Quoted, Prefect does not search the arguments for futures: they are large, and its search calls `keys`.
+        quoted = {name: quote(value) for name, value in kwargs.items()}
+        return await asyncio.to_thread(effect, *map(quote, args), **quoted)  # type: ignore[arg-type]
 
     async def show(self, report: Report) -> None:
         await acreate_markdown_artifact(
