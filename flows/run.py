@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from prefect import Flow
+from prefect._internal import control_listener
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.engine import handle_engine_signals
@@ -45,6 +46,8 @@ def main(half: Half) -> int:
 
 def run(half: Half, flows: Flows, *, asked: str, run_id: UUID, client: SyncPrefectClient) -> None:
     """Run one built-in flow with checked parameters, whatever the worker has checked already."""
+    # SIGTERM comes from the worker, which says how the run ended: the engine only unwinds, and proposes no state.
+    control_listener._set_intent("relinquish")
     with handle_engine_signals(run_id):
         flow_run = client.read_flow_run(run_id)
         try:

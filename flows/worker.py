@@ -7,7 +7,7 @@ entrypoint, path, pull steps, job template, working directory and result storage
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 import os
 import signal
 import socket
@@ -105,9 +105,11 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
         started.started(child.pid)
         try:
             await self._stay(flow_run.id, child)
-        finally:
+        except asyncio.CancelledError:
             with anyio.CancelScope(shield=True):
                 await stop(child)
+                await self._settle(flow_run.id, "was stopped together with its worker")
+            raise
         return BaseWorkerResult(identifier=str(child.pid), status_code=0)
 
     async def _stay(self, run: UUID, child: Process) -> None:
@@ -115,11 +117,9 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
         ended = asyncio.ensure_future(child.wait())
         while not (await asyncio.wait({ended}, timeout=LOOK_SECONDS))[0]:
             if await self._is_cancelled(run):
-                await stop(child)
-                await self._end(run, Cancelled(message="Cancelled: the flow was stopped and has cleaned up."))
-                return
-        if status := ended.result():
-            await self._end_crashed(run, status)
+                break
+        await stop(child)
+        await self._settle(run, _how_it_ended(await ended))
 
     async def _is_cancelled(self, run: UUID) -> bool:
         """No answer means no: a deploy goes on while Prefect is away, and also when its database was wiped."""
@@ -130,12 +130,16 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
             return False
         return state is not None and (state.is_cancelling() or state.is_cancelled())
 
-    async def _end_crashed(self, run: UUID, status: int) -> None:
-        state = (await self.client.read_flow_run(run)).state
+    async def _settle(self, run: UUID, how: str) -> None:
+        """Give the run a final state when its own process could not."""
+        try:
+            state = (await self.client.read_flow_run(run)).state
+        except (ObjectNotFound, httpx.HTTPError) as error:
+            self._logger.warning("run %s %s, which Prefect was not told: %s", run, how, error)
+            return
         if state is not None and state.is_cancelling():
-            await self._end(run, Cancelled(message="Cancelled: the flow was stopped."))
+            await self._end(run, Cancelled(message="Cancelled. What was under way has cleaned up after itself."))
         elif state is None or not state.is_final():
-            how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
             await self._end(run, Crashed(message=f"The run's process {how}. Start it again: it goes on where it was."))
 
     async def _end(self, run: UUID, state: Any) -> None:
@@ -145,13 +149,16 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
             self._logger.warning("run %s ended as %s, which Prefect was not told: %s", run, state.name, error)
 
 
+def _how_it_ended(status: int) -> str:
+    return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
+
+
 async def stop(child: Process, grace_seconds: float = GRACE_SECONDS) -> None:
-    """End the child and everything it started: SIGTERM, in which flows clean up, then SIGKILL."""
-    _signal(child, signal.SIGTERM)
-    try:
-        await asyncio.wait_for(child.wait(), grace_seconds)
-    except TimeoutError:
-        logging.getLogger(__name__).warning("process %s did not end in %s s", child.pid, grace_seconds)
+    """End the child, if it has not ended, and everything it started: SIGTERM, on which flows clean up, then SIGKILL."""
+    if child.returncode is None:
+        _signal(child, signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(child.wait(), grace_seconds)
     _signal(child, signal.SIGKILL)
     await child.wait()
 

@@ -16,6 +16,11 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
+from interlock.contract.builtin import Half
+from interlock.contract.declaration import Ground
+from tasks.cd.host import load_cd
+from tasks.ci.host import load_ci
+from tasks.common.declare import declare, wanted
 from tasks.common.prefect_api import Api, connected
 from tests.prefect import hosts
 
@@ -120,7 +125,7 @@ def api(server: Server) -> Iterator[Api]:
 class Worker:
     """A half's worker, whose flows are harmless ones; its state folder shows what ran."""
 
-    half: str
+    half: Half
     config: Path
     state: Path
     log: Path
@@ -133,11 +138,13 @@ class Worker:
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def start_worker(half: str, folder: Path, server: Server) -> Worker:
+def start_worker(
+    half: Half, folder: Path, server: Server, *, resync_seconds: int = 3600, cluster: str = "sandbox"
+) -> Worker:
     state = folder / "state"
     state.mkdir(parents=True)
-    make = hosts.ci if half == "ci" else hosts.cd
-    config = hosts.written(folder, f"{half}.yaml", make(server.api, state))
+    value = hosts.ci(server.api, state) if half == "ci" else hosts.cd(server.api, state, resync_seconds, cluster)
+    config = hosts.written(folder, f"{half}.yaml", value)
     log = folder / "worker.log"
     code = f"from flows.serve import serve; serve({half!r}, module='tests.prefect.stubs')"
     with log.open("ab") as file:
@@ -159,18 +166,39 @@ def start_worker(half: str, folder: Path, server: Server) -> Worker:
     return Worker(half, config, state, log, process)
 
 
-@pytest.fixture
-def worker(request: pytest.FixtureRequest, tmp_path: Path, server: Server, api: Api) -> Iterator[Worker]:
-    """A worker of CD, or of the half that the test's parameter names, with everything declared."""
-    half = getattr(request, "param", "cd")
-    worker = start_worker(half, tmp_path / half, server)
-    deployment = "release/ci" if half == "ci" else "plan/sandbox"
-    try:
-        until("declaration", lambda: _declared(api, deployment))
-        yield worker
-    finally:
+@pytest.fixture(scope="session")
+def workers(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Half], Worker]]:
+    """A worker of either half, started when it is first asked for."""
+    started: dict[Half, Worker] = {}
+
+    def get(half: Half) -> Worker:
+        if half not in started:
+            started[half] = start_worker(half, tmp_path_factory.mktemp(half), server)
+            with connected(server.api) as api:
+                until("declaration", lambda: _declared(api, "release/ci" if half == "ci" else "poll-cd/sandbox"))
+        return started[half]
+
+    yield get
+    for worker in started.values():
         end(worker.process)
-        print(worker.log.read_text()[-4000:])  # noqa: T201 - shown when the test failed
+
+
+@pytest.fixture
+def worker(request: pytest.FixtureRequest, workers: Callable[[Half], Worker], api: Api) -> Iterator[Worker]:
+    """CD's worker, or the one of the half that the test's parameter names, with everything as it is declared."""
+    worker = workers(getattr(request, "param", "cd"))
+    for file in worker.state.iterdir():
+        file.unlink()
+    before = worker.log.stat().st_size
+    grounds = _grounds(worker)
+    declare(api, wanted(worker.half, grounds))
+    yield worker
+    declare(api, wanted(worker.half, grounds))
+    print(worker.log.read_bytes()[before:].decode()[-4000:])  # noqa: T201 - shown when the test failed
+
+
+def _grounds(worker: Worker) -> tuple[Ground, ...]:
+    return load_ci(worker.config).grounds if worker.half == "ci" else load_cd(worker.config).grounds
 
 
 def _declared(api: Api, deployment: str) -> bool:

@@ -34,13 +34,13 @@ def ci(prefect: str, state: Path) -> dict[str, Any]:
     }
 
 
-def cd(prefect: str, state: Path) -> dict[str, Any]:
-    ceiling = {"cluster": "sandbox", "namespaces": ["shop"], "control_namespace": "interlock-dev"}
+def cd(prefect: str, state: Path, resync_seconds: int = 3600, cluster: str = "sandbox") -> dict[str, Any]:
+    ceiling = {"cluster": cluster, "namespaces": ["shop"], "control_namespace": "interlock-dev"}
     return {
         **shared(prefect, state),
         "ledger": {"name": "ledger", "url": "http://127.0.0.1:9/ledger.git"},
-        "clusters": {"sandbox": {"kubeconfig": "/etc/interlock/kubeconfig"}},
-        "environments": {"dev": {**ceiling, "resync_seconds": 3600}},
+        "clusters": {cluster: {"kubeconfig": "/etc/interlock/kubeconfig"}},
+        "environments": {"dev": {**ceiling, "resync_seconds": resync_seconds}},
     }
 
 

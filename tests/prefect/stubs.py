@@ -44,6 +44,7 @@ async def _order(flow: str, **values: Any) -> str:
     await presenter.show(Report("sample", said, tables=(Table.of("key", "value", rows=[("flow", flow)]),)))
     await presenter.tag("sample")
     if (_state() / "wait").exists():
+        (_state() / "waiting").touch()
         try:
             await asyncio.sleep(60)
         finally:
