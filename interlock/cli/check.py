@@ -62,7 +62,7 @@ def check(
     repository = _policy(environment_repository) if environment_repository else None
     run(
         lambda telling: check_order(
-            telling, folder, repository, program=program, docker=docker if image else None, source=source
+            telling, folder.resolve(), repository, program=program, docker=docker if image else None, source=source
         ),
         form,
     )

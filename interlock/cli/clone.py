@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import git
@@ -20,7 +21,7 @@ def read(folder: Path, revision: str | None) -> Tree:
     except git.NoSuchPathError:
         raise InputError(f"{folder}: there is no such folder") from None
     except git.GitCommandError as error:
-        raise InputError(f"{folder}: git: {error.stderr.strip() or error}") from error
+        raise InputError(f"{folder}: git: {_said(error)}") from error
 
 
 def fetch(url: str, folder: Path) -> None:
@@ -30,8 +31,13 @@ def fetch(url: str, folder: Path) -> None:
     try:
         git.Repo.clone_from(url, folder, depth=1, no_checkout=True).close()
     except git.GitCommandError as error:
-        said = error.stderr.strip().splitlines()
-        raise GitError(f"{url}: git clone failed: {said[-1] if said else error.status}") from error
+        raise GitError(f"{url}: git clone failed: {_said(error)}") from error
+
+
+def _said(error: git.GitCommandError) -> str:
+    """git's last complaint; GitPython wraps all that it said in quotes."""
+    complaints = re.findall(r"^(?:fatal|error): (.+)$", str(error.stderr), re.MULTILINE)
+    return complaints[-1] if complaints else f"exit code {error.status}"
 
 
 def _working_files(repository: git.Repo) -> Tree:

@@ -63,6 +63,11 @@ def show(report: Report, output: Format) -> None:
         typer.echo(_drawn(table) if sys.stdout.isatty() else aligned(table))
 
 
+def line() -> None:
+    """Parts one report from the next."""
+    typer.echo()
+
+
 def show_json(value: object) -> None:
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
 

@@ -67,6 +67,7 @@ class TerminalPresenter:
         self.reports.append(report)
         if self._form is Format.TABLE:
             output.show(report, self._form)
+            output.line()
 
     async def progress(self, key: str, done: float, note: str) -> None:
         if self._progress is None:
@@ -92,9 +93,9 @@ class TerminalPresenter:
             output.note(message)
 
     def finish(self) -> None:
-        """In JSON, the one document: each report's data under its key."""
+        """In JSON, the one document: all reports in the order in which they came."""
         if self._form is Format.JSON:
-            output.show_json({report.key: report.data for report in self.reports})
+            output.show_json([{"report": each.key, "title": each.title, "data": each.data} for each in self.reports])
 
     @contextmanager
     def _line(self, name: str) -> Iterator[None]:

@@ -81,7 +81,7 @@ def test_reports_go_to_stdout_and_progress_to_stderr(capsys: pytest.CaptureFixtu
 
     terminal.run(order, Format.TABLE)
     captured = capsys.readouterr()
-    assert captured.out == "dev: 1 to change\nOBJECT  CHANGE\na [2J   b\n"
+    assert captured.out == "dev: 1 to change\nOBJECT  CHANGE\na [2J   b\n\n"
     assert captured.err == "1 of 2 healthy (50 %)\n"
 
 
@@ -94,7 +94,7 @@ def test_json_is_one_document_also_when_the_order_fails(capsys: pytest.CaptureFi
 
     with pytest.raises(ToolError):
         terminal.run(order, Format.JSON)
-    assert json.loads(capsys.readouterr().out) == {"plan": {"n": 1}}
+    assert json.loads(capsys.readouterr().out) == [{"report": "plan", "title": "dev: 1 to change", "data": {"n": 1}}]
 
 
 def test_ctrl_c_says_what_was_done_and_ends_soon(tmp_path: Path) -> None:
