@@ -41,7 +41,7 @@ def effect(
             retry_delay_seconds=retry_delay_seconds,
             retry_condition_fn=_may_help,
             timeout_seconds=timeout_seconds,
-            task_run_name=task_run_name,
+            task_run_name=task_run_name or name,  # without one, Prefect appends a random suffix
             cache_policy=NO_CACHE,
             persist_result=False,
         )
