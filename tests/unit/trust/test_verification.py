@@ -9,7 +9,7 @@ import pytest
 from interlock.contract import commit as commits
 from interlock.contract import signature
 from interlock.contract.models import Signer
-from interlock.contract.verification import may_write
+from interlock.contract.verification import may_write, verify_range
 from interlock.errors import Refused
 from tests.unit.trust.conftest import EVERYBODY, RELEASE, VALUES, World
 from tests.unit.trust.history import (
@@ -199,6 +199,18 @@ def test_refuses_merges(world: World) -> None:
     assert rule(world, world.commit(straight, {}, by="admin", second=side)) == "merge"
 
 
+def test_refuses_commits_beside_the_line(world: World) -> None:
+    """A commit that was handed in with the range, but is no part of its line, is not silently left out."""
+    one = world.commit(world.root, {VALUES: b"replicas: 2\n"}, by="admin")
+    beside = world.commit(world.root, {VALUES: b"replicas: 3\n"}, by="admin")
+    range_ = [world.history.raw[one], world.history.raw[beside]]
+
+    with pytest.raises(Refused) as refused:
+        verify_range(range_, base=world.base, new=one, blobs=world.history.blobs.get)
+
+    assert refused.value.rule == "rewritten"
+
+
 # files -----------------------------------------------------------------------------------------------
 
 
@@ -343,9 +355,13 @@ def test_refuses_trust_that_cannot_be_read(world: World, content: bytes | None) 
 
 def test_refuses_to_lock_everybody_out(world: World) -> None:
     """Some person must stay who can write the signers' file."""
-    only = signers_file(world.signer("developer"), world.signer("ci"), world.signer("other-ci"))
+    narrowed = {**world.signer("admin"), "writes": ["environments/**"]}
+    only = signers_file(narrowed, world.signer("ci"), world.signer("other-ci"))
 
-    assert rule(world, world.commit(world.root, {SIGNERS: only}, by="admin")) == "trust-change"
+    with pytest.raises(Refused, match="no person is left") as refused:
+        world.verify(world.commit(world.root, {SIGNERS: only}, by="admin"))
+
+    assert refused.value.rule == "trust-change"
 
 
 def test_refuses_the_same_key_under_two_names(world: World) -> None:
