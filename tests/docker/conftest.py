@@ -35,6 +35,8 @@ class Repository:
     remote: Remote
     mirror: Path
     key: Path
+    place: Place
+    bare: Path
     head: str | None = None
 
     def push(self, changes: dict[str, bytes | None], message: str = "Change") -> str:
@@ -47,6 +49,10 @@ class Repository:
 
     def read(self) -> Tree:
         return git.read_tree(self.mirror, git.fetch(self.mirror, self.remote), executable=True)
+
+    def rewind(self, commit: str) -> None:
+        """Somebody with power over the server puts the branch back."""
+        git_part._git_as_server(self.place, "-C", str(self.bare), "update-ref", "refs/heads/main", commit)
 
     def count(self) -> int:
         return len(git.read_commits(self.mirror, None, git.fetch(self.mirror, self.remote)))
@@ -63,6 +69,12 @@ class Walk:
     """The repository that the binding gives."""
 
 
+@pytest.fixture(scope="session")
+def scanner_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The base image's layers are looked at once, not once per test."""
+    return tmp_path_factory.mktemp("scanner")
+
+
 @pytest.fixture
 def walk(  # noqa: PLR0917 - fixtures
     git_server: Git,
@@ -71,10 +83,13 @@ def walk(  # noqa: PLR0917 - fixtures
     base_image: BaseImage,
     trivy_database: TrivyPart,
     tmp_path: Path,
+    scanner_cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Walk:
     """An application repository with the tiny service, bound to the environment `dev`; nothing is released yet."""
     (tmp_path / "home").mkdir()
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "scanner").symlink_to(scanner_cache)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("KUBECONFIG", raising=False)
     place = git_server.place
@@ -115,7 +130,8 @@ def _repository(place: Place, name: str, kind: git_part.Kind, folder: Path) -> R
     url = git_part.create_repository(place, name, kind=kind)
     mirror = folder / f"{name}.git"
     git.create(mirror)
-    return Repository(Remote(url=url, auth=git_part.credentials(place, "developer")), mirror, folder / "ada")
+    remote = Remote(url=url, auth=git_part.credentials(place, "developer"))
+    return Repository(remote, mirror, folder / "ada", place, git_part.repository_path(place, name))
 
 
 def _environment_files(image: str, *, ada: str, robot: str) -> dict[str, bytes | None]:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
@@ -19,9 +20,14 @@ R = TypeVar("R")
 
 @dataclass
 class Recorder:
-    """Runs effects as plain functions. `kill_after`: SIGKILL to ourselves when the effect of that name has ended."""
+    """Runs effects as plain functions.
+
+    `kill_after`: SIGKILL to ourselves when the effect of that name has ended. `before`: something that happens in the
+    world just before an effect starts for the first time.
+    """
 
     kill_after: str = ""
+    before: dict[str, Callable[[], object]] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     reports: list[Report] = field(default_factory=list)
@@ -31,6 +37,8 @@ class Recorder:
     said: list[str] = field(default_factory=list)
 
     async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if happen := self.before.pop(effect.name, None):
+            happen()
         began = time.monotonic()
         self.steps.append(effect.name)
         try:

@@ -2,25 +2,389 @@
 
 from __future__ import annotations
 
-from flows.ci.release import release_order
-from interlock.contract import layout, repository
+import asyncio
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from flows.ci.release import ReleaseOutcome, release_order
+from interlock.contract import commit as commits
+from interlock.contract import evidence, layout, repository, trailers
+from interlock.contract.models import ReleasedComponent
+from interlock.errors import Blocked, CredentialFound, InputError, Refused, Superseded
+from tasks.ci import registry, scanner
+from tasks.ci.images import daemon
+from tasks.common import git
+from tasks.common.environment_repository import fetch_verified
+from tests.docker import service
 from tests.docker.conftest import Walk
 from tests.docker.recorder import Recorder
 
+TOKEN = "ghp_" + "abcdefghijklmnopqrstuvwxyz0123456789"
+WAIVED = """\
+format: 1
+waivers:
+  - finding: CVE-2018-18074
+    component: web
+    reason: never follows redirects
+    owner: ada
+    ends: "2099-01-01"
+"""
+
+
+async def release(walk: Walk, recorder: Recorder | None = None, *, hint: str | None = None) -> ReleaseOutcome:
+    return await release_order(recorder or Recorder(), walk.host, "shop", hint)
+
+
+def entry(walk: Walk, environment: str = "dev") -> ReleasedComponent | None:
+    """What is released, read as CD reads it."""
+    found = repository.read(walk.environments.read()).environments[environment].applications["shop"].release
+    return found.components.get("web") if found else None
+
+
+def tags(walk: Walk) -> list[str]:
+    """The tags of the image's repository."""
+    login = registry.read_login(walk.host.registry.auth)
+    assert login is not None
+    path = walk.image.partition("/")[2]
+    answer = httpx.get(f"http://{walk.host.registry.host}/v2/{path}/tags/list", auth=(login.user, login.password))
+    return sorted(answer.json().get("tags") or []) if answer.is_success else []
+
+
+def image_tags(walk: Walk) -> list[str]:
+    return [tag for tag in tags(walk) if tag.startswith("il-")]
+
+
+# what goes well --------------------------------------------------------------------------------------
+
 
 async def test_a_commit_becomes_an_image_and_one_signed_release_commit(walk: Walk) -> None:
-    """The environment repository names the image, its source and its evidence; verification accepts the commit."""
+    """The environment repository names image, source and evidence; verification accepts the commit."""
     recorder = Recorder()
 
-    outcome = await release_order(recorder, walk.host, "shop", None)
+    outcome = await release(walk, recorder)
 
-    print({name: round(seconds, 2) for name, seconds in recorder.seconds.items()})
-    found = repository.read(walk.environments.read())
-    released = found.environments["dev"].applications["shop"].release
+    released = entry(walk)
     assert released is not None
-    entry = released.components["web"]
-    assert entry.image.startswith(f"{walk.image}@sha256:")
-    assert entry.source.commit == walk.application.head
-    assert outcome.components[0].image == entry.image
+    assert released.image.startswith(f"{walk.image}@sha256:")
+    assert released.source.commit == walk.application.head
+    assert outcome.components[0].image == released.image
+    assert str(outcome) == f"released shop {walk.application.head[:12] if walk.application.head else ''}: web to dev"
+    assert recorder.names == [f"release shop {released.source.commit[:12]}"]
+    assert {"repository:shop", "component:web", "environment:dev"} <= set(recorder.tags)
+    assert [report.key for report in recorder.reports] == ["scan", "tests", "gate", "release"]
+    assert "passed for dev" in recorder.report("gate").title
+    assert "1 passed, 0 failed" in recorder.report("tests").title
+
+
+async def test_the_release_commit_says_where_it_comes_from(walk: Walk) -> None:
+    """Signed by CI's key, accepted by the rules, with trailers and evidence about this very image."""
+    outcome = await release(walk)
+
+    head = fetch_verified.fn(walk.host.environment_repository, state=walk.host.state, since=None)
+    assert head.commit == outcome.components[0].commit
+    assert head.new_commits[-1].signer == "ci-shop"
+    mirror = git.mirror_path(walk.host.state, "environments")
+    message = commits.parse(git.read_commit(mirror, head.commit).data).message
+    said = trailers.parse(message)
+    released = entry(walk)
+    assert said is not None
+    assert released is not None
+    assert (said.source_commit, said.evidence_digest) == (walk.application.head, released.evidence)
+    path = layout.evidence("dev", "shop", "web", released.image.partition("@")[2])
+    proof = evidence.read_envelope(head.tree.files[path], path=path)
+    assert proof.image == released.image
+    assert [predicate["passedTests"] for predicate in proof.predicates(evidence.TEST_RESULT)] == [
+        ["tests.test_price.Price.test_price"]
+    ]
+    assert len(proof.predicates(evidence.VULNERABILITIES)) == 2
+    (verdict,) = proof.predicates(evidence.GATE_VERDICT)
+    assert verdict["result"] == "PASSED"
+    assert any("token" in each for each in verdict["checks"]["clusterCredentials"]["checked"])
+
+
+async def test_image_and_bill_of_materials_are_in_the_registry(walk: Walk) -> None:
+    """Under the build's key and the image's digest; the image says which source it is of."""
+    await release(walk)
+
+    released = entry(walk)
+    assert released is not None
+    digest = released.image.partition("@")[2]
+    assert image_tags(walk) == [tag for tag in tags(walk) if tag != digest.replace(":", "-") + ".sbom"]
+    assert len(tags(walk)) == 2
+    with daemon(walk.host.docker) as client:
+        labels = client.images.get(f"{walk.image}:{image_tags(walk)[0]}").labels
+    assert labels["org.opencontainers.image.revision"] == walk.application.head
+
+
+async def test_a_second_run_does_nothing(walk: Walk) -> None:
+    """No build, no push, no commit: it says that it is released already."""
+    await release(walk)
+    recorder = Recorder()
+
+    outcome = await release(walk, recorder)
+
+    assert str(outcome).endswith("is released already; nothing to do")
     assert walk.environments.count() == 2
-    assert layout.evidence("dev", "shop", "web", entry.image.partition("@")[2]) in found.tree.files
+    assert not {"build image", "push image", "push release commit"} & set(recorder.steps)
+
+
+async def test_the_next_commit_replaces_the_release_and_its_evidence(walk: Walk) -> None:
+    """One evidence file stays, two images are in the registry."""
+    await release(walk)
+    walk.application.push(service.files({"shop/new.py": "NEW = 1\n"}))
+
+    await release(walk)
+
+    released = entry(walk)
+    assert released is not None
+    assert released.source.commit == walk.application.head
+    assert len(walk.environments.read().under("environments/dev/shop/evidence")) == 1
+    assert len(image_tags(walk)) == 2
+
+
+async def test_a_hint_is_only_a_hint(walk: Walk) -> None:
+    """The branch's head is built; a commit that is not on the branch is ignored with a note."""
+    recorder = Recorder()
+
+    outcome = await release(walk, recorder, hint="f" * 40)
+
+    assert outcome.commit == walk.application.head
+    assert any("ffffffffffff was asked for, but is not on main" in line for line in recorder.said)
+
+
+# what is stopped -------------------------------------------------------------------------------------
+
+
+async def test_the_gate_stops_a_credential_and_a_vulnerable_dependency(walk: Walk) -> None:
+    """With file, line, package and fixed version; neither the registry nor the environment repository changes."""
+    await release(walk)
+    before, kept = walk.environments.count(), tags(walk)
+    changed = {"shop/settings.py": f'URL = "x"\nTOKEN = "{TOKEN}"\n', "requirements.txt": "requests==2.19.0\n"}
+    walk.application.push(service.files(dict(changed)))
+    recorder = Recorder()
+
+    with pytest.raises(Blocked) as caught:
+        await release(walk, recorder)
+
+    assert "source: secret github-pat in shop/settings.py:2: GitHub Personal Access Token" in caught.value.reasons
+    assert (
+        "source: HIGH CVE-2018-18074 in requests 2.19.0 (fixed in 2.20.0), requirements.txt:1" in caught.value.reasons
+    )
+    assert TOKEN not in str(caught.value)
+    assert all(TOKEN not in report.body for report in recorder.reports)
+    assert (walk.environments.count(), tags(walk)) == (before, kept)
+    gate = recorder.report("gate")
+    assert gate.title.endswith("BLOCKED for dev")
+    assert "revoke the credential" in gate.markdown
+
+
+async def test_failing_tests_stop_it(walk: Walk) -> None:
+    """With the case and its message."""
+    walk.application.push(service.files({"shop/__init__.py": "def price(count):\n    return 9 * count\n"}))
+
+    with pytest.raises(Blocked) as caught:
+        await release(walk)
+
+    assert caught.value.reasons == ("tests: tests.test_price.Price.test_price failed: 18 != 20",)
+    assert tags(walk) == []
+
+
+async def test_a_scanner_that_crashes_stops_it(walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image is not scanned, and that blocks."""
+    real = scanner._binary()
+    program = tmp_path / "trivy"
+    program.write_text(f'#!/bin/sh\nif [ "$1" = image ]; then echo panic >&2; exit 2; fi\nexec {real} "$@"\n')
+    program.chmod(stat.S_IRWXU)
+    monkeypatch.setattr(scanner, "_binary", lambda: program)
+
+    with pytest.raises(Blocked) as caught:
+        await release(walk)
+
+    assert caught.value.reasons == ("image: not scanned: trivy image ended with exit code 2: panic",)
+    assert tags(walk) == []
+    assert walk.environments.count() == 1
+
+
+async def test_a_cluster_credential_stops_it_before_anything(walk: Walk) -> None:
+    """Nothing is fetched, and what it says names the file."""
+    kubeconfig = Path(os.environ["HOME"]) / "admin.conf"
+    kubeconfig.write_text(
+        json.dumps({"clusters": [{"name": "c"}], "users": [{"name": "admin", "user": {"token": "s3cret"}}]})
+    )
+    recorder = Recorder()
+
+    with pytest.raises(CredentialFound) as caught:
+        await release(walk, recorder)
+
+    assert str(kubeconfig) in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    assert recorder.steps == ["look for cluster credentials"]
+
+
+async def test_a_branch_that_was_put_back_is_superseded(walk: Walk) -> None:
+    """What is released is newer; nothing is built."""
+    first = walk.application.head
+    assert first is not None
+    walk.application.push(service.files({"shop/new.py": "NEW = 1\n"}))
+    await release(walk)
+    walk.application.rewind(first)
+    recorder = Recorder()
+
+    with pytest.raises(Superseded, match="is newer; nothing to do"):
+        await release(walk, recorder)
+
+    assert "build image" not in recorder.steps
+
+
+async def test_another_history_is_refused(walk: Walk) -> None:
+    """The released commit is not part of the branch any more."""
+    first = walk.application.head
+    assert first is not None
+    walk.application.push(service.files({"shop/new.py": "NEW = 1\n"}))
+    await release(walk)
+    walk.application.rewind(first)
+    walk.application.push(service.files({"shop/other.py": "OTHER = 1\n"}))
+
+    with pytest.raises(Refused) as caught:
+        await release(walk)
+
+    assert caught.value.rule == "diverged"
+
+
+async def test_policy_of_an_unsigned_commit_is_not_read(walk: Walk) -> None:
+    """CI verifies the environment repository with CD's rules."""
+    bare, head = walk.environments.bare, walk.environments.head
+    assert head is not None
+    tree = git_out(bare, "rev-parse", f"{head}^{{tree}}")
+    unsigned = git_out(bare, "commit-tree", tree, "-p", head, "-m", "Loosen")
+    walk.environments.rewind(unsigned)
+
+    with pytest.raises(Refused) as caught:
+        await release(walk)
+
+    assert caught.value.rule == "unsigned"
+
+
+def git_out(bare: Path, *words: str) -> str:
+    who = ["-c", "user.name=Eve", "-c", "user.email=eve@example.org", "-c", f"safe.directory={bare}"]
+    done = subprocess.run(["git", *who, "-C", str(bare), *words], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+async def test_a_broken_interlock_yaml_is_told_with_its_line(walk: Walk) -> None:
+    """Before anything is built."""
+    walk.application.push(service.files({"interlock.yaml": service.INTERLOCK + "environment: prod\n"}))
+
+    with pytest.raises(InputError, match=r"interlock\.yaml:7:1: .*environment"):
+        await release(walk)
+
+
+async def test_an_environment_that_is_stricter_is_left_out(walk: Walk) -> None:
+    """Released to the one, blocked for the other; the run says both."""
+    head = repository.read(walk.environments.read())
+    bindings = head.tree.text(layout.BINDINGS).replace("[dev]", "[dev, prod]")
+    signers = head.tree.text(layout.SIGNERS).replace("environments/dev/", "environments/*/")
+    rules = "format: 1\nrules: {vulnerabilities: [CRITICAL]}\nenvironments:\n  prod: {vulnerabilities: [HIGH]}\n"
+    environment = "format: 1\nid: e0e1e2e3e4e5\ncluster: sandbox\nnamespaces: [shop-prod]\n"
+    changed = {
+        layout.BINDINGS: bindings,
+        layout.SIGNERS: signers,
+        layout.GATE: rules,
+        layout.environment("prod"): environment,
+        layout.values("prod", "shop"): "replicas: 2\n",
+    }
+    walk.environments.push({path: text.encode() for path, text in changed.items()})
+    walk.application.push(service.files({"requirements.txt": "requests==2.19.0\n"}))
+
+    with pytest.raises(Blocked, match="web is not released to prod"):
+        await release(walk)
+
+    assert entry(walk) is not None
+    assert entry(walk, "prod") is None
+
+
+# races and faults ------------------------------------------------------------------------------------
+
+
+async def test_a_race_is_judged_again_by_the_new_policy(walk: Walk) -> None:
+    """Somebody pushes a waiver just before our push: fetch, verify, gate again, one release commit on top."""
+    walk.application.push(service.files({"requirements.txt": "requests==2.19.0\n"}))
+    walk.environments.push({layout.WAIVERS: WAIVED.encode()})
+    stricter = WAIVED.replace("CVE-2018-18074", "CVE-2000-1")
+
+    recorder = Recorder(
+        before={"push release commit": lambda: walk.environments.push({layout.GATE: b"format: 1\n# 2\n"})}
+    )
+    await release(walk, recorder)
+
+    assert recorder.steps.count("push release commit") == 2
+    assert recorder.steps.count("push image") == 1
+    assert walk.environments.count() == 4
+    walk.application.push(service.files({"requirements.txt": "requests==2.19.0\n", "shop/new.py": "NEW = 1\n"}))
+    closing = Recorder(
+        before={"push release commit": lambda: walk.environments.push({layout.WAIVERS: stricter.encode()})}
+    )
+    with pytest.raises(Blocked, match="CVE-2018-18074"):
+        await release(walk, closing)
+    assert walk.environments.count() == 5
+
+
+@pytest.mark.parametrize("effect", ["build image", "run tests", "push image", "push release commit"])
+async def test_a_killed_release_is_finished_by_the_next(walk: Walk, tmp_path: Path, effect: str) -> None:
+    """Killed anywhere and run again: one image, one release commit, no container and no folder left."""
+    host = tmp_path / "host.json"
+    host.write_text(walk.host.model_dump_json())
+    assert run_killed(host, effect) == -signal.SIGKILL
+    recorder = Recorder()
+
+    await release(walk, recorder)
+
+    assert len(image_tags(walk)) == 1
+    assert walk.environments.count() == 2
+    assert entry(walk) is not None
+    assert list((walk.host.state / "runs").iterdir()) == [walk.host.state / "runs" / ".guard"]
+    with daemon(walk.host.docker) as client:
+        assert client.containers.list(all=True, filters={"label": "interlock.run"}) == []
+    built = {"build image": True, "run tests": True, "push image": False, "push release commit": False}
+    assert ("build image" in recorder.steps) == built[effect]
+
+
+def run_killed(host: Path, effect: str) -> int:
+    command = [sys.executable, "-m", "tests.docker.killed", str(host), effect]
+    return subprocess.run(command, check=False).returncode
+
+
+async def test_two_runs_of_one_commit_take_turns(walk: Walk) -> None:
+    """The second waits and finds everything done."""
+    first, second = Recorder(), Recorder()
+
+    await asyncio.gather(release(walk, first), release(walk, second))
+
+    assert ("build image" in first.steps) != ("build image" in second.steps)
+    assert walk.environments.count() == 2
+
+
+async def test_a_foreign_image_under_the_tag_is_refused(walk: Walk) -> None:
+    """Somebody pushed another image where this commit's would be found."""
+    await release(walk)
+    with daemon(walk.host.docker) as client:
+        (tag,) = image_tags(walk)
+        client.images.get("interlock.sandbox/python:3.11").tag(walk.image, tag)
+        login = registry.read_login(walk.host.registry.auth)
+        assert login is not None
+        client.images.push(walk.image, tag, auth_config={"username": login.user, "password": login.password})
+    walk.environments.rewind(walk.host.environment_repository.root.commit)
+    (walk.host.state / "verified-head").unlink()
+
+    with pytest.raises(Refused) as caught:
+        await release(walk)
+
+    assert caught.value.rule == "foreign-image"
