@@ -10,8 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,8 +78,16 @@ def interlock(place: Place, *words: str, host: Role | None = None, check: bool =
     return done.stdout
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How often CD resyncs, and how often both halves look at the branches whatever webhooks say; in seconds."""
+
+    resync: int = 60
+    poll: int = 60
+
+
 def stand_up(
-    sandbox: Sandbox, *, service: Path = CHECKOUT / "examples" / "service", resync_seconds: int = 60, show: Show = print
+    sandbox: Sandbox, *, service: Path = CHECKOUT / "examples" / "service", pace: Pace | None = None, show: Show = print
 ) -> Pipeline:
     """Make repositories, keys, host files and rights, push both repositories, start the workers."""
     place = sandbox.place
@@ -93,19 +100,12 @@ def stand_up(
     }
     application = _application(place, service, urls[APPLICATION], show)
     environments, root = _environments(place, keys["ci"], urls["environments"], show)
-    _register(place, urls, root, resync_seconds, show)
+    _register(place, urls, root, pace or Pace(), show)
     _allow(place, show)
     environments.push()
     sandbox.start(*PROGRAMS)
     application.push()
     return Pipeline(sandbox, application, environments)
-
-
-@contextmanager
-def opened(*, name: str, report: Any, show: Show = print, **options: Any) -> Iterator[Pipeline]:
-    """A sandbox with every part, and the pipeline in it; nothing is left afterwards."""
-    with Sandbox.open(name=name, parts=PARTS, report=report) as sandbox:
-        yield stand_up(sandbox, show=show, **options)
 
 
 def _work(place: Place) -> Path:
@@ -155,14 +155,15 @@ def _environments(place: Place, ci_key: Path, url: str, show: Show) -> tuple[Dev
     return developer, made["root"]
 
 
-def _register(place: Place, urls: dict[str, str], root: dict[str, Any], resync_seconds: int, show: Show) -> None:
+def _register(place: Place, urls: dict[str, str], root: dict[str, Any], pace: Pace, show: Show) -> None:
     """Tell both hosts and the receiver, as root, what exists; then let each read its own file."""
     common = (
         *("--prefect", f"http://127.0.0.1:{place.prefect_port}/api", "--environment-repository", "environments"),
+        *("--poll-seconds", str(pace.poll)),
         *("--url", urls["environments"], "--root-commit", root["commit"], "--root-key", root["keys"][0]),
     )
     _register_ci(place, urls, common, show)
-    _register_cd(place, urls, common, resync_seconds, show)
+    _register_cd(place, urls, common, pace, show)
     _register_receiver(place, show)
 
 
@@ -171,21 +172,21 @@ def _register_ci(place: Place, urls: dict[str, str], common: tuple[str, ...], sh
     host = ("--signer", f"ci-{APPLICATION}", "--key", str(place.state / "ci" / "signing.key"), "--auth", auth)
     image = ("--registry", place.registry, "--registry-auth", str(registry.credentials(place, "ci")))
     scanner = ("--trivy-cache", str(Trivy(place).cache), "--pinned-database")
-    paths = ("--state", str(_state(place, "ci")), "--docker", docker, "--poll-seconds", "20")
+    paths = ("--state", str(_state(place, "ci")), "--docker", docker)
     _on_host(place, "ci", show, "ci", *common, *host, *image, "--insecure-registry", *scanner, *paths)
     _on_host(place, "ci", show, "application", APPLICATION, "--url", urls[APPLICATION], "--auth", auth)
 
 
-def _register_cd(place: Place, urls: dict[str, str], common: tuple[str, ...], resync_seconds: int, show: Show) -> None:
+def _register_cd(place: Place, urls: dict[str, str], common: tuple[str, ...], pace: Pace, show: Show) -> None:
     auth = str(git.credentials(place, "cd"))
     host = ("--signer", "cd", "--key", str(place.state / "cd" / "signing.key"), "--auth", auth)
     ledger = ("--ledger", "ledger", "--ledger-url", urls["ledger"], "--ledger-auth", auth)
-    paths = ("--state", str(_state(place, "cd")), "--poll-seconds", "20")
+    paths = ("--state", str(_state(place, "cd")))
     kubeconfig = place.state / "cd" / "kubeconfig"
     client_kubeconfig(place, user="interlock-cd", path=kubeconfig, owner_uid=user(place, "cd").id)
     _on_host(place, "cd", show, "cd", *common, *host, *ledger, *paths)
     _on_host(place, "cd", show, "cluster", CLUSTER, "--kubeconfig", str(kubeconfig))
-    ceiling = ("--cluster", CLUSTER, "--namespace", NAMESPACE, "--resync-seconds", str(resync_seconds))
+    ceiling = ("--cluster", CLUSTER, "--namespace", NAMESPACE, "--resync-seconds", str(pace.resync))
     _on_host(place, "cd", show, "environment", ENVIRONMENT, *ceiling)
 
 

@@ -12,11 +12,11 @@ from sandbox.demo import acts
 from sandbox.demo.acts import Show
 from sandbox.demo.stage import Stage
 from sandbox.part import SandboxError
-from sandbox.pipeline import PARTS, stand_up
+from sandbox.pipeline import PARTS, Pace, stand_up
 from sandbox.supervisor import Sandbox
 from sandbox.terminal import Terminal
 
-RESYNC_SECONDS = 15
+PACE = Pace(resync=30, poll=60)
 
 
 def main() -> int:
@@ -38,7 +38,7 @@ def play(sandbox: Sandbox, stage: Stage) -> None:
         stage.check(act, "every part answers", f"{len(answers)} parts" if not silent else str(silent), holds=not silent)
         stage.say(f"  Prefect UI: http://127.0.0.1:{sandbox.place.prefect_port}")
     with stage.act(2, "Two repositories, two hosts, a first version") as act:
-        pipeline = stand_up(sandbox, resync_seconds=RESYNC_SECONDS, show=lambda line: stage.say(f"  {line}"))
+        pipeline = stand_up(sandbox, pace=PACE, show=lambda line: stage.say(f"  {line}"))
         show = Show(stage, pipeline)
         acts.first_release(show, act)
     if not act.holds:

@@ -35,7 +35,7 @@ class Show:
         known: frozenset[str],
         *,
         accept: Callable[[Run], bool] = lambda run: True,
-        seconds: float = 120,
+        seconds: float = 240,
     ) -> Run:
         """Tell a flow's new runs as they go, until one ends as wanted."""
         stage = self.stage
