@@ -7,8 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.cd.naming import actor, named
-from flows.cd.walk import opened, reconcile
+from flows.cd.walk import flow_run, opened, reconcile
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.cd.host import CdHost
@@ -30,7 +29,7 @@ async def deploy_order(
     `revision` is a hint: the branch's newest verified commit is deployed, and never one that is older than what is.
     Raises Refused, Blocked, LockHeld, Unhealthy, Superseded; what was done until then is in the ledger.
     """
-    async with opened(presenter, host, environment, actor=actor) as site:
+    async with opened(presenter, host, environment, what="deploy", actor=actor) as site:
         result = await reconcile(site)
     if revision and not _has(host, revision, result.commit):
         presenter.say(f"the hint {revision[:12]} is not in the branch's history: {result.commit[:12]} is what it has")
@@ -45,5 +44,5 @@ def _has(host: CdHost, revision: str, commit: str) -> bool:
 @flow(name="deploy", flow_run_name="deploy {environment}")
 async def deploy(environment: str, revision: str | None = None) -> State[Any]:
     """Bring an environment to the newest verified commit of the environment repository."""
-    order = deploy_order(PrefectPresenter(), load_cd(), environment, revision, actor=actor())
-    return await ending(named(order), lambda outcome: outcome.sentence)
+    order = deploy_order(PrefectPresenter(), load_cd(), environment, revision, actor=flow_run())
+    return await ending(order, lambda outcome: outcome.sentence)

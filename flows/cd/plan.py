@@ -7,8 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.cd.naming import actor, named
-from flows.cd.walk import decide, introduce, opened
+from flows.cd.walk import decide, flow_run, introduce, opened
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.cd import reports
@@ -26,7 +25,7 @@ async def plan_order(
     actor: str = "command line",
 ) -> Plan:
     """The plan of the newest verified commit, shown and given. `plan.empty` says that a deploy would write nothing."""
-    async with opened(presenter, host, environment, actor=actor) as site:
+    async with opened(presenter, host, environment, what="plan", actor=actor) as site:
         decision, _ = await decide(site)
         await introduce(site, decision)
         await presenter.show(reports.plan_report(decision.plan))
@@ -38,5 +37,5 @@ async def plan_order(
 @flow(name="plan", flow_run_name="plan {environment}")
 async def plan(environment: str, revision: str | None = None) -> State[Any]:
     """Show what a deploy of an environment would change, and change nothing."""
-    order = plan_order(PrefectPresenter(), load_cd(), environment, revision, actor=actor())
-    return await ending(named(order), lambda plan: f"{plan.environment} at {plan.commit[:12]}: {reports.summary(plan)}")
+    order = plan_order(PrefectPresenter(), load_cd(), environment, revision, actor=flow_run())
+    return await ending(order, lambda plan: f"{plan.environment} at {plan.commit[:12]}: {reports.summary(plan)}")

@@ -7,8 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.cd.naming import actor, named
-from flows.cd.walk import opened, reconcile
+from flows.cd.walk import flow_run, opened, reconcile
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.cd.host import CdHost
@@ -21,12 +20,12 @@ async def resync_order(presenter: Presenter, host: CdHost, environment: str, *, 
 
     When the branch's head is refused, the verified head is kept up all the same, and the refusal raised at the end.
     """
-    async with opened(presenter, host, environment, actor=actor) as site:
+    async with opened(presenter, host, environment, what="resync", actor=actor) as site:
         return await reconcile(site, fallback=True)
 
 
 @flow(name="resync", flow_run_name="resync {environment}")
 async def resync(environment: str) -> State[Any]:
     """Compare an environment's cluster with the deployed commit, and undo or report what no commit explains."""
-    order = resync_order(PrefectPresenter(), load_cd(), environment, actor=actor())
-    return await ending(named(order), lambda outcome: outcome.sentence)
+    order = resync_order(PrefectPresenter(), load_cd(), environment, actor=flow_run())
+    return await ending(order, lambda outcome: outcome.sentence)

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 
+from prefect.context import FlowRunContext
+
 from flows.presenter import Presenter
 from interlock.cd import reports
 from interlock.cd.health import Progress
@@ -45,6 +47,8 @@ class Site:
     host: CdHost
     name: str
     cluster: Cluster
+    what: str
+    """`deploy`, `resync` or `plan`."""
     actor: str
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -91,7 +95,7 @@ class Decision:
 
 
 @asynccontextmanager
-async def opened(presenter: Presenter, host: CdHost, environment: str, *, actor: str) -> AsyncIterator[Site]:
+async def opened(presenter: Presenter, host: CdHost, environment: str, *, what: str, actor: str) -> AsyncIterator[Site]:
     """The environment, connected; ParameterError when cd.yaml does not give it to this host."""
     if environment not in host.environments:
         raise ParameterError(
@@ -101,7 +105,13 @@ async def opened(presenter: Presenter, host: CdHost, environment: str, *, actor:
     await presenter.tag(f"environment:{environment}")
     cluster = connect(host.clusters[host.environments[environment].cluster].kubeconfig)
     with cluster:
-        yield Site(presenter, host, environment, cluster, actor)
+        yield Site(presenter, host, environment, cluster, what, actor)
+
+
+def flow_run() -> str:
+    """Who asks, for the ledger: the flow run that this is called from."""
+    context = FlowRunContext.get()
+    return f"flow run {context.flow_run.id}" if context and context.flow_run else "flow"
 
 
 # deciding --------------------------------------------------------------------------------------------
@@ -226,6 +236,7 @@ def require_possible(plan: Plan) -> None:
 async def introduce(site: Site, decision: Decision) -> None:
     """What the run is about, for whoever opens its page."""
     remote = site.host.environment_repository
+    await site.presenter.name(f"{site.what} {site.name} {decision.commit[:7]}")
     await site.presenter.tag(*(f"application:{name}" for name in sorted(decision.environment.applications)))
     if remote.web:
         await site.presenter.link("commit", f"{remote.web}{decision.commit}", f"commit {decision.commit[:12]}")

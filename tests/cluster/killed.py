@@ -30,11 +30,11 @@ class Killer(Recorder):
     def __init__(self, point: str) -> None:
         super().__init__()
         self.when, rest = point.split(" ", 1)
-        self.name, _, number = rest.rpartition(" ")
+        self.effect, _, number = rest.rpartition(" ")
         self.number = int(number)
 
     async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        reached = effect.name == self.name and self.steps.count(effect.name) == self.number - 1
+        reached = effect.name == self.effect and self.steps.count(effect.name) == self.number - 1
         if reached and self.when == "before":
             die()
         if self.when == "write" and effect.name in {"apply stage", "prune"}:

@@ -45,6 +45,7 @@ class Recorder:
     reports: list[Report] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     tags: set[str] = field(default_factory=set)
+    named: str = ""
 
     async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         self.steps.append(effect.name)
@@ -55,6 +56,9 @@ class Recorder:
 
     async def progress(self, key: str, done: float, note: str) -> None:
         self.notes.append(note)
+
+    async def name(self, name: str) -> None:
+        self.named = name
 
     async def tag(self, *tags: str) -> None:
         self.tags |= set(tags)
