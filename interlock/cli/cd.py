@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import getpass
-from dataclasses import asdict
+import os
+from pathlib import Path
 
 from flows.cd import deploy, plan
 from interlock.cd.host import CdHost
@@ -11,24 +12,35 @@ from interlock.cd.record import Record
 from interlock.cli import standing
 from interlock.cli.standing import Release, Standing
 from interlock.cli.terminal import TerminalPresenter
-from interlock.contract.report import Report
 from interlock.contract.repository import Environment
-from interlock.errors import InterlockError, ParameterError, ToolError
+from interlock.errors import InputError, InterlockError, ParameterError, ToolError
 from tasks.cd import ledger, record
 from tasks.cd.cluster import connect
 from tasks.cd.host import load_cd
 from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
+from tasks.common.host import VARIABLE
 
 
 def registered(environment: str | None) -> tuple[CdHost, tuple[str, ...]]:
     """This host's configuration, and the environments of it that are asked for."""
     host = load_cd()
+    _require_own(host.state)
     if environment is None:
         return host, tuple(host.environments)
     if environment not in host.environments:
         known = ", ".join(host.environments) or "none"
         raise ParameterError(f"environment {environment} is not registered on this host", hint=f"it knows {known}")
     return host, (environment,)
+
+
+def _require_own(state: Path) -> None:
+    """Mirrors and marks are one user's: run by another, even root, they would be refused or spoilt."""
+    if state.exists() and state.stat().st_uid != os.geteuid():
+        owner = state.owner()
+        raise InputError(
+            f"{state} belongs to {owner}, CD's user on this host",
+            hint=f"run it as that user: runuser -u {owner} -- env {VARIABLE}=${VARIABLE} interlock …",
+        )
 
 
 async def plan_order(presenter: TerminalPresenter, environment: str, revision: str | None) -> bool:
@@ -41,8 +53,7 @@ async def plan_order(presenter: TerminalPresenter, environment: str, revision: s
 async def sync_order(presenter: TerminalPresenter, environment: str) -> None:
     """The flow's own order, under the same lock."""
     host, _ = registered(environment)
-    outcome = await deploy.deploy_order(presenter, host, environment, actor=_actor())
-    await presenter.show(Report("sync", outcome.sentence, data=asdict(outcome)))
+    await deploy.deploy_order(presenter, host, environment, actor=_actor())
 
 
 def _actor() -> str:
@@ -60,7 +71,7 @@ async def status_order(presenter: TerminalPresenter, environment: str | None) ->
         found += releases
         stood.append(standing_)
     wrong = sum(bool(each.problem) for each in stood)
-    title = f"{len(names)} environments, {wrong} with a problem"
+    title = f"{', '.join(names) or 'no environment'}: {wrong or 'no'} problem{'s' if wrong > 1 else ''}"
     await presenter.show(standing.report(found, stood, title=title))
     return wrong > 0
 
