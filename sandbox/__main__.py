@@ -14,8 +14,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sandbox import catalog, slots
+from sandbox import catalog, person, slots
 from sandbox.part import SandboxError
+from sandbox.parts.git import create_repository
 from sandbox.supervisor import Answer, Sandbox, require_root
 from sandbox.terminal import Terminal
 
@@ -91,6 +92,35 @@ def down(name: Name = "dev") -> None:
         terminal.console.print(f"sandbox {name}: does not run; nothing was left of it")
         return
     terminal.console.print(f"sandbox {name} is down")
+
+
+@app.command()
+def shell(name: Name = "demo") -> None:
+    """Print what a shell needs to work with a running sandbox: eval "$(python -m sandbox shell)"."""
+    require_root()
+    print(person.exports(person.running(name)))
+
+
+@app.command()
+def repository(
+    repository: Annotated[str, typer.Argument(metavar="REPOSITORY", help="Its name.")],
+    name: Name = "demo",
+) -> None:
+    """Make an empty application repository on a running sandbox's git server, and print its address."""
+    require_root()
+    print(create_repository(person.running(name), repository, kind="application"))
+
+
+@app.command()
+def ask(
+    service: Annotated[str, typer.Argument(help="A Service of the cluster.")],
+    path: Annotated[str, typer.Argument(help="What to GET.")] = "/",
+    namespace: Annotated[str, typer.Option(help="Where the Service is.")] = "shop",
+    name: Name = "demo",
+) -> None:
+    """Print what a Service in a running sandbox's cluster answers."""
+    require_root()
+    print(person.ask(person.running(name), service, path, namespace=namespace), end="")
 
 
 def _table(answers: dict[str, list[Answer]]) -> Table:

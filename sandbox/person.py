@@ -1,0 +1,59 @@
+"""What somebody needs who brings a service of their own into a running sandbox, from a shell beside it."""
+
+from __future__ import annotations
+
+import base64
+import shlex
+import sys
+from pathlib import Path
+
+import httpx
+
+from sandbox import slots
+from sandbox.cluster import Cluster
+from sandbox.part import SandboxError
+from sandbox.parts import git
+from sandbox.place import Place
+
+
+def running(name: str) -> Place:
+    """The sandbox of that name; SandboxError when it does not run."""
+    for place in slots.running():
+        if place.name == name:
+            return place
+    raise SandboxError(f"sandbox {name}: does not run; start it: make demo")
+
+
+def exports(place: Place) -> str:
+    """Lines for `eval`: where things are, and the developer's password for the sandbox's git server alone."""
+    server = f"http://127.0.0.1:{place.git_port}"
+    login = base64.b64encode(git.credentials(place, "developer").read_text().strip().encode()).decode()
+    values = {
+        "GIT": server,
+        "REGISTRY": place.registry,
+        "ENVIRONMENTS": str(place.state / "person" / "environments"),
+        "CI_CONFIG": str(place.state / "ci" / "ci.yaml"),
+        "CI_AUTH": str(git.credentials(place, "ci")),
+        "RECEIVER_CONFIG": str(place.state / "receiver" / "receiver.yaml"),
+        "KUBECONFIG": str(place.kubeconfig),
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"http.{server}/.extraHeader",
+        "GIT_CONFIG_VALUE_0": f"Authorization: Basic {login}",
+    }
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
+    # git needs an address for whoever commits, and a bare machine gives none.
+    lines.append('export EMAIL="${EMAIL:-you@example.org}"')
+    lines.append(f'export PATH={shlex.quote(str(Path(sys.prefix) / "bin"))}:"$PATH"')
+    return "\n".join(lines)
+
+
+def ask(place: Place, service: str, path: str, *, namespace: str) -> str:
+    """What a Service of the cluster answers to a GET."""
+    found = Cluster(place).get(f"/api/v1/namespaces/{namespace}/services/{service}")
+    if found is None:
+        raise SandboxError(f"service {namespace}/{service}: there is none (yet); the Prefect UI shows how far it is")
+    spec = found["spec"]
+    try:
+        return httpx.get(f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}{path}", timeout=10).text
+    except httpx.HTTPError as error:
+        raise SandboxError(f"service {namespace}/{service}: no answer yet: {error}") from error
