@@ -1,0 +1,198 @@
+"""What a plan decides, from objects and the server's answers as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from interlock.cd import plan
+from interlock.cd.foreign import Unexplained
+from interlock.cd.inventory import Entry, Inventory
+from interlock.cd.objects import PART_OF, Body, ItemKey
+from interlock.cd.order import removal, stages
+from interlock.cd.plan import Action, Look, PlanItem, Wanted
+from interlock.contract.render import Identity
+from interlock.errors import ClusterError
+from tests.unit.cd.bodies import MANAGER, claim, config_map, manifest, owns, scope
+
+C = Identity("", "ConfigMap", "shop", "c")
+ENTRY = Entry(C, "shop", "n1", "u1")
+
+
+def _want(data: dict[str, str], live: Body | None, *entries: Entry) -> Wanted:
+    return plan.wanted(manifest(data), live, Inventory.of(entries), scope())
+
+
+def test_equal_and_owned_needs_no_request() -> None:
+    """Desired values live and are claimed by our Apply, and nothing else is: settled."""
+    live = config_map({"a": "1"}, claim(MANAGER, owns("a")))
+    assert plan.look(_want({"a": "1"}, live, ENTRY), scope()) == Look.SETTLED
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        (),
+        (claim(MANAGER, owns("a"), operation="Update"),),
+        (claim("somebody", owns("a")),),
+        (claim(MANAGER, owns("a", "b")),),
+        (claim(MANAGER, owns()),),
+    ],
+)
+def test_a_claim_that_is_not_exactly_ours_is_asked_about(claims: tuple[Body, ...]) -> None:
+    """Stripped, forged as an Update, somebody else's, too wide or too narrow: the server has to be asked."""
+    live = config_map({"a": "1"}, *claims)
+    assert plan.look(_want({"a": "1"}, live, ENTRY), scope()) == Look.ASK
+
+
+@pytest.mark.parametrize(
+    ("entries", "nonce", "expected"),
+    [
+        ((), "n1", Look.NOT_OURS),
+        ((replace(ENTRY, uid=""),), "n1", Look.ASK),
+        ((replace(ENTRY, uid=""),), "n2", Look.NOT_OURS),
+        ((ENTRY,), "n2", Look.ASK),
+    ],
+)
+def test_an_object_is_ours_by_inventory_or_by_an_intents_nonce(
+    entries: tuple[Entry, ...], nonce: str, expected: Look
+) -> None:
+    """Without an entry it is a stranger's; with an intent only the nonce claims it."""
+    live = config_map({"a": "0"}, nonce=nonce)
+    assert plan.look(_want({"a": "1"}, live, *entries), scope()) == expected
+
+
+def test_a_change_of_ours_is_a_change_and_one_of_others_is_drift() -> None:
+    """A field that we hold differs because Git moved; one that another holds differs because he moved it."""
+    live = config_map({"a": "0", "b": "x"}, claim(MANAGER, owns("a")), claim("kubectl", {"f:data": {"f:b": {}}}))
+    predicted = config_map({"a": "1", "b": "y"}, claim(MANAGER, owns("a", "b")))
+
+    item = plan.decided(_want({"a": "1", "b": "y"}, live, ENTRY), predicted, scope())
+
+    assert item.action == Action.CHANGE
+    assert [(f.path, f.live, f.desired, f.kind, f.manager) for f in item.fields] == [
+        ("data.a", "0", "1", "change", ""),
+        ("data.b", "x", "y", "drift", "kubectl"),
+    ]
+
+
+def test_an_observing_environment_does_not_force() -> None:
+    """The same, without undo: a conflict, which stops the commit."""
+    live = config_map({"b": "x"}, claim("kubectl", {"f:data": {"f:b": {}}}))
+    predicted = config_map({"b": "y"}, claim(MANAGER, owns("b")))
+    item = plan.decided(_want({"b": "y"}, live, ENTRY), predicted, scope(undo=False))
+    assert item.action == Action.CONFLICT
+
+
+def test_at_the_deployed_commit_every_difference_is_drift() -> None:
+    """Git did not move, so somebody else did, whatever the claims say."""
+    live = config_map({"a": "0"}, claim(MANAGER, owns("a")))
+    predicted = config_map({"a": "1"}, claim(MANAGER, owns("a")))
+    item = plan.decided(_want({"a": "1"}, live, ENTRY), predicted, scope(again=True))
+    assert (item.drift, item.fields[0].kind) == (True, "drift")
+
+
+def test_the_servers_normalisation_is_no_change() -> None:
+    """What the server would leave as it is, is unchanged, however Git spells it."""
+    live = config_map({"a": "1"}, claim(MANAGER, owns("a")))
+    assert plan.decided(_want({"a": "1.0"}, live, ENTRY), live, scope()).action == Action.UNCHANGED
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (ClusterError("x: no answer", transient=True), Action.UNKNOWN),
+        (ClusterError("x: the server is busy", status=503, transient=True), Action.UNKNOWN),
+        (ClusterError("x: spec.selector: field is immutable", status=422), Action.IMMUTABLE),
+        (ClusterError("x: spec.port: must be below 65536", status=422), Action.BLOCKED),
+        (ClusterError("x: forbidden by policy", status=403), Action.BLOCKED),
+    ],
+)
+def test_a_refusal_is_never_in_sync(error: ClusterError, action: Action) -> None:
+    """A failed comparison is unknown, an immutable field and a refusal are told apart; all three stop."""
+    item = plan.refused(_want({}, None), error)
+    assert item.action == action
+    assert item.action in plan.STOPS
+
+
+@pytest.mark.parametrize(
+    ("live", "action"),
+    [
+        (config_map({}, claim(MANAGER, owns())), Action.PRUNE),
+        (config_map({}, claim(MANAGER, owns()), uid="u2"), None),
+        (None, None),
+        (config_map({}, claim(MANAGER, owns()), owned=False), Action.FOREIGN),
+        (config_map({}, claim("somebody", owns())), Action.FOREIGN),
+        (config_map({}, claim(MANAGER, owns(), operation="Update")), Action.FOREIGN),
+    ],
+)
+def test_only_what_is_ours_four_times_is_pruned(live: Body | None, action: Action | None) -> None:
+    """Label, UID, our Apply: all must hold; another UID or nothing is only forgotten."""
+    item = plan.leaving(ENTRY, live, scope())
+    assert (item.action if item else None) == action
+
+
+def test_a_controllers_object_is_kept() -> None:
+    """A copy of our labels on a controller's product does not make it ours to delete."""
+    live = config_map({}, claim(MANAGER, owns()))
+    live["metadata"]["ownerReferences"] = [{"kind": "Widget", "name": "w", "uid": "w1", "controller": True}]
+    item = plan.leaving(ENTRY, live, scope())
+    assert item is not None
+    assert item.reason == "kept: a controller owns it"
+
+
+def test_adopted_objects_and_claims_are_never_pruned() -> None:
+    """What was there before us is forgotten; a PersistentVolumeClaim is kept and reported."""
+    live = config_map({}, claim(MANAGER, owns()))
+    assert plan.leaving(replace(ENTRY, adopted=True), live, scope()) is None
+    volume = {**live, "kind": "PersistentVolumeClaim"}
+    item = plan.leaving(replace(ENTRY, identity=replace(C, kind="PersistentVolumeClaim")), volume, scope())
+    assert item is not None
+    assert item.action == Action.FOREIGN
+
+
+def test_a_foreign_thing_is_one_entry_with_who_and_when() -> None:
+    """An injected container is one field, claimed by whoever put it there."""
+    path = ("spec", "containers", ItemKey((("name", "miner"),)))
+    fields = {"f:spec": {"f:containers": {'k:{"name":"miner"}': {".": {}, "f:image": {}}}}}
+    live = config_map({}, claim(MANAGER, owns()), claim("kubectl", fields, operation="Update"))
+    item = plan.with_foreign(
+        _want({}, live, ENTRY).item(Action.UNCHANGED), [Unexplained(path, {"name": "miner"})], live, MANAGER
+    )
+    assert item.action == Action.FOREIGN
+    (field,) = item.fields
+    assert (field.path, field.manager, field.kind) == ("spec.containers[name=miner]", "kubectl", "foreign")
+
+
+def test_a_secrets_values_are_masked() -> None:
+    """Neither value nor length is shown, for data and stringData."""
+    identity = Identity("", "Secret", "shop", "s")
+    assert {plan.shown(identity, (key, "a"), "hunter2") for key in ("data", "stringData")} == {"••••"}
+    assert plan.shown(identity, ("data",), {"a": "aGk="}) == "••••"
+    assert plan.shown(identity, ("type",), "Opaque") == "Opaque"
+
+
+def test_stages_and_removal_are_mirrors() -> None:
+    """Namespaces first and webhooks last when making; users before what they use when removing."""
+    kinds = ("ValidatingWebhookConfiguration", "Deployment", "Service", "Namespace", "ServiceAccount")
+    items = [PlanItem(Identity("", kind, "", kind.lower()), Action.CREATE) for kind in kinds]
+    made = [(stage.name, [item.identity.kind for item in stage.items]) for stage in stages(items)]
+    assert made == [
+        ("definitions", ["Namespace"]),
+        ("configuration", ["ServiceAccount", "Service"]),
+        ("workloads", ["Deployment"]),
+        ("admission", ["ValidatingWebhookConfiguration"]),
+    ]
+    assert [item.identity.kind for item in removal(items)] == [
+        kind for _, kinds in reversed(made) for kind in reversed(kinds)
+    ]
+
+
+def test_an_awaited_label_is_not_shown_as_a_field() -> None:
+    """Taking a Namespace changes our own label only: the plan says so in words."""
+    live = config_map({}, owned=False)
+    predicted = config_map({}, claim(MANAGER, owns()))
+    item = plan.decided(_want({}, live), predicted, scope())
+    assert (item.action, item.fields, item.reason) == (Action.CHANGE, (), "taken into the environment")
+    assert PART_OF in predicted["metadata"]["labels"]
