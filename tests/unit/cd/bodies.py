@@ -42,7 +42,7 @@ def config_map(data: dict[str, str], *claims: Body, uid: str = "u1", nonce: str 
 
 def owns(*keys: str) -> dict[str, Any]:
     """The fieldsV1 set of an apply of these keys of data, with our label and nonce."""
-    stamp = {"f:annotations": {f"f:{NONCE}": {}}, "f:labels": {f"f:{PART_OF}": {}}}
+    stamp: dict[str, Any] = {"f:annotations": {f"f:{NONCE}": {}}, "f:labels": {f"f:{PART_OF}": {}}}
     return {"f:metadata": stamp, "f:data": {f"f:{key}": {} for key in keys}}
 
 

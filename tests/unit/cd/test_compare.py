@@ -56,7 +56,9 @@ def test_claims_are_read_by_path(fields: dict[str, Any], path: Path, expected: b
 def test_a_defaulted_key_is_found() -> None:
     """A port without protocol is the item that the server keys with TCP: equal without a request."""
     desired = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"ports": [{"containerPort": 80}]}}
-    owned = {"f:spec": {"f:ports": {'k:{"containerPort":80,"protocol":"TCP"}': {".": {}, "f:containerPort": {}}}}}
+    owned: dict[str, Any] = {
+        "f:spec": {"f:ports": {'k:{"containerPort":80,"protocol":"TCP"}': {".": {}, "f:containerPort": {}}}}
+    }
     live: dict[str, Any] = {**desired, "spec": {"ports": [{"containerPort": 80, "protocol": "TCP"}]}}
     live["metadata"] = {"name": "p", "managedFields": [claim(MANAGER, owned)]}
     assert compare.settled({**desired, "metadata": {"name": "p"}}, live, MANAGER) is False  # metadata is not claimed

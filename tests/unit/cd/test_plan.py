@@ -37,7 +37,7 @@ def test_equal_and_owned_needs_no_request() -> None:
         (claim(MANAGER, owns("a"), operation="Update"),),
         (claim("somebody", owns("a")),),
         (claim(MANAGER, owns("a", "b")),),
-        (claim(MANAGER, owns()),),
+        (claim(MANAGER, owns("b")),),
     ],
 )
 def test_a_claim_that_is_not_exactly_ours_is_asked_about(claims: tuple[Body, ...]) -> None:
@@ -155,7 +155,7 @@ def test_adopted_objects_and_claims_are_never_pruned() -> None:
 def test_a_foreign_thing_is_one_entry_with_who_and_when() -> None:
     """An injected container is one field, claimed by whoever put it there."""
     path = ("spec", "containers", ItemKey((("name", "miner"),)))
-    fields = {"f:spec": {"f:containers": {'k:{"name":"miner"}': {".": {}, "f:image": {}}}}}
+    fields: Body = {"f:spec": {"f:containers": {'k:{"name":"miner"}': {".": {}, "f:image": {}}}}}
     live = config_map({}, claim(MANAGER, owns()), claim("kubectl", fields, operation="Update"))
     item = plan.with_foreign(
         _want({}, live, ENTRY).item(Action.UNCHANGED), [Unexplained(path, {"name": "miner"})], live, MANAGER
