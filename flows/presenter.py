@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import ParamSpec, Protocol, TypeVar
+from contextvars import copy_context
+from functools import partial
+from typing import ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
 
 from prefect import Task, get_run_logger
@@ -21,6 +23,8 @@ from interlock.contract.report import Report
 
 P = ParamSpec("P")
 R = TypeVar("R")
+FINISH_SECONDS = 10.0
+"""How long a cancelled run waits for a step that is under way; half of what the worker gives it before SIGKILL."""
 
 
 class Presenter(Protocol):
@@ -57,7 +61,14 @@ class PrefectPresenter:
     async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         # Quoted, Prefect does not search the arguments for futures: they are large, and its search calls `keys`.
         quoted = {name: quote(value) for name, value in kwargs.items()}
-        return await asyncio.to_thread(effect, *map(quote, args), **quoted)  # type: ignore[arg-type]
+        call = partial(copy_context().run, effect, *map(quote, args), **quoted)  # type: ignore[arg-type]
+        running = asyncio.get_running_loop().run_in_executor(None, call)
+        try:
+            return cast("R", await asyncio.shield(running))
+        except asyncio.CancelledError:
+            # What is under way may finish, so that nobody still uses what the order's `finally` gives back.
+            await asyncio.wait({running}, timeout=FINISH_SECONDS)
+            raise
 
     async def show(self, report: Report) -> None:
         await acreate_markdown_artifact(

@@ -13,7 +13,7 @@ import httpx
 from interlock.errors import PrefectError
 from tasks.common.effect import effect
 
-TIMEOUT_SECONDS = 15.0
+TIMEOUT_SECONDS = 30.0
 PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0, 0.0)
 """SQLite below the server is locked now and then, which it says as 503; nothing was done then."""
 

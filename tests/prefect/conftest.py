@@ -27,7 +27,7 @@ from tests.prefect import hosts
 T = TypeVar("T")
 
 
-def until(what: str, ask: Callable[[], T | None], seconds: float = 40) -> T:
+def until(what: str, ask: Callable[[], T | None], seconds: float = 90) -> T:
     """Ask until there is an answer; a failure names what did not come."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -221,7 +221,7 @@ def start(api: Api) -> Callable[..., str]:
 def ended(api: Api) -> Callable[[str], dict[str, Any]]:
     """Wait for a run's final state."""
 
-    def ended(run: str, seconds: float = 40) -> dict[str, Any]:
+    def ended(run: str, seconds: float = 90) -> dict[str, Any]:
         def final() -> dict[str, Any] | None:
             state = api.get(f"/flow_runs/{run}")["state"]
             return state if state["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None

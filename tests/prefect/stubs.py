@@ -38,6 +38,13 @@ def write_down(flow: str, values: dict[str, Any]) -> str:
     return f"{flow} ran"
 
 
+@effect(name="take time")
+def take_time() -> None:
+    """Be under way for three seconds."""
+    time.sleep(3)
+    (_state() / "step").touch()
+
+
 async def _order(flow: str, **values: Any) -> str:
     presenter = PrefectPresenter()
     said = await presenter.step(write_down, flow, values)
@@ -46,9 +53,10 @@ async def _order(flow: str, **values: Any) -> str:
     if (_state() / "wait").exists():
         (_state() / "waiting").touch()
         try:
+            await presenter.step(take_time)
             await asyncio.sleep(60)
         finally:
-            (_state() / "cleaned").write_text("up")
+            (_state() / "cleaned").write_text("after the step" if (_state() / "step").exists() else "before the step")
     if (_state() / "block").exists():
         raise Blocked("blocked: 2 findings", reasons=("one", "two"), hint="mend them")
     return said

@@ -205,7 +205,7 @@ def test_a_blocked_order_says_why(worker: Worker, api: Api, start: Start, ended:
 
 
 def test_cancels(worker: Worker, api: Api, start: Start, ended: Ended) -> None:
-    """Cancelling a run stops its process after its clean-up, and the run ends as cancelled."""
+    """Cancelling a run lets the step under way finish, then the order clean up, and ends the run as cancelled."""
     (worker.state / "wait").touch()
     run = start("deploy/sandbox", parameters=DEV)
     until("flow that waits", (worker.state / "waiting").exists)
@@ -213,7 +213,7 @@ def test_cancels(worker: Worker, api: Api, start: Start, ended: Ended) -> None:
     api.post(f"/flow_runs/{run}/set_state", {"state": {"type": "CANCELLING"}})
 
     assert ended(run)["name"] == "Cancelled"
-    assert (worker.state / "cleaned").exists()
+    assert (worker.state / "cleaned").read_text() == "after the step"
     pid = int(api.get(f"/flow_runs/{run}")["infrastructure_pid"])
     assert not Path(f"/proc/{pid}").exists()
 
