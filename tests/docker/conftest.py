@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,48 +76,67 @@ def scanner_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("scanner")
 
 
-@pytest.fixture
-def walk(  # noqa: PLR0917 - fixtures
-    git_server: Git,
-    registry: RegistryPart,
-    docker_daemon: Docker,
-    base_image: BaseImage,
-    trivy_database: TrivyPart,
-    tmp_path: Path,
-    scanner_cache: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Walk:
-    """An application repository with the tiny service, bound to the environment `dev`; nothing is released yet."""
+@pytest.fixture(scope="session")
+def new_walk(
+    git_server: Git, registry: RegistryPart, docker_daemon: Docker, base_image: BaseImage, trivy_database: TrivyPart
+) -> Callable[[Path, Path], Walk]:
+    """Makes an application repository with the tiny service, bound to the environment `dev`; nothing is released."""
+
+    def make(folder: Path, scanner_cache: Path) -> Walk:
+        place, mark = git_server.place, uuid.uuid4().hex[:12]
+        (folder / "state").mkdir()
+        (folder / "state" / "scanner").symlink_to(scanner_cache)
+        ada, robot = _key(folder / "ada"), _key(folder / "ci-shop")
+        image = f"{place.registry}/{mark}/web"
+        application = _repository(place, f"shop-{mark}", "application", folder)
+        environments = _repository(place, f"environments-{mark}", "environment", folder)
+        root = environments.push(_environment_files(image, ada=ada, robot=robot), "Begin")
+        application.push(service.files(), "Begin")
+        host = CiHost(
+            format=1,
+            prefect="http://127.0.0.1:1/api",
+            state=folder / "state",
+            environment_repository=EnvironmentRemote(
+                name="environments",
+                url=environments.remote.url,
+                auth=git_part.credentials(place, "ci"),
+                root=RootPin(commit=root, keys=(ada,)),
+            ),
+            repositories={"shop": Remote(url=application.remote.url, auth=git_part.credentials(place, "ci"))},
+            registry=Registry(host=place.registry, auth=registry_part.credentials(place, "ci"), insecure=True),
+            signing=Signing(signer="ci-shop", key=folder / "ci-shop"),
+            docker=docker_daemon.docker_host,
+            trivy=Trivy(cache=trivy_database.cache, database="pinned"),
+        )
+        return Walk(host, application, environments, image)
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may hold cluster credentials, which CI would refuse."""
     (tmp_path / "home").mkdir()
-    (tmp_path / "state").mkdir()
-    (tmp_path / "state" / "scanner").symlink_to(scanner_cache)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("KUBECONFIG", raising=False)
-    place = git_server.place
-    mark = uuid.uuid4().hex[:12]
-    ada, robot = _key(tmp_path / "ada"), _key(tmp_path / "ci-shop")
-    image = f"{place.registry}/{mark}/web"
-    application = _repository(place, f"shop-{mark}", "application", tmp_path)
-    environments = _repository(place, f"environments-{mark}", "environment", tmp_path)
-    root = environments.push(_environment_files(image, ada=ada, robot=robot), "Begin")
-    application.push(service.files(), "Begin")
-    host = CiHost(
-        format=1,
-        prefect="http://127.0.0.1:1/api",
-        state=tmp_path / "state",
-        environment_repository=EnvironmentRemote(
-            name="environments",
-            url=environments.remote.url,
-            auth=git_part.credentials(place, "ci"),
-            root=RootPin(commit=root, keys=(ada,)),
-        ),
-        repositories={"shop": Remote(url=application.remote.url, auth=git_part.credentials(place, "ci"))},
-        registry=Registry(host=place.registry, auth=registry_part.credentials(place, "ci"), insecure=True),
-        signing=Signing(signer="ci-shop", key=tmp_path / "ci-shop"),
-        docker=docker_daemon.docker_host,
-        trivy=Trivy(cache=trivy_database.cache, database="pinned"),
-    )
-    return Walk(host, application, environments, image)
+
+
+@pytest.fixture
+def walk(new_walk: Callable[[Path, Path], Walk], scanner_cache: Path, tmp_path: Path) -> Walk:
+    """A walk of the test's own."""
+    return new_walk(tmp_path, scanner_cache)
+
+
+@pytest.fixture(scope="module")
+def shared_walk(
+    new_walk: Callable[[Path, Path], Walk], scanner_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Walk]:
+    """A walk for the tests that only look."""
+    folder = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder))
+        patch.delenv("KUBECONFIG", raising=False)
+        yield new_walk(folder, scanner_cache)
 
 
 def _key(path: Path) -> str:

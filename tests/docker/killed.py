@@ -1,4 +1,4 @@
-"""`python -m tests.docker.killed HOST_JSON EFFECT`: a release that is killed when that effect has ended."""
+"""`python -m tests.docker.killed HOST_JSON during|after EFFECT`: a release that is killed at that effect."""
 
 from __future__ import annotations
 
@@ -12,4 +12,5 @@ from tests.docker.recorder import Recorder
 
 if __name__ == "__main__":
     host = CiHost.model_validate_json(Path(sys.argv[1]).read_text())
-    asyncio.run(release_order(Recorder(kill_after=sys.argv[2]), host, "shop", None))
+    recorder = Recorder(**{f"kill_{sys.argv[2]}": sys.argv[3]})  # type: ignore[arg-type]
+    asyncio.run(release_order(recorder, host, "shop", None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,11 +23,13 @@ R = TypeVar("R")
 class Recorder:
     """Runs effects as plain functions.
 
-    `kill_after`: SIGKILL to ourselves when the effect of that name has ended. `before`: something that happens in the
+    `kill_after`: SIGKILL to ourselves when the effect of that name has ended; `kill_during`: two seconds after it has
+    begun. `before`: something that happens in the
     world just before an effect starts for the first time.
     """
 
     kill_after: str = ""
+    kill_during: str = ""
     before: dict[str, Callable[[], object]] = field(default_factory=dict)
     steps: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -39,6 +42,8 @@ class Recorder:
     async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         if happen := self.before.pop(effect.name, None):
             happen()
+        if effect.name == self.kill_during:
+            threading.Timer(2, os.kill, (os.getpid(), signal.SIGKILL)).start()
         began = time.monotonic()
         self.steps.append(effect.name)
         try:

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -20,7 +21,7 @@ from interlock.contract import evidence, layout, repository, trailers
 from interlock.contract.models import ReleasedComponent
 from interlock.errors import Blocked, CredentialFound, InputError, Refused, Superseded
 from tasks.ci import registry, scanner
-from tasks.ci.images import daemon
+from tasks.ci.images import RUN_LABEL, daemon
 from tasks.common import git
 from tasks.common.environment_repository import fetch_verified
 from tests.docker import service
@@ -65,42 +66,55 @@ def image_tags(walk: Walk) -> list[str]:
 # what goes well --------------------------------------------------------------------------------------
 
 
-async def test_a_commit_becomes_an_image_and_one_signed_release_commit(walk: Walk) -> None:
-    """The environment repository names image, source and evidence; verification accepts the commit."""
+@dataclass(frozen=True)
+class Done:
+    """A finished release, for the tests that only look at it."""
+
+    walk: Walk
+    recorder: Recorder
+    outcome: ReleaseOutcome
+    entry: ReleasedComponent
+
+
+@pytest.fixture(scope="module")
+def done(shared_walk: Walk) -> Done:
     recorder = Recorder()
-
-    outcome = await release(walk, recorder)
-
-    released = entry(walk)
-    assert released is not None
-    assert released.image.startswith(f"{walk.image}@sha256:")
-    assert released.source.commit == walk.application.head
-    assert outcome.components[0].image == released.image
-    assert str(outcome) == f"released shop {walk.application.head[:12] if walk.application.head else ''}: web to dev"
-    assert recorder.names == [f"release shop {released.source.commit[:12]}"]
-    assert {"repository:shop", "component:web", "environment:dev"} <= set(recorder.tags)
-    assert [report.key for report in recorder.reports] == ["scan", "tests", "gate", "release"]
-    assert "passed for dev" in recorder.report("gate").title
-    assert "1 passed, 0 failed" in recorder.report("tests").title
+    outcome = asyncio.run(release(shared_walk, recorder))
+    found = entry(shared_walk)
+    assert found is not None
+    return Done(shared_walk, recorder, outcome, found)
 
 
-async def test_the_release_commit_says_where_it_comes_from(walk: Walk) -> None:
+def test_a_commit_becomes_an_image_and_one_signed_release_commit(done: Done) -> None:
+    """The environment repository names image and source; the run's page tells what happened."""
+    head = done.walk.application.head or ""
+
+    assert done.entry.image.startswith(f"{done.walk.image}@sha256:")
+    assert done.entry.source.commit == head
+    assert done.outcome.components[0].image == done.entry.image
+    assert str(done.outcome) == f"released shop {head[:12]}: web to dev"
+    assert done.recorder.names == [f"release shop {head[:12]}"]
+    assert {"repository:shop", "component:web", "environment:dev"} <= set(done.recorder.tags)
+    assert [report.key for report in done.recorder.reports] == ["scan", "tests", "gate", "release"]
+    assert "passed for dev" in done.recorder.report("gate").title
+    assert "1 passed, 0 failed" in done.recorder.report("tests").title
+
+
+def test_the_release_commit_says_where_it_comes_from(done: Done) -> None:
     """Signed by CI's key, accepted by the rules, with trailers and evidence about this very image."""
-    outcome = await release(walk)
+    walk = done.walk
 
     head = fetch_verified.fn(walk.host.environment_repository, state=walk.host.state, since=None)
-    assert head.commit == outcome.components[0].commit
-    assert head.new_commits[-1].signer == "ci-shop"
-    mirror = git.mirror_path(walk.host.state, "environments")
-    message = commits.parse(git.read_commit(mirror, head.commit).data).message
+    message = commits.parse(git.read_commit(git.mirror_path(walk.host.state, "environments"), head.commit).data).message
     said = trailers.parse(message)
-    released = entry(walk)
-    assert said is not None
-    assert released is not None
-    assert (said.source_commit, said.evidence_digest) == (walk.application.head, released.evidence)
-    path = layout.evidence("dev", "shop", "web", released.image.partition("@")[2])
+    path = layout.evidence("dev", "shop", "web", done.entry.image.partition("@")[2])
     proof = evidence.read_envelope(head.tree.files[path], path=path)
-    assert proof.image == released.image
+
+    assert head.commit == done.outcome.components[0].commit
+    assert head.new_commits[-1].signer == "ci-shop"
+    assert said is not None
+    assert (said.source_commit, said.evidence_digest) == (walk.application.head, done.entry.evidence)
+    assert proof.image == done.entry.image
     assert [predicate["passedTests"] for predicate in proof.predicates(evidence.TEST_RESULT)] == [
         ["tests.test_price.Price.test_price"]
     ]
@@ -110,29 +124,26 @@ async def test_the_release_commit_says_where_it_comes_from(walk: Walk) -> None:
     assert any("token" in each for each in verdict["checks"]["clusterCredentials"]["checked"])
 
 
-async def test_image_and_bill_of_materials_are_in_the_registry(walk: Walk) -> None:
+def test_image_and_bill_of_materials_are_in_the_registry(done: Done) -> None:
     """Under the build's key and the image's digest; the image says which source it is of."""
-    await release(walk)
+    (key,) = image_tags(done.walk)
+    sbom = done.entry.image.partition("@")[2].replace(":", "-") + ".sbom"
 
-    released = entry(walk)
-    assert released is not None
-    digest = released.image.partition("@")[2]
-    assert image_tags(walk) == [tag for tag in tags(walk) if tag != digest.replace(":", "-") + ".sbom"]
-    assert len(tags(walk)) == 2
-    with daemon(walk.host.docker) as client:
-        labels = client.images.get(f"{walk.image}:{image_tags(walk)[0]}").labels
-    assert labels["org.opencontainers.image.revision"] == walk.application.head
+    with daemon(done.walk.host.docker) as client:
+        labels = client.images.get(f"{done.walk.image}:{key}").labels
+
+    assert tags(done.walk) == sorted((key, sbom))
+    assert labels["org.opencontainers.image.revision"] == done.walk.application.head
 
 
-async def test_a_second_run_does_nothing(walk: Walk) -> None:
+def test_a_second_run_does_nothing(done: Done) -> None:
     """No build, no push, no commit: it says that it is released already."""
-    await release(walk)
     recorder = Recorder()
 
-    outcome = await release(walk, recorder)
+    outcome = asyncio.run(release(done.walk, recorder))
 
     assert str(outcome).endswith("is released already; nothing to do")
-    assert walk.environments.count() == 2
+    assert done.walk.environments.count() == 2
     assert not {"build image", "push image", "push release commit"} & set(recorder.steps)
 
 
@@ -165,8 +176,6 @@ async def test_a_hint_is_only_a_hint(walk: Walk) -> None:
 
 async def test_the_gate_stops_a_credential_and_a_vulnerable_dependency(walk: Walk) -> None:
     """With file, line, package and fixed version; neither the registry nor the environment repository changes."""
-    await release(walk)
-    before, kept = walk.environments.count(), tags(walk)
     changed = {"shop/settings.py": f'URL = "x"\nTOKEN = "{TOKEN}"\n', "requirements.txt": "requests==2.19.0\n"}
     walk.application.push(service.files(dict(changed)))
     recorder = Recorder()
@@ -180,7 +189,7 @@ async def test_the_gate_stops_a_credential_and_a_vulnerable_dependency(walk: Wal
     )
     assert TOKEN not in str(caught.value)
     assert all(TOKEN not in report.body for report in recorder.reports)
-    assert (walk.environments.count(), tags(walk)) == (before, kept)
+    assert (walk.environments.count(), tags(walk)) == (1, [])
     gate = recorder.report("gate")
     assert gate.title.endswith("BLOCKED for dev")
     assert "revoke the credential" in gate.markdown
@@ -337,12 +346,20 @@ async def test_a_race_is_judged_again_by_the_new_policy(walk: Walk) -> None:
     assert walk.environments.count() == 5
 
 
-@pytest.mark.parametrize("effect", ["build image", "run tests", "push image", "push release commit"])
-async def test_a_killed_release_is_finished_by_the_next(walk: Walk, tmp_path: Path, effect: str) -> None:
+SLOW = service.TEST.replace("def test_price(self):\n", "def test_price(self):\n        __import__('time').sleep(6)\n")
+
+
+@pytest.mark.parametrize(
+    ("when", "effect"), [("during", "run tests"), ("after", "push image"), ("after", "push release commit")]
+)
+async def test_a_killed_release_is_finished_by_the_next(walk: Walk, tmp_path: Path, when: str, effect: str) -> None:
     """Killed anywhere and run again: one image, one release commit, no container and no folder left."""
+    if when == "during":
+        walk.application.push(service.files({"tests/test_price.py": SLOW}))
     host = tmp_path / "host.json"
     host.write_text(walk.host.model_dump_json())
-    assert run_killed(host, effect) == -signal.SIGKILL
+    assert run_killed(host, when, effect) == -signal.SIGKILL
+    assert len(containers(walk)) == (when == "during")
     recorder = Recorder()
 
     await release(walk, recorder)
@@ -351,14 +368,17 @@ async def test_a_killed_release_is_finished_by_the_next(walk: Walk, tmp_path: Pa
     assert walk.environments.count() == 2
     assert entry(walk) is not None
     assert list((walk.host.state / "runs").iterdir()) == [walk.host.state / "runs" / ".guard"]
+    assert containers(walk) == []
+    assert ("build image" in recorder.steps) == (when == "during")
+
+
+def containers(walk: Walk) -> list[object]:
     with daemon(walk.host.docker) as client:
-        assert client.containers.list(all=True, filters={"label": "interlock.run"}) == []
-    built = {"build image": True, "run tests": True, "push image": False, "push release commit": False}
-    assert ("build image" in recorder.steps) == built[effect]
+        return list(client.containers.list(all=True, filters={"label": RUN_LABEL}))
 
 
-def run_killed(host: Path, effect: str) -> int:
-    command = [sys.executable, "-m", "tests.docker.killed", str(host), effect]
+def run_killed(host: Path, when: str, effect: str) -> int:
+    command = [sys.executable, "-m", "tests.docker.killed", str(host), when, effect]
     return subprocess.run(command, check=False).returncode
 
 
