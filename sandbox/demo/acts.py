@@ -43,7 +43,7 @@ class Show:
             flow,
             known=known,
             seconds=seconds,
-            accept=lambda run: run.kind == "CRASHED" or accept(run),
+            accept=lambda run: run.state in {"Crashed", "Failed"} or accept(run),
             on_run=stage.run,
             on_step=stage.step,
         )
