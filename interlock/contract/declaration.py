@@ -227,7 +227,6 @@ def _automations(entry: DeploymentEntry, flow: BuiltIn, ground: Ground) -> Itera
 def _silent_runs(ground: Ground) -> Automation:
     """Calls a run crashed whose process died together with its worker, so that nobody waits for it."""
     name = f"{ground.pool}: runs without a heartbeat"
-    ends = [f"prefect.flow-run.{state}" for state in ("heartbeat", "Completed", "Failed", "Cancelled", "Crashed")]
     body = {
         "name": name,
         "description": f"A run that gave no sign of life for {SILENT_SECONDS} seconds has crashed.",
@@ -241,7 +240,8 @@ def _silent_runs(ground: Ground) -> Automation:
                 "prefect.resource.name": ground.pool,
             },
             "after": ["prefect.flow-run.heartbeat"],
-            "expect": ends,
+            # Every sign of life counts: states have names of their own (Blocked, Refused, …), and so have their events.
+            "expect": ["prefect.flow-run.*"],
             "for_each": ["prefect.resource.id"],
             "threshold": 1,
             "within": float(SILENT_SECONDS),
