@@ -26,7 +26,7 @@ async def plan_order(
 ) -> Plan:
     """The plan of the newest verified commit, shown and given. `plan.empty` says that a deploy would write nothing."""
     async with opened(presenter, host, environment, what="plan", actor=actor) as site:
-        decision, _ = await decide(site)
+        decision = await decide(site)
         await introduce(site, decision)
         await presenter.show(reports.plan_report(decision.plan))
     if revision and revision != decision.commit:

@@ -21,7 +21,7 @@ async def resync_order(presenter: Presenter, host: CdHost, environment: str, *, 
     When the branch's head is refused, the verified head is kept up all the same, and the refusal raised at the end.
     """
     async with opened(presenter, host, environment, what="resync", actor=actor) as site:
-        return await reconcile(site, fallback=True)
+        return await reconcile(site, upkeep=True)
 
 
 @flow(name="resync", flow_run_name="resync {environment}")

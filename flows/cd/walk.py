@@ -9,7 +9,7 @@ import asyncio
 import datetime as dt
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from prefect.context import FlowRunContext
@@ -117,15 +117,14 @@ def flow_run() -> str:
 # deciding --------------------------------------------------------------------------------------------
 
 
-async def decide(site: Site, *, fallback: bool = False) -> tuple[Decision, InterlockError | None]:
-    """Fetch, verify, read, render and plan; writes nothing but a refusal's receipt.
+async def decide(site: Site, *, at: str | None = None) -> Decision:
+    """Fetch, verify, read, render and plan; writes nothing.
 
-    A refused head is an error; with `fallback` the verified head before it is decided upon instead, and the refusal
-    is given along, so that an undo does not depend on what somebody pushed.
+    `at` is a commit that was verified earlier and is decided upon instead of the branch's head, without the network.
     """
     with site.timed("fetch and verify"):
         mark = record.read_mark(site.host.state, site.name)
-        head, refusal = await _head(site, mark, fallback=fallback)
+        head = await (_read(site, at) if at else _fetched(site, mark.verified if mark else None))
         environment = _environment(site, head, mark)
         stored, known, head = await _known(site, mark, head, environment)
     with site.timed("render"):
@@ -134,19 +133,12 @@ async def decide(site: Site, *, fallback: bool = False) -> tuple[Decision, Inter
     with site.timed("plan"):
         plan = await site.presenter.step(inspect.make_plan, site.cluster, rendered, stored.inventory, scope)
     mark = mark or Mark(environment.id)
-    return Decision(head, environment, rendered, mark, stored, known, scope, plan), refusal
+    return Decision(head, environment, rendered, mark, stored, known, scope, plan)
 
 
-async def _head(site: Site, mark: Mark | None, *, fallback: bool) -> tuple[VerifiedHead, InterlockError | None]:
-    since = mark.verified if mark else None
-    try:
-        return await _fetched(site, since), None
-    except (Refused, InputError) as refusal:
-        await _refuse(site, mark, refusal)
-        if not fallback or since is None:
-            raise
-        read = read_verified, site.host.environment_repository
-        return await site.presenter.step(*read, state=site.host.state, commit=since), refusal
+async def _read(site: Site, commit: str) -> VerifiedHead:
+    remote = site.host.environment_repository
+    return await site.presenter.step(read_verified, remote, state=site.host.state, commit=commit)
 
 
 async def _fetched(site: Site, since: str | None) -> VerifiedHead:
@@ -154,15 +146,17 @@ async def _fetched(site: Site, since: str | None) -> VerifiedHead:
     return await site.presenter.step(fetch_verified, remote, state=site.host.state, since=since)
 
 
-async def _refuse(site: Site, mark: Mark | None, refusal: InterlockError) -> None:
-    """Shown every time, told to the ledger once."""
+async def refuse(site: Site, refusal: Refused | InputError) -> str | None:
+    """Shown every time, told to the ledger once. Gives the verified head that the cluster stays at."""
+    mark = record.read_mark(site.host.state, site.name)
     await site.presenter.show(reports.refusal_report(site.name, refusal, verified=mark.verified if mark else None))
     name = digest(refusal.message.encode())
     if mark is None or mark.refused == name:
-        return
+        return mark.verified if mark else None
     rule = refusal.rule if isinstance(refusal, Refused) else "format"
     mark, _ = await receipt(site, mark, "refusal", outcome=rule, note=refusal.message[:2000])
     record.write_mark(site.host.state, site.name, replace(mark, refused=name))
+    return mark.verified
 
 
 def _environment(site: Site, head: VerifiedHead, mark: Mark | None) -> Environment:
@@ -287,13 +281,17 @@ async def locked(site: Site, decision: Decision) -> AsyncIterator[Lock]:
         await asyncio.shield(asyncio.to_thread(lock.release))
 
 
-async def decided_again(site: Site, decision: Decision) -> Decision:
-    """Under the lock: the same decision while head and record are the same, else a new one of the newest head."""
+async def decided_again(site: Site, decision: Decision, *, at: str | None) -> Decision:
+    """Under the lock: the same decision while head and record are the same, else a new one, of the newest head.
+
+    `at` keeps to a commit, because the head is no good.
+    """
     mark = record.read_mark(site.host.state, site.name) or decision.mark
-    try:
-        head = await _fetched(site, decision.commit)
-    except (Refused, InputError):
-        head = decision.head  # what came meanwhile is refused: that is for the next run to tell
+    head = decision.head
+    if not at:
+        # What came meanwhile and is refused is for the next run to tell.
+        with suppress(Refused, InputError):
+            head = await _fetched(site, decision.commit)
     stored = await site.presenter.step(
         record.read_stored,
         site.cluster,
@@ -302,7 +300,9 @@ async def decided_again(site: Site, decision: Decision) -> Decision:
     )
     if head.commit == decision.commit and stored == decision.stored:
         return replace(decision, mark=mark)
-    return (await decide(site))[0]
+    decision = await decide(site, at=at)
+    await introduce(site, decision)
+    return decision
 
 
 async def sync(site: Site, decision: Decision, lock: Lock) -> Decision:
@@ -460,24 +460,36 @@ def _outcome(site: Site, decision: Decision, said: str, *, note: str = "") -> Ou
 # the whole -------------------------------------------------------------------------------------------
 
 
-async def reconcile(site: Site, *, fallback: bool = False) -> Outcome:
+async def reconcile(site: Site, *, upkeep: bool = False) -> Outcome:
     """Bring the environment to the newest verified commit, and undo or report what no commit explains.
 
-    An environment that is as Git says is only read: no lock, no write, no receipt.
+    An environment that is as Git says is only read: no lock, no write, no receipt. With `upkeep`, a head that is
+    refused or cannot be rendered is told of, the verified commit before it is kept up, and the refusal raised then.
     """
-    decision, refusal = await decide(site, fallback=fallback)
+    refusal: InterlockError | None = None
+    at: str | None = None
+    try:
+        decision = await decide(site)
+    except (Refused, InputError) as error:
+        at = await refuse(site, error)
+        if not upkeep or at is None:
+            raise
+        refusal, decision = error, await decide(site, at=at)
     await introduce(site, decision)
     if decision.scope.again and decision.plan.drifted:
         decision = await tell_drift(site, decision)
-    result = await _without_writing(site, decision) or await _by_writing(site, decision)
+    result = await _without_writing(site, decision, upkeep=upkeep) or await _by_writing(site, decision, at=at)
     await site.presenter.show(reports.outcome_report(result))
     if refusal:
         raise refusal
     return result
 
 
-async def _without_writing(site: Site, decision: Decision) -> Outcome | None:
-    """How it ends when no object is to be written; None when one is, or when health has to be waited for."""
+async def _without_writing(site: Site, decision: Decision, *, upkeep: bool) -> Outcome | None:
+    """How it ends when no object is to be written; None when one is, or when health has to be waited for.
+
+    An upkeep does not wait for the health of a commit that was waited for already: Unhealthy at once.
+    """
     if decision.settled and decision.held_back and not decision.plan.stops:
         said = "drift observed" if decision.plan.drifted else "in sync"
         return _outcome(site, replace(decision, plan=replace(decision.plan, items=())), said)
@@ -486,18 +498,21 @@ async def _without_writing(site: Site, decision: Decision) -> Outcome | None:
     seen = await asyncio.to_thread(wait.look_at_health, site.cluster, decision.rendered)
     if decision.settled:
         return _outcome(site, decision, "in sync", note="" if seen.done else seen.note)
+    if upkeep and decision.known.pending == decision.commit and not seen.done:
+        await site.presenter.show(reports.health_report(site.name, seen))
+        raise wait.unhealthy(seen, f"still not healthy at {decision.commit[:12]}")
     if decision.stored.record is None or decision.known.pending or not seen.done:
         return None
     await note_deployed(site, decision)
     return _outcome(site, decision, "in sync", note="the commit changes nothing here")
 
 
-async def _by_writing(site: Site, decision: Decision) -> Outcome:
+async def _by_writing(site: Site, decision: Decision, *, at: str | None) -> Outcome:
     if not decision.scope.again or decision.plan.stops:
         await site.presenter.show(reports.plan_report(decision.plan))
     require_possible(decision.plan)
     async with locked(site, decision) as lock:
-        decision = await decided_again(site, decision)
+        decision = await decided_again(site, decision, at=at)
         require_possible(decision.plan)
         said = "drift undone" if decision.settled else "deployed"
         decision = await sync(site, decision, lock)

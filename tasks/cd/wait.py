@@ -60,7 +60,7 @@ def wait_healthy(
             return seen
         now = time.monotonic()
         if seen.failed or now > deadline:
-            raise _unhealthy(seen, seconds)
+            raise unhealthy(seen, "failed" if seen.failed else f"not healthy after {seconds:g} s")
         if now > ask_again:
             ask_again = now + _ASK_FOR_NEWER_SECONDS
             if newer():
@@ -68,9 +68,9 @@ def wait_healthy(
         time.sleep(_PAUSE_SECONDS)
 
 
-def _unhealthy(seen: Progress, seconds: float) -> Unhealthy:
+def unhealthy(seen: Progress, when: str) -> Unhealthy:
+    """The error that names every object that is not healthy, and why."""
     why = "\n".join(f"  - {line}" for line in (*seen.failed, *seen.missing))
-    when = "failed" if seen.failed else f"not healthy after {seconds:g} s"
     return Unhealthy(
         f"{seen.healthy} of {seen.total} objects are healthy, the others {when}:\n{why}",
         hint="correct it by a new commit; the objects were applied, and `deployed` stays at the last healthy commit",

@@ -18,7 +18,7 @@ async def test_what_appeared_since_the_plan_is_left_as_it_was(world: World) -> N
     """Server-side apply would merge into a stranger's object; it is found out, and ours is taken back."""
     world.push_objects("c", config_map("c", {"ours": "1"}))
     async with opened(Recorder(), world.host, "dev", what="deploy", actor="test") as site:
-        decision, _ = await decide(site)
+        decision = await decide(site)
         theirs = config_map("c", {"theirs": "1"})
         theirs["metadata"]["namespace"] = world.namespace
         world.admin.create(theirs, manager="somebody")

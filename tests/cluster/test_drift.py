@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from interlock.contract.report import Report
-from interlock.errors import Refused
+from interlock.errors import InputError, Refused
 from tests.cluster.worlds import IMAGE, Recorder, World, config_map, deployment, manifest_path, service
 
 
@@ -161,14 +161,18 @@ async def test_an_object_that_was_replaced_is_put_right_and_never_pruned(world: 
     assert "c" not in {identity.name for identity in world.inventory().entries}
 
 
-async def test_drift_is_undone_although_the_branch_is_refused(world: World) -> None:
+@pytest.mark.parametrize("bad", ["rewritten", "not a manifest"])
+async def test_drift_is_undone_although_the_head_is_no_good(world: World, bad: str) -> None:
     """Somebody's bad push stops deploys, not the upkeep of the verified commit."""
     good = world.push_objects("c", config_map("c", {"a": "1"}))
     await world.deploy()
-    world.force(world.repository.write(world.root, {manifest_path("evil"): b"x: 1\n"}))
+    if bad == "rewritten":
+        world.force(world.repository.write(world.root, {manifest_path("evil"): b"x: 1\n"}))
+    else:
+        world.push({manifest_path("evil"): "apiVersion: v1\n"})
     world.merge(world.path("configmaps", "c"), {"data": {"a": "theirs"}})
 
-    with pytest.raises(Refused):
+    with pytest.raises((Refused, InputError)):
         await world.resync()
 
     assert world.get("ConfigMap", "c")["data"] == {"a": "1"}  # type: ignore[index]

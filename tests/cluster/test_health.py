@@ -84,6 +84,9 @@ async def test_an_image_that_does_not_come_is_named(world: World, image: str) ->
     assert record is not None
     assert (record.verified, record.deployed, record.pending) == (world.head, None, world.head)
     assert world.receipts()[-1] == ("result", "unhealthy")
+    with pytest.raises(Unhealthy, match="still not healthy"):
+        await world.resync()
+    assert len(world.receipts()) == 2
     world.push_objects("web", _web(image, replicas=1))
     assert (await world.deploy()).said == "deployed"
 
