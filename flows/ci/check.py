@@ -131,7 +131,7 @@ async def _check(local: Local, name: str, scanned: Scan) -> dict[str, Verdict]:
     }
     await local.presenter.show(reports.scan_report(scans, component=name, rules=gate.rules))
     if tests:
-        await local.presenter.show(reports.tests_report(tests, component=name))
+        await local.presenter.show(reports.results_report(tests, component=name))
     await local.presenter.show(reports.gate_report(verdicts, component=name, commit="working copy"))
     return verdicts
 

@@ -168,7 +168,7 @@ async def _assess(
     )
     scans = (source_scan, manifests.scan, image_scan.scan)
     await presenter.show(reports.scan_report(scans, component=name, rules=desired.repository.gate.rules))
-    await presenter.show(reports.tests_report(tests, component=name))
+    await presenter.show(reports.results_report(tests, component=name))
     return Candidate(
         component=name,
         repository=repository,

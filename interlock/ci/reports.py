@@ -97,7 +97,7 @@ def _scan_data(scan: Scan) -> dict[str, object]:
     }
 
 
-def tests_report(run: TestRun, *, component: str) -> Report:
+def results_report(run: TestRun, *, component: str) -> Report:
     """Counts and the cases that failed; the end of the log when they did not pass."""
     problems = run.problems
     report = run.report

@@ -1,0 +1,167 @@
+"""What a release tells people: the verdict first, every finding in a row, what to do, and nothing breaks out."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+from interlock.ci.credentials import Probe
+from interlock.ci.evidence import Facts, envelope
+from interlock.ci.findings import Database, Finding, Scan, not_scanned
+from interlock.ci.gate import judge
+from interlock.ci.junit import FailedCase, TestReport, TestRun
+from interlock.ci.reports import gate_report, release_report, results_report, scan_report
+from interlock.ci.targets import Released
+from interlock.contract import evidence
+from interlock.contract.models import GateRules, Source, Waiver
+
+NOW = dt.datetime(2030, 6, 15, 12, tzinfo=dt.UTC)
+PINNED = Database(dt.datetime(2024, 1, 1, tzinfo=dt.UTC), "sha256:" + "d" * 64, pinned=True)
+SECRET = Finding("secret", "github-pat", "CRITICAL", "app.py", "GitHub token", line=3)
+LOW = Finding("vulnerability", "CVE-9", "LOW", "requirements.txt", "t", line=2, package="p", installed="1", fixed="2")
+HIGH = Finding("vulnerability", "CVE-1", "HIGH", "requirements.txt", "t", line=1, package="q", installed="1", fixed="3")
+SCANS = (
+    Scan("source", findings=(SECRET, HIGH, LOW), database=PINNED, scanner="trivy 0.76.0"),
+    Scan("manifests", scanner="trivy 0.76.0"),
+    Scan("image", database=PINNED, scanner="trivy 0.76.0"),
+)
+PASSED = TestRun(0, TestReport(("a",), ("c",), (), 0.1, "sha256:" + "e" * 64), seconds=1.26)
+RULES = GateRules()
+
+
+def test_a_scan_has_counts_and_a_line_per_finding() -> None:
+    """Those that block come first; scanner and database are named, and that it is pinned."""
+    report = scan_report(SCANS, component="web", rules=RULES)
+
+    assert report.title == "Scan of web: 2 findings of 3 may block"
+    assert report.tables[0].rows[0] == ("source", "done", "1", "1", "0", "1", "0", "1")
+    assert [row[:4] for row in report.tables[1].rows] == [
+        ("yes", "CRITICAL", "github-pat", "source: app.py:3"),
+        ("yes", "HIGH", "CVE-1", "source: requirements.txt:1"),
+        ("", "LOW", "CVE-9", "source: requirements.txt:2"),
+    ]
+    assert "trivy 0.76.0" in report.markdown
+    assert "pinned by this host" in report.markdown
+    json.dumps(report.data)
+
+
+def test_a_failed_scan_is_loud() -> None:
+    """Its reason stands where the counts would be."""
+    report = scan_report((not_scanned("image", "trivy was stopped after 600 s"),), component="web", rules=RULES)
+
+    assert report.title == "Scan of web: image not scanned"
+    assert report.tables[0].rows[0][1] == "NOT SCANNED: trivy was stopped after 600 s"
+
+
+def test_a_scan_of_many_findings_is_cut() -> None:
+    """A page of ten thousand rows helps nobody; all of them are in the evidence."""
+    many = tuple(Finding("secret", f"r{n}", "HIGH", "a", "t") for n in range(600))
+
+    rows = scan_report((Scan("source", findings=many),), component="web", rules=RULES).tables[1].rows
+
+    assert len(rows) == 501
+    assert rows[-1][3] == "100 more"
+
+
+def test_passed_tests_are_one_line() -> None:
+    """Counts and seconds."""
+    report = results_report(PASSED, component="web")
+
+    assert report.title == "Tests of web: passed (1 passed, 0 failed, 1 skipped, 1.3 s)"
+    assert report.tables == ()
+
+
+def test_failed_tests_show_cases_and_log() -> None:
+    """The log is a block that its lines cannot leave."""
+    hostile = "``` <script>alert(1)</script>"
+    failed = TestReport((), (), (FailedCase("t.test_a", "1 != 2"),), 0.1, "")
+
+    report = results_report(TestRun(1, failed, log=(hostile,)), component="web")
+
+    assert "FAILED" in report.title
+    assert report.tables[0].rows == (("t.test_a", "1 != 2"),)
+    assert f"\n    {hostile}" in report.markdown
+
+
+def verdicts(*scans: Scan, waivers: tuple[Waiver, ...] = (), tests: TestRun | None = PASSED) -> dict[str, Any]:
+    return {
+        "dev": judge(scans, tests, rules=RULES, waivers=waivers, component="web", now=NOW),
+    }
+
+
+def test_a_blocked_gate_says_why_and_what_to_do() -> None:
+    """Each reason once, with the environments that it closes."""
+    given = verdicts(*SCANS, tests=TestRun(None, None, "stopped after 60 s"))
+
+    report = gate_report(given | {"prod": given["dev"]}, component="web", commit="a" * 40)
+
+    assert report.title == "Gate for web aaaaaaaaaaaa: BLOCKED for dev, prod"
+    assert report.tables[0].rows == tuple(("dev, prod", reason) for reason in given["dev"].reasons)
+    for what in ("secret:", "vulnerability:", "tests:", "waiver"):
+        assert what in report.markdown
+
+
+def test_an_open_gate_says_so_and_shows_waivers() -> None:
+    """And those that end soon."""
+    text = {"finding": "CVE-1", "component": "*", "reason": "not reachable", "owner": "ada", "ends": "2030-06-20"}
+    clean = Scan("source", findings=(HIGH,), database=PINNED)
+
+    report = gate_report(
+        verdicts(clean, *SCANS[1:], waivers=(Waiver.model_validate(text),)), component="web", commit="a" * 40
+    )
+
+    assert report.title == "Gate for web aaaaaaaaaaaa: passed for dev"
+    assert report.tables[0].rows == ((f"source: {HIGH}", "ada", "2030-06-20", "not reachable"),)
+    assert "the waiver of ada for CVE-1 ends on 2030-06-20" in report.markdown
+
+
+def test_a_release_names_image_and_commit() -> None:
+    """And what was released before."""
+    new = Released("web", "r/web@sha256:1", ("dev",), "c" * 40, blocked=("prod",))
+    old = Released("api", "r/api@sha256:2", ("dev",), "")
+
+    report = release_report("shop", "a" * 40, (new, old))
+
+    assert report.title == "shop aaaaaaaaaaaa: released, but not everywhere"
+    assert report.tables[0].rows == (
+        ("web", "dev", "prod", "r/web@sha256:1", "cccccccccccc"),
+        ("api", "dev", "none", "r/api@sha256:2", "released before"),
+    )
+
+
+def test_evidence_holds_what_was_found_out() -> None:
+    """One statement per kind and scan with a database, all about one image; the same facts, the same bytes."""
+    report = PASSED.report
+    assert report is not None
+    image = f"r.example/web@sha256:{'1' * 64}"
+    facts = Facts(
+        image=image,
+        image_id="sha256:" + "2" * 64,
+        source=Source(repository="shop", commit="a" * 40),
+        component="web",
+        build_key="il-1",
+        reused=False,
+        signer="ci-shop",
+        run="run-1",
+        started=NOW,
+        finished=NOW,
+        tests=report,
+        sbom_location="r.example/web@sha256:3",
+        sbom_digest="sha256:" + "3" * 64,
+        probe=Probe(("~/.kube/config",), ("KUBERNETES_SERVICE_HOST=10.0.0.1",)),
+    )
+    verdict = verdicts(*SCANS)["dev"]
+
+    data = envelope(facts, SCANS, environment="dev", verdict=verdict, policy_commit="b" * 40)
+
+    found = evidence.read_envelope(data, path="evidence")
+    evidence.require_about(found, image=image, repository="shop", commit="a" * 40, component="web", path="evidence")
+    assert len(found.predicates(evidence.VULNERABILITIES)) == 2
+    assert found.predicates(evidence.TEST_RESULT)[0]["result"] == "PASSED"
+    (gate,) = found.predicates(evidence.GATE_VERDICT)
+    assert gate["checks"]["clusterCredentials"] == {
+        "checked": ["~/.kube/config"],
+        "addresses": ["KUBERNETES_SERVICE_HOST=10.0.0.1"],
+    }
+    assert data == envelope(facts, SCANS, environment="dev", verdict=verdict, policy_commit="b" * 40)
