@@ -50,7 +50,8 @@ class Prefect:
         if not self.home.exists():
             own_folder(self.home, account)
             self._lay_database()
-        command = [str(_PROGRAM), "server", "start", "--host", "127.0.0.1", "--port", str(self.place.prefect_port)]
+        listen = ["--host", "127.0.0.1", "--port", str(self.place.prefect_port)]
+        command = [sys.executable, "-m", "sandbox.prefect_server", *listen]
         self._daemon.start(as_user(account, command), env=self._environment(), cwd=self.home)
 
     def _environment(self) -> dict[str, str]:

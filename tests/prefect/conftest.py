@@ -64,7 +64,7 @@ class Server:
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("prefect")), "server", "start", "--port", str(self.port)],
+                [sys.executable, "-m", "sandbox.prefect_server", "--port", str(self.port)],
                 env=environment,
                 stdout=log,
                 stderr=log,
