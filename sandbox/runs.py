@@ -64,7 +64,7 @@ class Runs:
         """Runs of a flow, oldest first, without those whose id is known already."""
         found = self._post(
             "flow_runs/filter",
-            {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC", "limit": 200},
+            {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC", "limit": 50},
         )
         runs = (_run(each) for each in found if each["id"] not in known)
         return sorted(runs, key=lambda run: run.created)
@@ -77,7 +77,7 @@ class Runs:
         """Task runs that have started, in order."""
         found = self._post(
             "task_runs/filter",
-            {"flow_runs": {"id": {"any_": [run.id]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 200},
+            {"flow_runs": {"id": {"any_": [run.id]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": 50},
         )
         return [_step(each) for each in found if each["start_time"]]
 
@@ -109,7 +109,7 @@ class Runs:
                     self._tell(run, told, on_run, on_step)
                     if run.ended and accept(run):
                         return run
-            time.sleep(0.3)
+            time.sleep(1)
         raise SandboxError(f"flow {flow}: no new run ended as expected in {seconds:g} s; see {self.page}/runs")
 
     def _tell(
