@@ -12,6 +12,7 @@ from prefect.client.schemas.objects import State
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.ci.host import CiHost
+from interlock.errors import GitError
 from tasks.ci.decided import read_decided
 from tasks.ci.host import load_ci
 from tasks.ci.source import resolve_head
@@ -31,13 +32,20 @@ async def poll_order(presenter: Presenter, host: CiHost) -> tuple[str, ...]:
 
     A commit counts only when the poll before saw it too, so that the run that its webhook starts comes first.
     """
-    started = []
+    started: list[str] = []
+    failures: list[GitError] = []
     for repository in host.repositories:
-        head = (await presenter.step(resolve_head, host, repository, None)).commit
+        try:
+            head = (await presenter.step(resolve_head, host, repository, None)).commit
+        except GitError as error:
+            failures.append(error)  # the other repositories do not wait for this one's server
+            continue
         if await presenter.step(is_left, host, repository, head):
             key = f"release {repository} {head} {int(time.time()) // _AGAIN_SECONDS}"
             await presenter.step(start, DEPLOYMENT, {"repository": repository, "commit": head}, key)
             started.append(repository)
+    if failures:
+        raise failures[0]
     return tuple(started)
 
 

@@ -14,6 +14,7 @@ from interlock.contract.trailers import Trailers, message
 from interlock.errors import HostConfigError
 from tasks.common import git
 from tasks.common.effect import effect
+from tasks.common.environment_repository import verify
 
 _MARK = "verified-head"
 
@@ -22,7 +23,10 @@ _MARK = "verified-head"
 def push_release(
     host: CiHost, *, parent: CommitId, changes: Mapping[str, bytes | None], subject: str, trailers: Trailers
 ) -> str:
-    """Write, sign and push; the new commit's id. PushRejected when the branch is no longer at `parent`."""
+    """Write, sign and push; the new commit's id. PushRejected when the branch is no longer at `parent`.
+
+    Refused, and nothing pushed, when the rules would refuse the commit: nobody could deploy past it.
+    """
     remote = host.environment_repository
     mirror = git.mirror_path(host.state, remote.name)
     commit = git.write_commit(
@@ -33,6 +37,7 @@ def push_release(
         key=host.signing.key,
         author=Person(host.signing.signer, f"{host.signing.signer}@interlock.invalid"),
     )
+    verify(mirror, remote.root, commit, since=parent)
     git.push(mirror, commit, remote, expected=parent)
     return commit
 

@@ -282,6 +282,18 @@ async def test_policy_of_an_unsigned_commit_is_not_read(walk: Walk) -> None:
     assert caught.value.rule == "unsigned"
 
 
+async def test_a_release_that_the_rules_would_refuse_is_not_pushed(walk: Walk) -> None:
+    """CI's key may not write there: better no release than one that nobody can deploy past."""
+    signers = walk.environments.read().text(layout.SIGNERS).replace("dev/shop/evidence", "dev/shop/proofs")
+    walk.environments.push({layout.SIGNERS: signers.encode()})
+
+    with pytest.raises(Refused) as caught:
+        await release(walk)
+
+    assert caught.value.rule == "path-scope"
+    assert walk.environments.count() == 2
+
+
 def git_out(bare: Path, *words: str) -> str:
     who = ["-c", "user.name=Eve", "-c", "user.email=eve@example.org", "-c", f"safe.directory={bare}"]
     done = subprocess.run(["git", *who, "-C", str(bare), *words], check=True, capture_output=True, text=True)
