@@ -49,11 +49,11 @@ def exports(place: Place) -> str:
 
 def ask(place: Place, service: str, path: str, *, namespace: str) -> str:
     """What a Service of the cluster answers to a GET."""
-    found = Cluster(place).get(f"/api/v1/namespaces/{namespace}/services/{service}")
-    if found is None:
-        raise SandboxError(f"service {namespace}/{service}: there is none (yet); the Prefect UI shows how far it is")
-    spec = found["spec"]
     try:
+        found = Cluster(place).get(f"/api/v1/namespaces/{namespace}/services/{service}")
+        if found is None:
+            raise SandboxError(f"service {namespace}/{service}: there is none yet; the Prefect UI shows how far it is")
+        spec = found["spec"]
         return httpx.get(f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}{path}", timeout=10).text
     except httpx.HTTPError as error:
         raise SandboxError(f"service {namespace}/{service}: no answer yet: {error}") from error

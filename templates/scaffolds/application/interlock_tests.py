@@ -69,7 +69,9 @@ class Recorder(unittest.TextTestResult):
 
 def main(folder: str, report: str) -> int:
     sys.path.insert(0, str(Path.cwd()))
-    tests = unittest.defaultTestLoader.discover(folder, top_level_dir=None if folder == "." else ".")
+    # Only a package can be found from above; a plain folder of tests is its own top.
+    top = "." if Path(folder, "__init__.py").exists() else folder
+    tests = unittest.defaultTestLoader.discover(folder, top_level_dir=top)
     result = unittest.TextTestRunner(resultclass=Recorder, verbosity=2).run(tests)
     result.write(Path(report))
     return 0 if result.wasSuccessful() and result.testsRun else 1

@@ -60,11 +60,14 @@ def test_the_tests_found_in_the_example_run_with_nothing_installed(tmp_path: Pat
     assert "4 passed" in done.stdout
 
 
-def test_unittest_gets_a_runner_that_leaves_a_report(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_package", [True, False])
+def test_unittest_gets_a_runner_that_leaves_a_report(tmp_path: Path, is_package: bool) -> None:
     """Where only unittest is used, a small runner is written, and its report says what passed and what failed."""
-    write(tmp_path, Dockerfile=DOCKERFILE, tests__test_good_DOT_py=UNITTEST.format(2))
-    write(tmp_path, tests__test_bad_DOT_py=UNITTEST.format(3).replace("Sums", "Wrong"))
-    (tmp_path / "tests" / "__init__.py").write_text("")
+    write(tmp_path, Dockerfile=DOCKERFILE, app_DOT_py="", test__test_good_DOT_py="import app\n" + UNITTEST.format(2))
+    write(tmp_path, test__test_bad_DOT_py=UNITTEST.format(3).replace("Sums", "Wrong"))
+    write(tmp_path, test__test_broken_DOT_py="import absent_module\n")
+    if is_package:
+        (tmp_path / "test" / "__init__.py").write_text("")
     done = interlock("init", "application", "--yes", "-o", "json", folder=tmp_path)
 
     assert done.returncode == 0, done.stderr
@@ -74,13 +77,13 @@ def test_unittest_gets_a_runner_that_leaves_a_report(tmp_path: Path) -> None:
         "components": {"web": {"port": 9090, "base": "debian:12"}},
     }
     component = read_application((tmp_path / "interlock.yaml").read_text()).components["web"]
-    assert component.tests.command == ("python3", "interlock_tests.py", "tests", "/tmp/junit.xml")
+    assert component.tests.command == ("python3", "interlock_tests.py", "test", "/tmp/junit.xml")
     run = subprocess.run(
-        [sys.executable, "interlock_tests.py", "tests", "junit.xml"], cwd=tmp_path, capture_output=True, check=False
+        [sys.executable, "interlock_tests.py", "test", "junit.xml"], cwd=tmp_path, capture_output=True, check=False
     )
     suite = ElementTree.parse(tmp_path / "junit.xml").getroot()  # noqa: S314 - our own runner wrote it
     assert run.returncode == 1
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "1", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "1")
 
 
 def test_folders_with_a_dockerfile_are_components(tmp_path: Path) -> None:
