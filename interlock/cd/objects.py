@@ -66,12 +66,8 @@ def identify(body: Body) -> Identity:
 
 
 def subject(identity: Identity) -> str:
-    """How people are told of an object: `Deployment shop/web`."""
-    return f"{identity.kind} {identity.namespace}/{identity.name}" if identity.namespace else str_name(identity)
-
-
-def str_name(identity: Identity) -> str:
-    return f"{identity.kind} {identity.name}"
+    """How people are told of an object: `Deployment/shop/web`, `Namespace/shop`."""
+    return "/".join(part for part in (identity.kind, identity.namespace, identity.name) if part)
 
 
 def uid(body: Body) -> str:

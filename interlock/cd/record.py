@@ -165,7 +165,7 @@ def require_own_parent(live: Body) -> None:
     if tooling.partition("/")[0] != "interlock":
         name, namespace = live["metadata"]["name"], live["metadata"]["namespace"]
         raise Refused(
-            f"ConfigMap {namespace}/{name} belongs to {tooling or 'an unknown tool'}",
+            f"ConfigMap/{namespace}/{name} belongs to {tooling or 'an unknown tool'}",
             rule="foreign-parent",
             hint="the control namespace must be the environment's own",
         )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from interlock.cd import plan as decide
 from interlock.cd.inventory import Entry, Inventory
-from interlock.cd.objects import NONCE, Body, annotation, stamped, subject, uid
+from interlock.cd.objects import NONCE, Body, annotation, identify, stamped, subject, uid
 from interlock.cd.order import Stage, removal
 from interlock.cd.plan import Action, Plan, PlanItem, Scope
 from interlock.contract.render import Identity
@@ -76,7 +76,7 @@ def _create(cluster: Cluster, body: Body, nonce: str, scope: Scope) -> Body:
     bare = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": metadata}
     cluster.apply(bare, manager=scope.manager)
     raise Conflict(
-        f"{body['kind']} {metadata['name']}: appeared since the plan was made, and is not ours",
+        f"{subject(identify(body))}: appeared since the plan was made, and is not ours",
         status=409,
         hint="it was left as it was: delete or rename it, or take it out of Git",
     )

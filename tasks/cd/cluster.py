@@ -214,7 +214,7 @@ class Cluster:
 def refusal(subject: str, status: int, value: Mapping[str, Any]) -> ClusterError:
     """The server's Status object as our error. It may quote what we sent, but never a Secret's data."""
     said = str(value.get("message", "no reason given")) if isinstance(value, dict) else "no reason given"
-    if subject.startswith("Secret "):
+    if subject.startswith("Secret/"):
         said = str(value.get("reason", "refused"))
     transient = status == 429 or status >= 500
     kind = Conflict if status == 409 else ClusterError
@@ -234,7 +234,7 @@ def _translated(subject: str, server: str) -> Iterator[None]:
 
 
 def _named(resource: Resource, namespace: str, name: str) -> str:
-    return f"{resource.kind} {namespace}/{name}" if namespace else f"{resource.kind} {name}"
+    return "/".join(part for part in (resource.kind, namespace, name) if part)
 
 
 def _dry(dry_run: bool) -> dict[str, str]:

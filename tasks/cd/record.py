@@ -34,7 +34,7 @@ def read_stored(cluster: Cluster, *, control_namespace: str, environment_id: str
     if found is None:
         return Stored(control_namespace, environment_id, None, Inventory.of())
     text = (found.get("data") or {}).get("record.json", "")
-    record = form.read(Record, text, subject=f"ConfigMap {control_namespace}/{form.record_name(environment_id)}")
+    record = form.read(Record, text, subject=f"ConfigMap/{control_namespace}/{form.record_name(environment_id)}")
     if record.environment_id != environment_id:
         raise Refused(f"the record in {control_namespace} is of {record.environment_id}", rule="record-mismatch")
     shards = [_shard(cluster, name, control_namespace) for name in form.shard_names(environment_id, record.shards)]
@@ -46,7 +46,7 @@ def _shard(cluster: Cluster, name: str, namespace: str) -> str:
     found = _get(cluster, name, namespace)
     if found is None:
         raise Refused(
-            f"ConfigMap {namespace}/{name}: a part of the inventory is missing",
+            f"ConfigMap/{namespace}/{name}: a part of the inventory is missing",
             rule="record-damaged",
             hint="restore the control namespace from a backup; nothing was changed",
         )

@@ -133,7 +133,7 @@ async def test_a_strangers_object_is_not_taken(world: World) -> None:
     world.admin.create(theirs, manager="somebody")
     world.push_objects("more", config_map("taken", {"x": "ours"}), config_map("other", {"a": "1"}))
 
-    with pytest.raises(Blocked, match=r"ConfigMap t\w+/taken: blocked: exists and is not ours"):
+    with pytest.raises(Blocked, match=r"ConfigMap/t\w+/taken: blocked: exists and is not ours"):
         await world.deploy()
 
     assert world.get("ConfigMap", "taken")["data"] == {"x": "theirs"}  # type: ignore[index]

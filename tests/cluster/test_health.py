@@ -51,7 +51,6 @@ def _web(image: str, *, replicas: int = 2) -> dict[str, object]:
     body = deployment(replicas=replicas, image=image)
     container = body["spec"]["template"]["spec"]["containers"][0]
     del container["readinessProbe"]
-    container["resources"] = {"limits": {"cpu": "20m", "memory": "16Mi"}}
     return body
 
 
@@ -76,7 +75,7 @@ async def test_an_image_that_does_not_come_is_named(world: World, image: str) ->
     world.push_objects("web", _web(missing, replicas=1))
 
     presenter = Recorder()
-    with pytest.raises(Unhealthy, match=r"Deployment t\w+/web: .*container web: (ErrImagePull|ImagePullBackOff)"):
+    with pytest.raises(Unhealthy, match=r"Deployment/t\w+/web: .*container web: (ErrImagePull|ImagePullBackOff)"):
         await world.deploy(presenter)
 
     assert presenter.report("health").title == "dev: 1 of 2 objects are healthy"

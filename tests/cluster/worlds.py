@@ -259,7 +259,7 @@ def deployment(name: str = "web", *, replicas: int = 0, image: str = IMAGE) -> B
         "image": image,
         "ports": [{"containerPort": 8080}],
         "env": [{"name": "GREETING", "value": "hello"}],
-        "resources": {"limits": {"cpu": "1000m", "memory": "64Mi"}},
+        "resources": {"limits": {"cpu": "1000m", "memory": "64Mi"}, "requests": {"cpu": "1m", "memory": "1Mi"}},
         "readinessProbe": {"httpGet": {"path": "/", "port": 8080}},
     }
     template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}

@@ -116,5 +116,5 @@ def test_a_pod_tells_why_its_workload_waits() -> None:
 def test_progress_counts_and_names_what_is_missing() -> None:
     """x of n, and the first reasons in one line."""
     seen = progress({Identity("apps", "Deployment", "shop", "x"): _deployment(), Identity("", "Secret", "", "s"): None})
-    assert seen.note == "0 of 2 healthy: Deployment shop/x: 0 of 2 replicas are new; Secret s: does not exist"
+    assert seen.note == "0 of 2 healthy: Deployment/shop/x: 0 of 2 replicas are new; Secret/s: does not exist"
     assert (seen.done, seen.percent) == (False, 0.0)
