@@ -61,16 +61,17 @@ class Runs:
         return f"{self.page}/runs/flow-run/{run.id}"
 
     def of(self, flow: str, *, known: frozenset[str] = frozenset()) -> list[Run]:
-        """Runs of a flow, oldest first, without those whose id is known already."""
+        """Runs of a flow that have begun, oldest first, without those whose id is known already."""
+        begun = {"state": {"type": {"not_any_": ["SCHEDULED", "PENDING"]}}}
         found = self._post(
             "flow_runs/filter",
-            {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC", "limit": 50},
+            {"flows": {"name": {"any_": [flow]}}, "flow_runs": begun, "sort": "START_TIME_DESC", "limit": 50},
         )
         runs = (_run(each) for each in found if each["id"] not in known)
         return sorted(runs, key=lambda run: run.created)
 
     def ids(self, flow: str) -> frozenset[str]:
-        """The ids of all runs of a flow so far: what comes later is new."""
+        """The ids of all runs of a flow that have begun so far: what begins later is new."""
         return frozenset(run.id for run in self.of(flow))
 
     def steps(self, run: Run) -> list[Step]:
@@ -115,8 +116,6 @@ class Runs:
     def _tell(
         self, run: Run, told: set[tuple[str, str]], on_run: Callable[[Run], None], on_step: Callable[[Step], None]
     ) -> None:
-        if run.kind in {"SCHEDULED", "PENDING"}:
-            return
         if (run.id, "") not in told:
             told.add((run.id, ""))
             on_run(run)
