@@ -218,7 +218,8 @@ def _trivy(
         *target,
     )
     with (scratch / "output").open("w+b") as output, (scratch / "errors").open("w+b") as errors:
-        code = _run(argv, scanner, scratch, output.fileno(), errors.fileno())
+        surroundings = _surroundings(scratch, network=network)
+        code = _run(argv, scanner, scratch, surroundings, output=output.fileno(), errors=errors.fileno())
         errors.seek(0)
         said = errors.read(1 << 16).decode(errors="replace").strip()[-_QUOTED:]
         if code != 0:
@@ -230,9 +231,19 @@ def _trivy(
     return report
 
 
-def _run(argv: Sequence[str], scanner: Scanner, scratch: Path, output: int, errors: int) -> int:
+_NETWORK = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
+
+def _surroundings(scratch: Path, *, network: bool) -> dict[str, str]:
+    """Nothing of ours; for a download what says how the network is reached."""
+    given = {name: os.environ[name] for name in _NETWORK if name in os.environ} if network else {}
+    return {"PATH": _SYSTEM_PATH, "HOME": str(scratch), "TMPDIR": str(scratch), "LC_ALL": "C.UTF-8", **given}
+
+
+def _run(
+    argv: Sequence[str], scanner: Scanner, scratch: Path, surroundings: dict[str, str], *, output: int, errors: int
+) -> int:
     """The exit code. The whole process group is gone afterwards, and if we are killed, so is the program."""
-    environment = {"PATH": _SYSTEM_PATH, "HOME": str(scratch), "TMPDIR": str(scratch), "LC_ALL": "C.UTF-8"}
     try:
         process = subprocess.Popen(
             argv,
@@ -240,7 +251,7 @@ def _run(argv: Sequence[str], scanner: Scanner, scratch: Path, output: int, erro
             stdout=output,
             stderr=errors,
             cwd=scratch,
-            env=environment,
+            env=surroundings,
             start_new_session=True,
         )
     except OSError as error:
@@ -312,11 +323,19 @@ def _read_database(scanner: Scanner) -> Database:
 
 
 def _refresh(scanner: Scanner) -> None:
-    """Fetch the newest database unless the one that is there is some hours old at most."""
+    """Fetch the newest database unless the one that is there is some hours old at most.
+
+    When that fails, the one that is there must do: how old it may be is for the gate to say.
+    """
+    known = None
     with contextlib.suppress(ScanFailed):
-        age = dt.datetime.now(dt.UTC) - _read_database(scanner).updated
-        if age < dt.timedelta(hours=_REFRESH_HOURS):
-            return
-    with _scratch() as scratch:
-        fetching = replace(scanner, cache=scanner.database)
-        _trivy(fetching, scratch, "image", ("--download-db-only", "--no-progress"), network=True)
+        known = _read_database(scanner)
+    if known and dt.datetime.now(dt.UTC) - known.updated < dt.timedelta(hours=_REFRESH_HOURS):
+        return
+    fetching = replace(scanner, cache=scanner.database)
+    try:
+        with _scratch() as scratch:
+            _trivy(fetching, scratch, "image", ("--download-db-only", "--no-progress"), network=True)
+    except ScanFailed:
+        if known is None:
+            raise

@@ -271,6 +271,20 @@ def test_the_databases_age_is_known(scanner: Scanner, tmp_path: Path) -> None:
     assert found.updated == old
 
 
+def test_a_failed_download_keeps_the_database_that_is_there(scanner: Scanner, tmp_path: Path) -> None:
+    """Its age is known, so the gate decides; without any it is an error."""
+    old = dt.datetime(2024, 6, 1, tzinfo=dt.UTC)
+    write_database(tmp_path / "cache", now=old)
+    program = tmp_path / "trivy"
+    program.write_text(f'#!/bin/sh\n[ "$1" = image ] && exit 1\nexec {scanner.binary} "$@"\n')
+    program.chmod(stat.S_IRWXU)
+    fetching = replace(scanner, binary=program, pinned=False, cache=tmp_path / "own")
+
+    assert check_scanner.fn(replace(fetching, database=tmp_path / "cache")).updated == old
+    with pytest.raises(ScanFailed, match="exit code 1"):
+        check_scanner.fn(replace(fetching, database=tmp_path / "none"))
+
+
 Fake = Callable[[str], Scanner]
 
 
