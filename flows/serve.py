@@ -21,7 +21,7 @@ from tasks.common.prefect_api import connected
 
 DECLARE_SECONDS = 30.0
 AGAIN_SECONDS = 2.0
-POLL_SECONDS = 0.5
+POLL_SECONDS = 1.0
 log = get_logger("interlock")
 
 
@@ -34,7 +34,6 @@ def serve(half: Half, *, module: str = "flows.run", spare: int = 1) -> None:
     settings = {
         "PREFECT_API_URL": loaded.prefect,
         "PREFECT_WORKER_QUERY_SECONDS": str(POLL_SECONDS),
-        "PREFECT_WORKER_HEARTBEAT_SECONDS": "15",
         "PREFECT_WORKER_ENABLE_CANCELLATION": "false",  # the worker looks itself, at its own children only
         "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
     }

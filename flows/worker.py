@@ -89,6 +89,12 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
         except (httpx.HTTPError, PrefectException) as error:
             self._logger.warning("no heartbeat could be sent: %s", error or type(error).__name__)
 
+    async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
+        """Not told: one more write for each run, and a run would crash when Prefect's database is busy with others."""
+
+    async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
+        """Not told, for the same reason: a waiting child takes the run over at once."""
+
     async def run(
         self, flow_run: FlowRun, configuration: NoConfiguration, task_status: TaskStatus[Any] | None = None
     ) -> BaseWorkerResult:
