@@ -514,6 +514,7 @@ async def _by_writing(site: Site, decision: Decision, *, at: str | None) -> Outc
     async with locked(site, decision) as lock:
         decision = await decided_again(site, decision, at=at)
         require_possible(decision.plan)
-        said = "drift undone" if decision.settled else "deployed"
+        undone = decision.settled and any(item.drift for item in decision.plan.writes)
+        said = "drift undone" if undone else "deployed"
         decision = await sync(site, decision, lock)
     return _outcome(site, decision, said)

@@ -200,9 +200,14 @@ def look(want: Wanted, scope: Scope) -> Look:
 
 def _may_write(want: Wanted, live: Body, scope: Scope) -> bool:
     """Something that lives is ours by inventory, by the nonce of an intent, or as the environment's own namespace."""
-    if want.entry is None or (not want.entry.uid and annotation(live, NONCE) != want.entry.nonce):
+    if want.entry is None or _stranger(want.entry, live):
         return want.identity.kind == "Namespace" and want.identity.name in scope.namespaces
     return True
+
+
+def _stranger(entry: Entry, live: Body) -> bool:
+    """Whether an intent met an object that does not carry its nonce."""
+    return not entry.uid and annotation(live, NONCE) != entry.nonce
 
 
 def _replaced(want: Wanted) -> bool:
@@ -362,10 +367,12 @@ def strangers(live: Mapping[Identity, Body], inventory: Inventory, desired: Iter
 
 
 def repaired(want: Wanted) -> Entry | None:
-    """The entry as it ought to be when it is not: an intent that was fulfilled, an object that was replaced."""
-    if want.entry is None or want.live is None or uid(want.live) == want.entry.uid:
+    """The entry as it ought to be, when it is not: an intent was fulfilled, an object was replaced or moved."""
+    if want.entry is None or want.live is None or _stranger(want.entry, want.live):
         return None
-    return replace(want.entry, uid=uid(want.live), adopted=want.entry.adopted or _replaced(want))
+    adopted = want.entry.adopted or _replaced(want)
+    right = replace(want.entry, application=want.manifest.application, uid=uid(want.live), adopted=adopted)
+    return right if right != want.entry else None
 
 
 def reasons(items: Iterable[PlanItem]) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from interlock.cd import plan as decide
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import NONCE, Body, annotation, identify, stamped, subject, uid
 from interlock.cd.order import Stage, removal
@@ -146,11 +145,3 @@ def _absent(cluster: Cluster, entry: Entry) -> bool:
         return True
     same = uid(live) == entry.uid if entry.uid else annotation(live, NONCE) == entry.nonce
     return entry.adopted or not same
-
-
-def described(items: Iterable[PlanItem]) -> str:
-    """For a log line."""
-    return ", ".join(f"{item.action} {subject(item.identity)}" for item in items)
-
-
-__all__ = ["apply_stage", "confirm_absent", "decide", "described", "intents", "prune"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import ssl
 import tempfile
 import threading
@@ -29,6 +30,10 @@ CONNECTIONS = 8
 PAGE = 500
 _TIMEOUT = urllib3.Timeout(connect=5, read=60)
 _APPLY = "application/apply-patch+yaml"
+_SCHEMA = re.compile(
+    r"failed to create typed patch object .*?: (?P<field>\.[^:]+): "
+    r"(?P<problem>field not declared in schema|duplicate entries|expected \w+)"
+)
 
 
 @dataclass(frozen=True)
@@ -205,17 +210,25 @@ class Cluster:
             answer = self._client.rest_client.pool_manager.request(
                 method, url, headers=headers, body=data, timeout=_TIMEOUT, retries=False
             )
-            value = json.loads(answer.data)
-        if answer.status >= 400:
-            raise refusal(subject, answer.status, value)
-        return answer.status, value
+            if answer.status < 400:
+                return answer.status, json.loads(answer.data)
+        raise refusal(subject, answer.status, answer.data)
 
 
-def refusal(subject: str, status: int, value: Mapping[str, Any]) -> ClusterError:
+def refusal(subject: str, status: int, data: bytes) -> ClusterError:
     """The server's Status object as our error. It may quote what we sent, but never a Secret's data."""
-    said = str(value.get("message", "no reason given")) if isinstance(value, dict) else "no reason given"
+    try:
+        value: Any = json.loads(data)
+        said, reason = str(value.get("message", "")), str(value.get("reason", "refused"))
+    except (ValueError, AttributeError):
+        said, reason = "", "refused"
+    # An object that does not fit the schema is answered with 500, though trying again never helps.
+    schema = _SCHEMA.search(said)
+    if schema:
+        status = 422
     if subject.startswith("Secret/"):
-        said = str(value.get("reason", "refused"))
+        said = f"{schema['field']}: {schema['problem']}" if schema else reason
+    said = said or reason
     transient = status == 429 or status >= 500
     kind = Conflict if status == 409 else ClusterError
     return kind(f"{subject}: {said} ({status})", status=status, transient=transient)

@@ -240,3 +240,26 @@ async def test_a_namespace_beyond_the_ceiling_is_refused(world: World) -> None:
         await world.deploy()
 
     assert refused.value.rule == "ceiling"
+
+
+async def test_a_field_that_no_schema_has_is_blocked(world: World) -> None:
+    """A misspelt field is named and not silently dropped; a Secret's is named without its value."""
+    wrong, hidden = deployment("wrong"), secret("hidden", {"a": "b"})
+    wrong["spec"]["replica"] = 2
+    hidden["stringDatas"] = {"a": "hunter2"}
+    world.push_objects("wrong", wrong, hidden)
+
+    with pytest.raises(Blocked) as blocked:
+        await world.deploy()
+
+    assert ".spec.replica: field not declared in schema" in blocked.value.message
+    assert "/hidden: .stringDatas: field not declared in schema" in blocked.value.message
+    assert "hunter2" not in blocked.value.message
+
+
+async def test_a_kind_that_the_cluster_lacks_is_blocked(world: World) -> None:
+    """The error names the kind and what to look for."""
+    world.push_objects("w", {"apiVersion": "example.org/v1", "kind": "Widget", "metadata": {"name": "w"}})
+
+    with pytest.raises(Blocked, match="Widget: the cluster has no such kind"):
+        await world.deploy()

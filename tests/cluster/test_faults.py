@@ -47,15 +47,12 @@ def _inventory(world: World) -> dict[str, str]:
 
 POINTS = (
     "before write inventory 1",
-    "after write inventory 1",
     "write 1",
     "write 3",
-    "after apply stage 1",
     "before write inventory 2",
     "before wait until healthy 1",
     "before prune 1",
     "write 5",
-    "after prune 1",
     "before write record 1",
     "after write record 1",
 )

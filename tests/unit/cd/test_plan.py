@@ -196,3 +196,19 @@ def test_an_awaited_label_is_not_shown_as_a_field() -> None:
     item = plan.decided(_want({}, live), predicted, scope())
     assert (item.action, item.fields, item.reason) == (Action.CHANGE, (), "taken into the environment")
     assert PART_OF in predicted["metadata"]["labels"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "nonce", "expected"),
+    [
+        (replace(ENTRY, uid=""), "n1", ENTRY),
+        (replace(ENTRY, uid=""), "n2", None),
+        (replace(ENTRY, uid="u0"), "n1", replace(ENTRY, adopted=True)),
+        (replace(ENTRY, application="other"), "n1", ENTRY),
+        (ENTRY, "n1", None),
+    ],
+)
+def test_the_inventory_is_repaired(entry: Entry, nonce: str, expected: Entry | None) -> None:
+    """A fulfilled intent gets its UID, a stranger's object never; a replaced object loses the right to be pruned."""
+    live = config_map({"a": "1"}, nonce=nonce)
+    assert plan.repaired(_want({"a": "1"}, live, entry)) == expected
