@@ -86,9 +86,10 @@ class Runs:
         return _run(self._get(f"flow_runs/{run.id}"))
 
     def pages(self, run: Run) -> dict[str, str]:
-        """The run's artifacts: key → Markdown, or the JSON text of a table."""
-        found = self._post("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run.id]}}, "limit": 200})
-        return {each["key"]: each["data"] if isinstance(each["data"], str) else str(each["data"]) for each in found}
+        """The run's reports: key → Markdown."""
+        wanted = {"flow_run_id": {"any_": [run.id]}, "type": {"any_": ["markdown"]}}
+        found = self._post("artifacts/filter", {"artifacts": wanted, "limit": 200})
+        return {each["key"]: each["data"] for each in found}
 
     def wait(
         self,

@@ -15,8 +15,9 @@ from sandbox.part import SandboxError
 from sandbox.pipeline import PARTS, Pace, stand_up
 from sandbox.supervisor import Sandbox
 from sandbox.terminal import Terminal
+from sandbox.users import CHECKOUT
 
-PACE = Pace(resync=30, poll=60)
+PACE = Pace(resync=45, poll=60)
 
 
 def main() -> int:
@@ -60,8 +61,17 @@ def play(sandbox: Sandbox, stage: Stage) -> None:
 
 def stay(sandbox: Sandbox, stage: Stage) -> None:
     stage.say(f"\nThe sandbox stays until Ctrl-C. Prefect UI: http://127.0.0.1:{sandbox.place.prefect_port}")
+    stage.say(f"Bring your own service, from a second terminal in {CHECKOUT}:\n")
+    stage.quote(newcomer_commands())
     with suppress(KeyboardInterrupt):
         signal.pause()
+
+
+def newcomer_commands() -> str:
+    """The README's own lines, so that there is one text of them."""
+    text = (CHECKOUT / "README.md").read_text()
+    block = text.partition("<!-- newcomer:commands -->")[2].partition("<!-- /newcomer:commands -->")[0]
+    return block.replace("```", "").strip()
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -19,6 +19,7 @@ from sandbox.runs import Run
 RELEASE_FILE = f"environments/{ENVIRONMENT}/{APPLICATION}/release.yaml"
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{APPLICATION}"
 SERVICE = f"/api/v1/namespaces/{NAMESPACE}/services/{APPLICATION}"
+BRIEF = 30
 CONFIG_MAPS = f"/api/v1/namespaces/{NAMESPACE}/configmaps"
 
 
@@ -124,16 +125,16 @@ def drift(show: Show, act: Act) -> None:
     mallory.merge(DEPLOYMENT, {"spec": {"template": {"spec": injected}}})
     show.stage.say("  by hand: scaled the Deployment, deleted the Service, added a variable, injected a container")
     run = show.follow("resync", known, accept=lambda run: "drift" in (run.message + run.state).lower())
-    page = "\n".join(pipeline.runs.pages(run).values())
+    page = pipeline.runs.pages(run).get("drift", "")
     show.stage.quote(page)
     for what, words in {
         "scaled Deployment: 1 became 3": ("replicas", "kubectl-edit"),
-        "deleted Service": (f"Service/{NAMESPACE}/{APPLICATION}",),
+        "deleted Service": ("| Service/",),
         "added variable, foreign": ("DEBUG", "foreign", "kubectl-edit"),
         "injected container, foreign": ("miner", "foreign", "kubectl-edit"),
     }.items():
         found = next((line for line in page.splitlines() if all(word in line for word in words)), "")
-        show.stage.check(act, what, _plain(found) or "not reported", holds=bool(found))
+        show.stage.check(act, what, _row(found) or "not reported", holds=bool(found))
     deployment, service = pipeline.cluster.get(DEPLOYMENT), pipeline.cluster.get(SERVICE)
     replicas = deployment["spec"]["replicas"]
     show.stage.check(act, "replicas undone", str(replicas), holds=replicas == 1)
@@ -275,5 +276,14 @@ def _generations(pipeline: Pipeline) -> dict[str, object]:
     }
 
 
-def _plain(line: str) -> str:
-    return " ".join(line.replace("|", " ").replace("\\", "").split())
+def _row(line: str) -> str:
+    """A row of the drift table in one phrase: who did what, since when, and what became of it."""
+    cells = [cell.strip().replace("\\", "") for cell in line.split(" | ")]
+    if len(cells) != len(("object", "field", "in git", "live", "by", "since", "decision")):
+        return ""
+    _, field, wanted, live, by, since, decision = cells
+    return f"{decision.strip(' |')}: {field.rpartition('.')[2]} {_brief(wanted)} → {_brief(live)} by {by}, {since}"
+
+
+def _brief(value: str) -> str:
+    return value if len(value) <= BRIEF else value[:BRIEF] + "…"

@@ -15,6 +15,9 @@ from rich.text import Text
 from sandbox.part import SandboxError
 from sandbox.runs import Run, Step
 
+SHORT = 90
+"""Characters of a cell in the closing table; the whole text stands further up."""
+
 
 @dataclass(frozen=True)
 class Check:
@@ -39,11 +42,16 @@ class Act:
         return bool(self.checks) and all(check.holds for check in self.checks)
 
 
+def _console() -> Console:
+    """As wide as the terminal; in a log, wide enough for the closing table."""
+    return Console(highlight=False, width=None if Console().is_terminal else 140)
+
+
 @dataclass
 class Stage:
     """Where the acts are told. stdout carries all of it."""
 
-    console: Console = field(default_factory=lambda: Console(highlight=False))
+    console: Console = field(default_factory=_console)
     acts: list[Act] = field(default_factory=list)
 
     @contextmanager
@@ -87,7 +95,8 @@ class Stage:
         style = "green" if run.kind == "COMPLETED" else "yellow"
         message = run.message.splitlines()[0] if run.message else ""
         self.console.print(
-            Text.assemble(("  ■ ", style), (f"{run.state}", style), f" in {run.seconds:.1f} s  {message}")
+            Text.assemble(("  ■ ", style), (f"{run.state}", style), f" in {run.seconds:.1f} s  {message}"),
+            soft_wrap=True,
         )
 
     def table(self) -> None:
@@ -105,7 +114,9 @@ class Stage:
 
     def _row(self, table: Table, act: Act, check: Check, *, first: bool) -> None:
         title = f"{act.number}. {act.title}" if first else ""
-        seen = Text(("✓ " if check.holds else "✗ ") + check.seen.splitlines()[0], "green" if check.holds else "red")
+        line = check.seen.splitlines()[0]
+        short = line if len(line) <= SHORT or not check.holds else line[: SHORT - 1] + "…"
+        seen = Text(("✓ " if check.holds else "✗ ") + short, "green" if check.holds else "red")
         table.add_row(title, check.expected, seen, f"{act.seconds:.0f}" if first else "")
 
     @property

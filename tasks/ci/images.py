@@ -59,7 +59,7 @@ def daemon(url: str, *, timeout: int = _ANSWER_SECONDS) -> Iterator[Client]:
             client.close()
 
 
-@effect(name="build image", task_run_name="build image {tag}")
+@effect(name="build image")
 def build_image(
     url: str, source: Path, component: Component, *, tag: str, labels: Mapping[str, str], seconds: int, say: Say
 ) -> Image:

@@ -25,7 +25,7 @@ _LINE = 500
 _STOP_SECONDS = 2
 
 
-@effect(name="run tests", task_run_name="run tests in {image_id}")
+@effect(name="run tests")
 def run_tests(url: str, image_id: str, tests: Tests, *, run: str) -> TestRun:
     """Run the command as the image's user and read the report that it leaves.
 
