@@ -11,7 +11,7 @@ from sandbox.supervisor import Sandbox
 @pytest.fixture(scope="session")
 def pipeline(
     sandbox: Sandbox,
-    *
+    *,
     git_server: object,
     registry: object,
     docker_daemon: object,
