@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -50,13 +51,13 @@ class Cluster:
     def delete(self, path: str) -> None:
         _body(self._client.delete(path))
 
-    def wait_for(self, path: str, *, seconds: float) -> Any:
-        """The object at a path as soon as it exists."""
+    def wait_until(self, path: str, holds: Callable[[Any], bool], *, seconds: float) -> Any:
+        """The object at a path as soon as it exists and something holds of it."""
         deadline = time.monotonic() + seconds
-        while (found := self.get(path)) is None:
+        while (found := self.get(path)) is None or not holds(found):
             if time.monotonic() > deadline:
-                raise SandboxError(f"{path}: not there after {seconds:g} s")
-            time.sleep(0.2)
+                raise SandboxError(f"{path}: not as expected after {seconds:g} s")
+            time.sleep(0.5)
         return found
 
     def _patch(self, path: str, body: object, kind: str, **parameters: str) -> Any:

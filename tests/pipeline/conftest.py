@@ -1,11 +1,19 @@
-"""One whole pipeline in the run's sandbox; the tests of this folder play on it in the order in which they stand."""
+"""One whole pipeline in the run's sandbox, on which the demo's acts were played; the tests look at what came of it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import pytest
 
+from sandbox.demo import acts
+from sandbox.demo.acts import Show
+from sandbox.demo.stage import Act, Stage
 from sandbox.pipeline import Pace, Pipeline, stand_up
 from sandbox.supervisor import Sandbox
+
+Scene = Callable[[Show, Act], None]
+SCENES: tuple[Scene, ...] = (acts.first_release, acts.new_version, acts.blocked, acts.drift, acts.refused)
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +30,23 @@ def pipeline(
 ) -> Pipeline:
     """The example service with everything around it, just pushed for the first time."""
     return stand_up(sandbox, pace=Pace(resync=30, poll=20))
+
+
+@pytest.fixture(scope="session")
+def walked(pipeline: Pipeline) -> Mapping[str, Act]:
+    """The acts by name, after they were played one after the other."""
+    return {scene.__name__: play(pipeline, scene) for scene in SCENES}
+
+
+def play(pipeline: Pipeline, scene: Scene) -> Act:
+    stage = Stage()
+    with stage.act(0, scene.__name__) as act:
+        scene(Show(stage, pipeline), act)
+    return act
+
+
+def failures(act: Act) -> list[str]:
+    """What did not come as expected; an act that checked nothing fails too."""
+    if not act.checks:
+        return [f"{act.title} checked nothing"]
+    return [f"{check.expected}: {check.seen}" for check in act.checks if not check.holds]
