@@ -1,0 +1,94 @@
+"""What a person sees who opens the pages of the walk's runs in a browser, and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from sandbox.debian import provide_packages
+from sandbox.pipeline import ENVIRONMENT, Pipeline
+from sandbox.runs import Run
+from sandbox.terminal import Terminal
+
+pytestmark = pytest.mark.timeout(900)  # a machine without a browser gets one first
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium: the machine's own."""
+    if shutil.which("chromium") is None:
+        provide_packages(("chromium",), report=Terminal())
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1400, "height": 1100})
+    page.set_default_timeout(60_000)
+    expect.set_options(timeout=60_000)
+    yield page
+    page.close()
+
+
+def last(pipeline: Pipeline, flow: str, says: str) -> Run:
+    """The newest run of a flow whose state's name or message says something."""
+    found = [run for run in pipeline.runs.of(flow) if says in f"{run.state} {run.message}"]
+    assert found, f"no run of {flow} says {says!r}"
+    return found[-1]
+
+
+def artifact(page: Page, pipeline: Pipeline, run: Run, key: str) -> None:
+    """Open the page of one of a run's reports, by clicking from the run's page."""
+    page.goto(pipeline.runs.url(run))
+    page.get_by_text("Artifacts", exact=True).click()
+    page.get_by_text(key, exact=True).last.click()
+
+
+def test_a_blocked_release_says_what_and_why_and_what_to_do(pipeline: Pipeline, page: Page) -> None:
+    """The page has the verdict; its reports name file, line, package, fixed version and the way out."""
+    run = last(pipeline, "release", "Blocked")
+
+    page.goto(pipeline.runs.url(run))
+    expect(page.get_by_text(run.name, exact=True).first).to_be_visible()
+    expect(page.get_by_text("Blocked", exact=True).first).to_be_visible()
+    expect(page.get_by_text("repository:shop", exact=True).first).to_be_visible()
+    page.get_by_text("Artifacts", exact=True).click()
+    expect(page.get_by_text("BLOCKED for dev").first).to_be_visible()
+
+    artifact(page, pipeline, run, "gate")
+    expect(page.get_by_text("revoke the credential first").first).to_be_visible()
+    expect(page.get_by_text("github-pat").first).to_be_visible()
+
+    artifact(page, pipeline, run, "scan")
+    expect(page.get_by_role("columnheader", name="fixed in")).to_be_visible()
+    expect(page.get_by_text("CRITICAL").first).to_be_visible()
+
+
+def test_a_resync_with_drift_says_what_was_changed_by_whom(pipeline: Pipeline, page: Page) -> None:
+    """The run's page has the verdict; its report has a row for each field with both values, manager and decision."""
+    run = last(pipeline, "resync", "drift undone")
+
+    page.goto(pipeline.runs.url(run))
+    expect(page.get_by_text(run.name, exact=True).first).to_be_visible()
+    expect(page.get_by_text(f"environment:{ENVIRONMENT}", exact=True).first).to_be_visible()
+
+    artifact(page, pipeline, run, "drift")
+    expect(page.get_by_text("spec.replicas").first).to_be_visible()
+    expect(page.get_by_text("kubectl").first).to_be_visible()
+
+
+def test_a_deploy_can_be_started_as_a_form(pipeline: Pipeline, page: Page) -> None:
+    """The form of a deploy describes its parameters, and offers the host's environments."""
+    page.goto(f"{pipeline.runs.page}/deployments")
+    page.get_by_role("link", name="sandbox").first.click()
+    page.get_by_text("Run", exact=True).first.click()
+    page.get_by_text("Custom run").first.click()
+
+    expect(page.get_by_text("The environment, by its name in the CD host's cd.yaml.").first).to_be_visible()

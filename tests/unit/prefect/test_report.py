@@ -1,0 +1,43 @@
+"""A report says the same everywhere, and text from outside cannot become markup."""
+
+from __future__ import annotations
+
+import pytest
+
+from interlock.contract.report import Report, Table, cell
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain", "plain"),
+        ("a|b", r"a\|b"),
+        ("two\nlines\r\nand\u2028more", "two lines and more"),
+        ("<script>x</script>", r"\<script\>x\</script\>"),
+        ("[x](http://evil)", r"\[x\](http://evil)"),
+        ("`code` *bold* _x_ # ~", r"\`code\` \*bold\* \_x\_ \# \~"),
+        ("\\|", r"\\\|"),
+    ],
+)
+def test_a_cell_is_one_line_of_text(text: str, shown: str) -> None:
+    """What would end the cell, or be drawn as something else, is escaped."""
+    assert cell(text) == shown
+
+
+def test_a_table_has_whole_rows() -> None:
+    """A row that does not fit under the columns is a defect of who made it."""
+    with pytest.raises(ValueError, match="2 cells under 1 columns"):
+        Table(("one",), (("a", "b"),))
+
+
+def test_a_reports_key_is_one_that_prefect_takes() -> None:
+    """Lowercase letters, digits and dashes."""
+    with pytest.raises(ValueError, match="not 'Scan Result'"):
+        Report("Scan Result", "title")
+
+
+def test_the_body_is_markdown_with_its_tables() -> None:
+    """Text first, then each table, apart by empty lines."""
+    report = Report("plan", "1 to create", "text", (Table(("what",), (("a|b",),)),))
+
+    assert report.body == "text\n\n| what |\n| --- |\n| a\\|b |"

@@ -1,0 +1,70 @@
+"""A delivery is believed when one of our secrets signed its bytes, once."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+import pytest
+
+from interlock.contract.webhook import delivery_id, read_secrets, sign, verify
+from interlock.errors import HostConfigError, Refused
+
+OLD, NEW = b"o" * 32, b"n" * 32
+BODY = b'{"ref": "refs/heads/main"}'
+
+
+def test_signs_as_forges_do() -> None:
+    """The value is sha256= and the HMAC in hex, as GitHub sends it."""
+    assert sign(BODY, NEW) == "sha256=" + hmac.new(NEW, BODY, hashlib.sha256).hexdigest()
+
+
+@pytest.mark.parametrize("header", ["X-Interlock-Signature-256", "x-hub-signature-256"])
+@pytest.mark.parametrize("secret", [OLD, NEW])
+def test_either_header_and_either_secret_will_do(header: str, secret: bytes) -> None:
+    """While a secret is replaced both count, and header names have no case."""
+    verify([("Content-Type", "application/json"), (header, sign(BODY, secret))], BODY, (OLD, NEW))
+
+
+@pytest.mark.parametrize(
+    ("headers", "rule"),
+    [
+        ([], "signature-header"),
+        ([("X-Hub-Signature-256", sign(BODY, NEW)), ("x-hub-signature-256", sign(BODY, NEW))], "signature-header"),
+        ([("X-Hub-Signature-256", sign(BODY, NEW).upper())], "signature-form"),
+        ([("X-Hub-Signature-256", sign(BODY, NEW).removeprefix("sha256="))], "signature-form"),
+        ([("X-Hub-Signature-256", sign(BODY, NEW) + "\n")], "signature-form"),
+        ([("X-Hub-Signature-256", sign(BODY + b" ", NEW))], "bad-signature"),
+        ([("X-Hub-Signature-256", sign(BODY, b"x" * 32))], "bad-signature"),
+        ([("X-Hub-Signature-256", sign(BODY, b""))], "bad-signature"),
+    ],
+)
+def test_refuses_by_rule(headers: list[tuple[str, str]], rule: str) -> None:
+    """Everything else is refused, and the rule says why."""
+    with pytest.raises(Refused) as refused:
+        verify(headers, BODY, (OLD, NEW))
+    assert refused.value.rule == rule
+
+
+def test_without_a_secret_nothing_is_believed() -> None:
+    """No secret never means that everybody may."""
+    with pytest.raises(Refused):
+        verify([("X-Hub-Signature-256", sign(BODY, b""))], BODY, ())
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "x" * 31, f"{'x' * 40}\nshort"])
+def test_weak_secrets_are_no_secrets(text: str) -> None:
+    """A file without a secret, or with a short one, is refused as a whole."""
+    with pytest.raises(HostConfigError, match="at least 32 characters"):
+        read_secrets(text, path="hook")
+
+
+def test_two_secrets_while_one_replaces_the_other() -> None:
+    """Each line is a secret; space around it does not count."""
+    assert read_secrets(f" {OLD.decode()} \n\n{NEW.decode()}\n", path="hook") == (OLD, NEW)
+
+
+def test_a_delivery_is_its_repository_and_its_bytes() -> None:
+    """The same bytes for the same repository are the same delivery, and for another one they are not."""
+    assert delivery_id("shop", BODY) == delivery_id("shop", bytes(BODY))
+    assert len({delivery_id("shop", BODY), delivery_id("till", BODY), delivery_id("shop", BODY + b" ")}) == 3
