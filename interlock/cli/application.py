@@ -95,9 +95,9 @@ def _text(entries: dict[str, dict[str, object]]) -> str:
 def _runners(found: tuple[FoundComponent, ...], *, tests: str | None) -> dict[str, str]:
     from interlock.cli import discovery, packaged
 
-    places = [each.context for each in found if tests is None and each.tests and each.tests.runner]
     text = packaged.scaffold("application", discovery.RUNNER)
-    return {(Path(place) / discovery.RUNNER).as_posix(): text for place in places}
+    places = [(each.context, each.tests.runner) for each in found if tests is None and each.tests]
+    return {(Path(context) / runner).as_posix(): text for context, runner in places if runner}
 
 
 def _tell(found: tuple[FoundComponent, ...], entries: dict[str, dict[str, object]]) -> None:

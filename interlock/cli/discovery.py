@@ -17,12 +17,15 @@ _TEST_FILE = re.compile(r"test_.*\.py|.*_test\.py")
 
 @dataclass(frozen=True)
 class FoundTests:
-    """How the tests run inside the image. `runner`: whether our small unittest runner must be added for it."""
+    """How the tests run inside the image. `runner`: where our small unittest runner must be added, or empty.
+
+    It lies among the tests, so that the COPY that brings them brings it too.
+    """
 
     kind: str
     folder: str
     command: tuple[str, ...]
-    runner: bool = False
+    runner: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,8 @@ def tests(folder: Path, image: Dockerfile) -> FoundTests | None:
         return FoundTests("pytest, from vendored wheels", place, command)
     if _declares_pytest(folder):
         return FoundTests("pytest, installed in the image", place, _pytest(python, place))
-    return FoundTests("unittest", place, (python, RUNNER, place, REPORT), runner=True)
+    runner = (Path(place) / RUNNER).as_posix()
+    return FoundTests("unittest", place, (python, runner, place, REPORT), runner)
 
 
 def uncopied(found: FoundComponent) -> tuple[str, ...]:
@@ -72,8 +76,8 @@ def uncopied(found: FoundComponent) -> tuple[str, ...]:
     if found.tests is None:
         return ()
     sources = {source.strip("/").removeprefix("./").partition("/")[0] for source in found.dockerfile.copied}
-    needed = (found.tests.folder, *((RUNNER,) if found.tests.runner else ()))
-    return () if sources & {".", "", "*"} else tuple(name for name in needed if name not in sources and name != ".")
+    needed = found.tests.runner if found.tests.folder == "." else found.tests.folder
+    return (needed,) if needed and not sources & {".", "", "*", needed} else ()
 
 
 def _pytest(python: str, place: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Run unittest's tests and leave a JUnit report: python interlock_tests.py FOLDER REPORT. Standard library only.
+"""Run unittest's tests and leave a JUnit report: python tests/interlock_tests.py tests REPORT. Standard library only.
 
 Written once by `interlock init application`; it is yours now.
 """

@@ -73,13 +73,13 @@ def test_unittest_gets_a_runner_that_leaves_a_report(tmp_path: Path, is_package:
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told == {
-        "written": ["interlock.yaml", "interlock_tests.py"],
+        "written": ["interlock.yaml", "test/interlock_tests.py"],
         "components": {"web": {"port": 9090, "base": "debian:12"}},
     }
     component = read_application((tmp_path / "interlock.yaml").read_text()).components["web"]
-    assert component.tests.command == ("python3", "interlock_tests.py", "test", "/tmp/junit.xml")
+    assert component.tests.command == ("python3", "test/interlock_tests.py", "test", "/tmp/junit.xml")
     run = subprocess.run(
-        [sys.executable, "interlock_tests.py", "test", "junit.xml"], cwd=tmp_path, capture_output=True, check=False
+        [sys.executable, "test/interlock_tests.py", "test", "junit.xml"], cwd=tmp_path, capture_output=True, check=False
     )
     suite = ElementTree.parse(tmp_path / "junit.xml").getroot()  # noqa: S314 - our own runner wrote it
     assert run.returncode == 1
@@ -149,6 +149,13 @@ def test_what_will_stop_later_is_noted_now(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "runs as root" in done.stderr
     assert "no COPY brings tests into the image" in done.stderr
+
+
+def test_a_runner_beside_the_tests_is_noted_when_nothing_copies_it(tmp_path: Path) -> None:
+    """Tests at the root of the repository have their runner there, and no COPY of a folder brings it."""
+    write(tmp_path, Dockerfile="FROM debian:12\nCOPY app.py app.py\nUSER 1\n", test_x_DOT_py=UNITTEST.format(2))
+    done = interlock("init", "application", "--yes", folder=tmp_path)
+
     assert "no COPY brings interlock_tests.py into the image" in done.stderr
 
 
