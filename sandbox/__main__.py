@@ -37,6 +37,7 @@ Needs root. Nothing outlives `up`, whatever way it ends.
 Programs are built once and kept under `~/.cache/interlock`.""",
 )
 Name = Annotated[str, typer.Option(help="Which sandbox; several run side by side.")]
+Running = Annotated[str, typer.Option(help="Which running sandbox.", envvar=person.NAME)]
 
 
 @app.command()
@@ -95,7 +96,7 @@ def down(name: Name = "dev") -> None:
 
 
 @app.command()
-def shell(name: Name = "demo") -> None:
+def shell(name: Running = "demo") -> None:
     """Print what a shell needs to work with a running sandbox: eval "$(python -m sandbox shell)"."""
     require_root()
     print(person.exports(person.running(name)))
@@ -104,7 +105,7 @@ def shell(name: Name = "demo") -> None:
 @app.command()
 def repository(
     repository: Annotated[str, typer.Argument(metavar="REPOSITORY", help="Its name.")],
-    name: Name = "demo",
+    name: Running = "demo",
 ) -> None:
     """Make an empty application repository on a running sandbox's git server, and print its address."""
     require_root()
@@ -116,11 +117,12 @@ def ask(
     service: Annotated[str, typer.Argument(help="A Service of the cluster.")],
     path: Annotated[str, typer.Argument(help="What to GET.")] = "/",
     namespace: Annotated[str, typer.Option(help="Where the Service is.")] = "shop",
-    name: Name = "demo",
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait until it answers.")] = 300,
+    name: Running = "demo",
 ) -> None:
-    """Print what a Service in a running sandbox's cluster answers."""
+    """Print what a Service in a running sandbox's cluster answers; waits until it is deployed."""
     require_root()
-    print(person.ask(person.running(name), service, path, namespace=namespace), end="")
+    print(person.ask(person.running(name), service, path, namespace=namespace, seconds=wait).rstrip("\n"))
 
 
 def _table(answers: dict[str, list[Answer]]) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import shlex
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -14,6 +15,9 @@ from sandbox.cluster import Cluster
 from sandbox.part import SandboxError
 from sandbox.parts import git
 from sandbox.place import Place
+
+NAME = "INTERLOCK_SANDBOX"
+"""The variable that says which sandbox a shell works with."""
 
 
 def running(name: str) -> Place:
@@ -29,6 +33,7 @@ def exports(place: Place) -> str:
     server = f"http://127.0.0.1:{place.git_port}"
     login = base64.b64encode(git.credentials(place, "developer").read_text().strip().encode()).decode()
     values = {
+        NAME: place.name,
         "GIT": server,
         "REGISTRY": place.registry,
         "ENVIRONMENTS": str(place.state / "person" / "environments"),
@@ -47,13 +52,29 @@ def exports(place: Place) -> str:
     return "\n".join(lines)
 
 
-def ask(place: Place, service: str, path: str, *, namespace: str) -> str:
-    """What a Service of the cluster answers to a GET."""
+def ask(place: Place, service: str, path: str, *, namespace: str, seconds: float) -> str:
+    """What a Service of the cluster answers to a GET, waiting so long for it; says so on stderr when it must wait."""
+    until, told = time.monotonic() + seconds, False
+    while True:
+        try:
+            return _answer(place, service, path, namespace=namespace)
+        except SandboxError as error:
+            if time.monotonic() > until:
+                raise
+            if not told:
+                print(f"{error}\nwaiting up to {seconds:.0f} s; Ctrl-C ends it", file=sys.stderr)
+                told = True
+            time.sleep(1)
+
+
+def _answer(place: Place, service: str, path: str, *, namespace: str) -> str:
+    pages = f"http://127.0.0.1:{place.prefect_port}/runs"
     try:
         found = Cluster(place).get(f"/api/v1/namespaces/{namespace}/services/{service}")
         if found is None:
-            raise SandboxError(f"service {namespace}/{service}: there is none yet; the Prefect UI shows how far it is")
+            raise SandboxError(f"service {namespace}/{service}: there is none yet; see how far its runs are: {pages}")
         spec = found["spec"]
-        return httpx.get(f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}{path}", timeout=10).text
+        answer = httpx.get(f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}{path}", timeout=10)
     except httpx.HTTPError as error:
-        raise SandboxError(f"service {namespace}/{service}: no answer yet: {error}") from error
+        raise SandboxError(f"service {namespace}/{service}: no answer yet ({error}); its runs: {pages}") from error
+    return answer.text
