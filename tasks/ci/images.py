@@ -14,6 +14,7 @@ import docker.errors
 import docker.types
 import requests.exceptions
 
+from interlock.ci.dockerfile import require_local
 from interlock.contract.models import Component
 from interlock.errors import DockerError
 from tasks.ci.registry import read_login
@@ -65,8 +66,10 @@ def build_image(
 ) -> Image:
     """Build with the classic builder: no network in any step, nothing pulled that is here, leftovers removed.
 
-    `source` is the checked-out tree. DockerError ends with the failing step and the log's last lines.
+    `source` is the checked-out tree. FormatError when the Dockerfile would have the daemon fetch something;
+    DockerError ends with the failing step and the log's last lines.
     """
+    _require_local(source, component)
     context = source / component.context
     with daemon(url, timeout=seconds) as client:
         stream = client.api.build(
@@ -83,6 +86,12 @@ def build_image(
         )
         _follow_build(stream, tag, say)
         return _image(client, tag)
+
+
+def _require_local(source: Path, component: Component) -> None:
+    dockerfile = source / component.dockerfile
+    if dockerfile.is_file():
+        require_local(dockerfile.read_bytes().decode(errors="replace"), path=component.dockerfile)
 
 
 def _follow_build(stream: Iterable[Mapping[str, Any]], tag: str, say: Say) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from interlock.ci.junit import TestRun
 from interlock.contract.models import Component, Tests
-from interlock.errors import DockerError
+from interlock.errors import DockerError, FormatError
 from sandbox.parts.baseimage import BaseImage
 from sandbox.parts.docker import Docker
 from tasks.ci.images import Image, build_image, daemon, remove_image
@@ -33,7 +34,7 @@ def build(docker_daemon: Docker, base_image: BaseImage, tmp_path: Path) -> Itera
         folder = tmp_path / uuid.uuid4().hex
         for name, text in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text)
+            (folder / name).write_text(text, newline="")
         names.append(f"interlock-test/{uuid.uuid4().hex}:1")
         return build_image.fn(
             docker_daemon.docker_host,
@@ -90,6 +91,18 @@ def test_a_build_has_no_network(build: Build) -> None:
     build({"Dockerfile": BASE + f'RUN python -c "{look}"\n'}, said=said)
 
     assert "['lo']" in said
+
+
+def test_a_build_fetches_nothing_by_way_of_the_daemon(build: Build) -> None:
+    """The daemon has a network, and an ADD would use it: a carriage return parts words as a blank does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(1)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/x"
+
+        with pytest.raises(FormatError, match="Dockerfile:2: ADD"):
+            build({"Dockerfile": f"{BASE}ADD\r{address} /x\n"})
+        with pytest.raises(TimeoutError):
+            server.accept()
 
 
 def test_context_and_dockerfile_may_lie_elsewhere(build: Build) -> None:
