@@ -17,6 +17,7 @@ from rich.table import Table
 from sandbox import catalog, person, slots
 from sandbox.part import SandboxError
 from sandbox.parts.git import create_repository
+from sandbox.place import Place
 from sandbox.supervisor import Answer, Sandbox, require_root
 from sandbox.terminal import Terminal
 
@@ -63,6 +64,16 @@ def up(
         with terminal.live():
             stack.close()
     terminal.console.print(f"sandbox {name} is down; nothing is left running")
+
+
+@app.command()
+def provide() -> None:
+    """Find or build everything that a sandbox is made of, and start nothing."""
+    require_root()
+    terminal = Terminal()
+    with terminal.live():
+        catalog.provide(catalog.with_needs(catalog.DEFAULT, Place(name="provide", slot=0)), terminal)
+    terminal.console.print("every part is here")
 
 
 @app.command()

@@ -6,7 +6,7 @@ import importlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
-from sandbox.part import Part, SandboxError
+from sandbox.part import Part, Report, SandboxError
 from sandbox.place import Place
 
 # Name → where its class is; a class is called with the Place. Modules load when asked for.
@@ -49,6 +49,11 @@ def with_needs(names: Iterable[str], place: Place) -> dict[str, Part]:
         part = create(name, place)
         found |= with_needs(part.needs, place) | {name: part}
     return found
+
+
+def provide(parts: Mapping[str, Part], report: Report) -> None:
+    """Find or build what the parts are made of, side by side."""
+    in_order(dict.fromkeys(parts, ()), lambda name: parts[name].provide(report))
 
 
 def in_order(after: Mapping[str, Iterable[str]], action: Callable[[str], None]) -> None:

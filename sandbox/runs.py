@@ -25,7 +25,7 @@ class Run:
     kind: str
     state: str
     message: str
-    created: str
+    began: str
     seconds: float
     parameters: dict[str, Any]
 
@@ -61,14 +61,14 @@ class Runs:
         return f"{self.page}/runs/flow-run/{run.id}"
 
     def of(self, flow: str, *, known: frozenset[str] = frozenset()) -> list[Run]:
-        """Runs of a flow that have begun, oldest first, without those whose id is known already."""
+        """Runs of a flow that have begun, in that order, without those whose id is known already."""
         begun = {"state": {"type": {"not_any_": ["SCHEDULED", "PENDING"]}}}
         found = self._post(
             "flow_runs/filter",
             {"flows": {"name": {"any_": [flow]}}, "flow_runs": begun, "sort": "START_TIME_DESC", "limit": 50},
         )
         runs = (_run(each) for each in found if each["id"] not in known)
-        return sorted(runs, key=lambda run: run.created)
+        return sorted(runs, key=lambda run: run.began)
 
     def ids(self, flow: str) -> frozenset[str]:
         """The ids of all runs of a flow that have begun so far: what begins later is new."""
@@ -104,13 +104,16 @@ class Runs:
         """The first new run of a flow that has ended and is accepted; its steps are told as they end."""
         deadline = time.monotonic() + seconds
         told: set[tuple[str, str]] = set()
+        others: set[str] = set()  # ended and not wanted: a busy server is not asked for their steps again
         while time.monotonic() < deadline:
             # A busy server may take longer than we wait; asking again is all there is to do.
             with suppress(httpx.TransportError):
-                for run in self.of(flow, known=known):
+                for run in self.of(flow, known=known | others):
                     self._tell(run, told, on_run, on_step)
                     if run.ended and accept(run):
                         return run
+                    if run.ended:
+                        others.add(run.id)
             time.sleep(1)
         raise SandboxError(f"flow {flow}: no new run ended as expected in {seconds:g} s; see {self.page}/runs")
 
@@ -146,7 +149,7 @@ def _run(body: dict[str, Any]) -> Run:
         kind=body["state_type"] or "PENDING",
         state=state.get("name") or "",
         message=state.get("message") or "",
-        created=body["created"],
+        began=body["start_time"] or "",
         seconds=body["total_run_time"],
         parameters=body["parameters"],
     )

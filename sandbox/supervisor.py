@@ -84,8 +84,7 @@ class Sandbox:
 
     def provide(self, *names: str) -> None:
         """Find or build what the parts and their needs are made of, side by side."""
-        parts = catalog.with_needs(names, self.place)
-        catalog.in_order(dict.fromkeys(parts, ()), lambda name: parts[name].provide(self.report))
+        catalog.provide(catalog.with_needs(names, self.place), self.report)
 
     def stop(self, *names: str) -> None:
         """Stop parts and whatever needs them."""

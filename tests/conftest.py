@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -51,8 +52,19 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         return (yield)
     with Sandbox.open(name=f"test-{os.getpid()}", parts=(), report=Terminal()) as sandbox:
         session.config.stash[_OPEN] = sandbox
-        _start_together(sandbox, wanted, session.config)
+        if hasattr(session.config, "workerinput"):
+            # One of several processes with a sandbox each: which tests come here is not known yet.
+            sandbox.provide(*wanted)
+        else:
+            _start_together(sandbox, wanted, session.config)
         return (yield)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one folder share parts that take seconds to start: pytest-xdist keeps them in one process."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        item.add_marker(pytest.mark.xdist_group(folder))
 
 
 def _wanted(items: Iterable[pytest.Item]) -> set[str] | None:
