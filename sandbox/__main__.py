@@ -128,7 +128,7 @@ def ask(
     service: Annotated[str, typer.Argument(help="A Service of the cluster.")],
     path: Annotated[str, typer.Argument(help="What to GET.")] = "/",
     namespace: Annotated[str, typer.Option(help="Where the Service is.")] = "shop",
-    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait until it answers.")] = 300,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait until it answers.")] = 600,
     name: Running = "demo",
 ) -> None:
     """Print what a Service in a running sandbox's cluster answers; waits until it is deployed."""

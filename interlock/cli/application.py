@@ -148,6 +148,9 @@ def _finish(folder: Path, found: tuple[FoundComponent, ...], files: dict[str, st
     for path in files:
         typer.echo(f"wrote {folder / path}")
     port = next((each.dockerfile.port for each in found if each.dockerfile.port), 8080)
-    output.note("next: commit it, then give it an environment:")
+    output.note("next: commit it, then let it into an environment repository that is there, in its clone:")
+    output.note(f"  interlock bind --application APP --image REGISTRY/APP/{found[0].name} \\")
+    output.note(f"      --component {found[0].name} --port {port}")
+    output.note("or into a new one:")
     output.note(f"  interlock init environment ENVIRONMENTS --application APP --image REGISTRY/APP/{found[0].name} \\")
     output.note(f"      --component {found[0].name} --port {port} --ci-key CI_KEY.pub")

@@ -192,7 +192,7 @@ def _finish(folder: Path, wish: Wish, changes: dict[str, str], form: Format) -> 
     if not changes:
         typer.echo(f"{wish.component} of {wish.application} is bound to {wish.environment} already")
         return
-    where = shlex.quote(str(folder))
+    git = "git" if folder == Path() else f"git -C {shlex.quote(str(folder))}"
     output.note("next: commit and push it, which signs it, and let the CI host build the repository:")
-    output.note(f'  git -C {where} add -A && git -C {where} commit -m "Bind {wish.application}" && git -C {where} push')
+    output.note(f'  {git} add -A && {git} commit -m "Bind {wish.application}" && {git} push')
     output.note(f"  interlock register application {wish.source} --url URL")

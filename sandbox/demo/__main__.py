@@ -39,7 +39,7 @@ def play(sandbox: Sandbox, stage: Stage) -> None:
         stage.check(act, "every part answers", f"{len(answers)} parts" if not silent else str(silent), holds=not silent)
         stage.say(f"  Prefect UI: http://127.0.0.1:{sandbox.place.prefect_port}")
     with stage.act(2, "Two repositories, two hosts, a first version") as act:
-        pipeline = stand_up(sandbox, pace=PACE, show=lambda line: stage.say(f"  {line}"))
+        pipeline = stand_up(sandbox, pace=PACE, show=lambda line: stage.say(f"  {_short(sandbox, line)}"))
         show = Show(stage, pipeline)
         acts.first_release(show, act)
     if not act.holds:
@@ -65,6 +65,11 @@ def stay(sandbox: Sandbox, stage: Stage) -> None:
     stage.quote(newcomer_commands())
     with suppress(KeyboardInterrupt):
         signal.pause()
+
+
+def _short(sandbox: Sandbox, line: str) -> str:
+    """A command without the folder that all of its paths begin with."""
+    return line.replace(str(sandbox.place.state), "$SANDBOX")
 
 
 def newcomer_commands() -> str:

@@ -100,7 +100,6 @@ def blocked(show: Show, act: Act) -> None:
     )
     commit = application.push()
     run = show.follow("release", known, accept=lambda run: _is_about(run, commit))
-    show.stage.quote(run.message)
     show.stage.check(act, "the gate stops it", run.state, holds=run.state == "Blocked")
     for what, words in {
         "the credential: file and line": ("shop/payment.py:1",),
@@ -237,7 +236,6 @@ def _refuse(show: Show, act: Act, what: str, rule: str, push: Callable[[], str])
     known = show.pipeline.runs.ids("deploy")
     push()
     run = show.follow("deploy", known, accept=lambda run: run.state == "Refused")
-    show.stage.quote(run.message)
     show.stage.check(act, f"{what} is refused by rule {rule}", run.message.splitlines()[0], holds=rule in run.message)
 
 

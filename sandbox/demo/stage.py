@@ -93,11 +93,12 @@ class Stage:
 
     def ended(self, run: Run) -> None:
         style = "green" if run.kind == "COMPLETED" else "yellow"
-        message = run.message.splitlines()[0] if run.message else ""
+        message, _, more = run.message.partition("\n")
         self.console.print(
             Text.assemble(("  ■ ", style), (f"{run.state}", style), f" in {run.seconds:.1f} s  {message}"),
             soft_wrap=True,
         )
+        self.quote(more)
 
     def table(self) -> None:
         """Each step, what was expected, what was seen, seconds."""
