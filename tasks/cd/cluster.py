@@ -126,8 +126,7 @@ class Cluster:
 
     def apply(self, body: Body, *, manager: str, force: bool = False, dry_run: bool = False) -> Applied:
         """Server-side apply. Conflict when another manager has a field and `force` does not say to take it."""
-        resource = self.resource(body["apiVersion"], body["kind"])
-        name, namespace = body["metadata"]["name"], body["metadata"].get("namespace", "")
+        resource, namespace, name = self._addressed(body)
         query = {"fieldManager": manager, "force": str(force).lower(), **_dry(dry_run)}
         status, answer = self._exchange(
             "PATCH",
@@ -141,8 +140,7 @@ class Cluster:
 
     def create(self, body: Body, *, manager: str, dry_run: bool = False) -> Body:
         """Make an object that must not exist yet; Conflict (409) when it does."""
-        resource = self.resource(body["apiVersion"], body["kind"])
-        name, namespace = body["metadata"]["name"], body["metadata"].get("namespace", "")
+        resource, namespace, name = self._addressed(body)
         query = {"fieldManager": manager, **_dry(dry_run)}
         made: Body = self.request(
             "POST", resource.path(namespace), query=query, body=body, subject=_named(resource, namespace, name)
@@ -151,8 +149,7 @@ class Cluster:
 
     def replace(self, body: Body, *, manager: str) -> Body:
         """Replace the version that the body's resourceVersion names; Conflict when that is not the newest."""
-        resource = self.resource(body["apiVersion"], body["kind"])
-        name, namespace = body["metadata"]["name"], body["metadata"].get("namespace", "")
+        resource, namespace, name = self._addressed(body)
         replaced: Body = self.request(
             "PUT",
             resource.path(namespace, name),
@@ -161,6 +158,21 @@ class Cluster:
             subject=_named(resource, namespace, name),
         )
         return replaced
+
+    def _addressed(self, body: Body) -> tuple[Resource, str, str]:
+        """Where a body is written. ClusterError for a namespace that the kind has not: the server would pass over it,
+        and something of one environment would hold in the whole cluster.
+        """
+        resource = self.resource(body["apiVersion"], body["kind"])
+        name, namespace = body["metadata"]["name"], body["metadata"].get("namespace", "")
+        if namespace and not resource.namespaced:
+            raise ClusterError(
+                f"{_named(resource, namespace, name)}: the cluster has no {resource.kind} in a namespace, "
+                "and an environment owns only what is in its namespaces",
+                status=422,
+                hint="whoever owns the cluster applies it",
+            )
+        return resource, namespace, name
 
     def delete(self, identity: Identity, *, uid: str, dry_run: bool = False) -> None:
         """Delete the object of this UID and no other; its dependants follow. Already gone is done."""
