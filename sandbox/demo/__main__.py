@@ -28,6 +28,7 @@ def main() -> int:
         play(sandbox, stage)
         if not os.environ.get("ONCE"):
             stay(sandbox, stage)
+    stage.say("\nThe sandbox is down; nothing is left running.")
     return 0 if stage.holds else 1
 
 
