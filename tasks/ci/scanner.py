@@ -6,6 +6,7 @@ other than 0, a timeout or half a report is ScanFailed: neither clean nor dirty.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import datetime as dt
 import hashlib
@@ -60,7 +61,19 @@ _ALL_SEVERITIES = "UNKNOWN,LOW,MEDIUM,HIGH,CRITICAL"
 # Apt's lists of what could be installed hold no secrets, and searching them takes longer than all else together.
 _SKIPPED_IN_IMAGES = "var/lib/apt/lists"
 # Trivy overlooks secrets below folders of these names unless told otherwise.
-_SECRET_RULES = {"disable-allow-rules": ["tests", "examples", "vendor", "markdown"]}
+_SECRET_RULES = {"disable-allow-rules": ["tests", "examples", "vendor", "markdown", "locale-dir"]}
+# And in these, whatever it is told.
+_OVERLOOKED_FOLDER = "node_modules"
+_OVERLOOKED_FILES = frozenset(
+    {"go.mod", "go.sum", "package-lock.json", "yarn.lock", "pnpm-lock.yaml", "Pipfile.lock", "Gemfile.lock"}
+)
+_OVERLOOKED_SUFFIXES = frozenset(
+    {
+        *(".bin", ".deb", ".doc", ".gif", ".gz", ".gzip", ".jpg", ".pdf"),
+        *(".png", ".rpm", ".socket", ".svg", ".tar", ".zip"),
+    }
+)
+_COPIES = "overlooked"
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -142,6 +155,7 @@ def scan_folder(
     it must be a copy. `dockerfiles` are those whose name does not say that they are.
     """
     _blank_ignores(folder)
+    copies = _copy_overlooked(folder / subject, folder / _COPIES)
     scanners = "secret,misconfig" if database is None else "vuln,secret,misconfig"
     # Trivy passes over `dev`, `proc` and `sys` right below what it scans; so nothing of theirs may lie right below.
     patterns = [f"dockerfile:^{re.escape(f'{subject}/{path}')}$" for path in dockerfiles]
@@ -153,7 +167,8 @@ def scan_folder(
             *(argument for pattern in patterns for argument in ("--file-patterns", pattern)),
         )
         report = _trivy(scanner, scratch, "fs", options, str(folder))
-    return read_folder(report, subject=subject, configurations=configurations, database=database, notes=isolation()[1])
+    read = read_folder(report, subject=subject, configurations=configurations, database=database, notes=isolation()[1])
+    return _under_own_names(read, copies)
 
 
 @effect(name="scan manifests", retries=1)
@@ -293,6 +308,34 @@ def _blank_ignores(folder: Path) -> None:
             content = path.read_bytes()
             if (blanked := without_ignores(content)) != content:
                 path.write_bytes(blanked)
+
+
+def _copy_overlooked(folder: Path, copies: Path) -> Mapping[str, str]:
+    """Text that Trivy would not search for secrets, once more under names that it does; the files that they are of."""
+    own_names: dict[str, str] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.is_symlink() and (text := _overlooked_text(path, folder)):
+            copies.mkdir(mode=0o700, exist_ok=True)
+            name = f"{len(own_names)}.txt"
+            (copies / name).write_bytes(text)
+            own_names[f"{_COPIES}/{name}"] = path.relative_to(folder).as_posix()
+    return own_names
+
+
+def _overlooked_text(path: Path, folder: Path) -> bytes:
+    """A file's text, when Trivy passes over it by its name, its folder or its encoding; empty otherwise."""
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", errors="replace").encode()
+    by_name = path.name in _OVERLOOKED_FILES or path.suffix in _OVERLOOKED_SUFFIXES
+    by_folder = _OVERLOOKED_FOLDER in path.relative_to(folder).parts[:-1]
+    return content if (by_name or by_folder) and b"\0" not in content else b""
+
+
+def _under_own_names(scan: Scan, own_names: Mapping[str, str]) -> Scan:
+    """The findings in copies as findings in what they are copies of."""
+    findings = {replace(each, target=own_names.get(each.target, each.target)) for each in scan.findings}
+    return replace(scan, findings=tuple(sorted(findings, key=lambda finding: finding.order)))
 
 
 # the database ----------------------------------------------------------------------------------------

@@ -125,6 +125,21 @@ def test_no_folder_and_no_name_hides_a_secret(scanner: Scanner, source: Path) ->
     assert found(scan(scanner, source)) >= hidden
 
 
+def test_no_name_that_trivy_passes_over_hides_a_secret(scanner: Scanner, source: Path) -> None:
+    """Pictures, archives and lock files by their names alone, packages and translations by their folders."""
+    names = (
+        *("logo.svg", "data.bin", "notes.pdf", "a.tar", "a.gz", "go.sum", "yarn.lock", "package-lock.json"),
+        *("locale/de.py", "node_modules/own/index.js", "web/node_modules/.env"),
+    )
+    for name in names:
+        write(source, name, f'token = "{TOKEN}"\n')
+    (source / "source" / "wide.txt").write_bytes(f"token = {TOKEN}\n".encode("utf-16"))
+
+    result = scan(scanner, source)
+
+    assert found(result) >= EXPECTED | {f"github-pat {name}:1" for name in (*names, "wide.txt")}
+
+
 def test_a_dockerfile_of_any_name_is_judged(scanner: Scanner, source: Path) -> None:
     """interlock.yaml may name it as it likes."""
     write(source, "build/Container (web).txt", DOCKERFILE)
