@@ -40,6 +40,7 @@ def play(sandbox: Sandbox, stage: Stage) -> None:
         stage.check(act, "every part answers", f"{len(answers)} parts" if not silent else str(silent), holds=not silent)
         stage.say(f"  Prefect UI: http://127.0.0.1:{sandbox.place.prefect_port}")
     with stage.act(2, "Two repositories, two hosts, a first version") as act:
+        stage.say(f"  SANDBOX={sandbox.place.state}")
         pipeline = stand_up(sandbox, pace=PACE, show=lambda line: stage.say(f"  {_short(sandbox, line)}"))
         show = Show(stage, pipeline)
         acts.first_release(show, act)
