@@ -12,7 +12,8 @@ import os
 import signal
 import socket
 from asyncio.subprocess import Process
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any, Self
 from uuid import UUID
 
@@ -20,6 +21,7 @@ import anyio
 import httpx
 from anyio.abc import TaskStatus
 from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelled, Crashed, Failed
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
@@ -29,12 +31,15 @@ from interlock.contract.builtin import WORKER_TYPE, Half, Known, built_in, check
 from interlock.errors import InterlockError
 
 GRACE_SECONDS = 20.0
+NEVER = datetime.min.replace(tzinfo=UTC)
 KEPT = (
     "PATH", "HOME", "TMPDIR", "LANG", "PREFECT_HOME", "PREFECT_LOGGING_LEVEL", "PREFECT_API_AUTH_STRING",
     "SSL_CERT_FILE",
 )  # fmt: skip
 """What a child gets of the worker's own environment."""
 AWAY_SECONDS = 2.0
+MOST_RUNS = 8
+"""Runs of one pool at a time; the others wait in Prefect. Each is a process of some 100 MB."""
 LOOK_SECONDS = 1.0
 """How often a running run is asked whether it is to be cancelled."""
 
@@ -69,6 +74,7 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
             work_pool_name,
             name=f"{work_pool_name} on {socket.gethostname()}",
             prefetch_seconds=0,
+            limit=MOST_RUNS,
             create_pool_if_not_found=False,  # `declare` makes it, without a template
         )
         self._half, self._nursery, self._known = half, nursery, known
@@ -81,6 +87,14 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
             self._logger.warning("Prefect does not answer: %s", error or type(error).__name__)
             await asyncio.sleep(AWAY_SECONDS)
             return []
+
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        """What is due, without what a schedule has asked for again since: a worker that was away does it once."""
+        due = await super()._get_scheduled_flow_runs()
+        stale = outdated([entry.flow_run for entry in due])
+        for run in stale:
+            await self._end(run, Cancelled(name="Skipped", message="The same was due again before a worker was there."))
+        return [entry for entry in due if entry.flow_run.id not in stale]
 
     async def sync_with_backend(self) -> None:
         """As the base, but a server that is away is asked again."""
@@ -153,6 +167,19 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
             await self.client.set_flow_run_state(run, state, force=True)
         except (ObjectNotFound, httpx.HTTPError) as error:
             self._logger.warning("run %s ended as %s, which Prefect was not told: %s", run, state.name, error)
+
+
+def outdated(due: Iterable[FlowRun]) -> frozenset[UUID]:
+    """Of runs that schedules made with the same parameters, all but the newest."""
+    newest: dict[str, FlowRun] = {}
+    runs = [run for run in due if run.auto_scheduled]
+    for run in sorted(runs, key=lambda run: run.expected_start_time or run.created or NEVER):
+        newest[_asked(run)] = run
+    return frozenset(run.id for run in runs if newest[_asked(run)].id != run.id)
+
+
+def _asked(run: FlowRun) -> str:
+    return f"{run.deployment_id} {sorted(run.parameters.items())}"
 
 
 def _how_it_ended(status: int) -> str:

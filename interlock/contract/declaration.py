@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
+from zlib import crc32
 
 from pydantic import Field
 
@@ -180,7 +181,7 @@ def _deployment(entry: DeploymentEntry, flow: BuiltIn, ground: Ground) -> Deploy
             "concurrency_limit": None,
             "paused": False,
             "schedules": [
-                _schedule(schedule)
+                _schedule(schedule, flow.name)
                 for entry_schedule in entry.schedules
                 for schedule in _filled_for_each(entry_schedule.model_dump(), ground)
             ],
@@ -188,7 +189,8 @@ def _deployment(entry: DeploymentEntry, flow: BuiltIn, ground: Ground) -> Deploy
     )
 
 
-def _schedule(schedule: Mapping[str, Any]) -> dict[str, Any]:
+def _schedule(schedule: Mapping[str, Any], flow: str) -> dict[str, Any]:
+    second = crc32(f"{flow} {schedule['slug']}".encode()) % 60  # apart from each other, and always the same
     return {
         "slug": schedule["slug"],
         "active": True,
@@ -196,7 +198,7 @@ def _schedule(schedule: Mapping[str, Any]) -> dict[str, Any]:
         "parameters": schedule["parameters"],
         "schedule": {
             "interval": float(schedule["interval"]),
-            "anchor_date": "2026-01-01T00:00:00Z",
+            "anchor_date": f"2026-01-01T00:00:{second:02}Z",
             "timezone": "UTC",
         },
     }

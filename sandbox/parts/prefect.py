@@ -43,7 +43,7 @@ class Prefect:
         return f"{self.address}/api"
 
     def provide(self, report: Report) -> None:
-        _provide_empty_database(report)
+        provide_empty_database(report)
 
     def start(self) -> None:
         account = user(self.place, "prefect")
@@ -71,7 +71,7 @@ class Prefect:
     def _lay_database(self) -> None:
         account = user(self.place, "prefect")
         database = self.home / "prefect.db"
-        shutil.copyfile(_empty_database(), database)
+        shutil.copyfile(empty_database(), database)
         os.chown(database, account.id, account.id)
 
     def wait(self, seconds: float) -> None:
@@ -96,13 +96,13 @@ class Prefect:
         """Everything it has is in the state folder."""
 
 
-def _empty_database() -> Path:
+def empty_database() -> Path:
     """A database with this Prefect's tables and nothing in them; migrating a new one takes seconds at every start."""
     return cache_root() / f"prefect-{importlib.metadata.version('prefect')}.db"
 
 
-def _provide_empty_database(report: Report) -> None:
-    target = _empty_database()
+def provide_empty_database(report: Report) -> None:
+    target = empty_database()
     if target.exists():
         return
     with only_one(cache_root() / "prefect.lock", part="prefect", report=report):

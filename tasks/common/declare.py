@@ -31,6 +31,15 @@ def wanted(half: Half, grounds: tuple[Ground, ...]) -> Declaration:
 
 def declare(api: Api, declaration: Declaration) -> tuple[str, ...]:
     """Make it so; what was changed, one line each, nothing when all was as declared. PrefectError otherwise."""
+    try:
+        return _declare(api, declaration)
+    except PrefectError as error:
+        if not error.transient:
+            raise
+        return _declare(api, declaration)  # somebody else declares the same at this moment
+
+
+def _declare(api: Api, declaration: Declaration) -> tuple[str, ...]:
     changed = _pools(api, declaration.pools)
     ids, deployments = _deployments(api, declaration)
     return (

@@ -21,7 +21,7 @@ PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0, 0.0)
 class Api:
     """Prefect's API at an address. Every method gives the decoded answer, or None when it is empty.
 
-    PrefectError otherwise, transient when the server does not answer or says 429 or 5xx.
+    PrefectError otherwise, transient when the server does not answer or says 409, 429 or 5xx.
     """
 
     def __init__(self, client: httpx.Client) -> None:
@@ -52,7 +52,7 @@ class Api:
             status = response.status_code
             raise PrefectError(
                 f"Prefect: {method} {path} gave {status}: {response.text[:500]}",
-                transient=status in {408, 429} or status >= 500,
+                transient=status in {408, 409, 429} or status >= 500,
             )
         return response.json() if response.content else None
 

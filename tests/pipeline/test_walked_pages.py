@@ -64,7 +64,8 @@ def test_a_blocked_release_says_what_and_why_and_what_to_do(pipeline: Pipeline, 
 
     artifact(page, pipeline, run, "gate")
     expect(page.get_by_text("revoke the credential first").first).to_be_visible()
-    expect(page.get_by_text("github-pat").first).to_be_visible()
+    expect(page.get_by_text("secret aws-access-key-id in shop/payment.py:1").first).to_be_visible()
+    expect(page.get_by_text("CVE-2023-43804 in urllib3 1.26.0 (fixed in 1.26.17").first).to_be_visible()
 
     artifact(page, pipeline, run, "scan")
     expect(page.get_by_role("columnheader", name="fixed in")).to_be_visible()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ import pytest
 
 from interlock.contract.builtin import Half
 from interlock.contract.declaration import Ground
+from sandbox.parts.prefect import empty_database, provide_empty_database
+from sandbox.terminal import Terminal
 from tasks.cd.host import load_cd
 from tasks.ci.host import load_ci
 from tasks.common.declare import declare, wanted
@@ -62,6 +65,7 @@ class Server:
             "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
         }
+        lay_database(self.folder / "home")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "sandbox.prefect_server", "--port", str(self.port)],
@@ -86,6 +90,15 @@ class Server:
     def wipe(self) -> None:
         for file in (self.folder / "home").glob("prefect.db*"):
             file.unlink()
+
+
+def lay_database(home: Path) -> None:
+    """A database with Prefect's tables and nothing in it, where there is none: making one takes long."""
+    if (home / "prefect.db").exists():
+        return
+    home.mkdir(exist_ok=True)
+    provide_empty_database(Terminal())
+    shutil.copyfile(empty_database(), home / "prefect.db")
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
