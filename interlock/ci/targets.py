@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from typing import Literal
 
 from interlock.ci.findings import Scan
@@ -130,14 +131,23 @@ def manifest_files(environments: Iterable[Rendered], bound: Iterable[Target]) ->
                 f"{target.application} renders nothing in {target.environment}, so nothing of it can be released there",
                 hint=f"add {path}/values.yaml, or manifests below {path}/manifests/",
             )
-        files |= {f"{target.environment}/{_file_name(manifest)}": manifest.canonical for manifest in own}
+        for manifest in own:
+            files[_free_name(f"{target.environment}/{_file_name(manifest)}", manifest.canonical, files)] = (
+                manifest.canonical
+            )
     return files
 
 
 def _file_name(manifest: Manifest) -> str:
     identity = manifest.identity
     parts = (identity.kind, identity.group.partition(".")[0], identity.namespace, identity.name)
-    return ".".join(part for part in parts if part).lower().replace("/", "_") + ".yaml"
+    return ".".join(part for part in parts if part).lower().replace("/", "_")
+
+
+def _free_name(stem: str, content: bytes, files: Mapping[str, bytes]) -> str:
+    """A name that no other object has: one that took another's place would keep it from being scanned."""
+    names = chain((f"{stem}.yaml",), (f"{stem}.{number}.yaml" for number in count(2)))
+    return next(name for name in names if files.get(name, content) == content)
 
 
 def of_environment(scan: Scan, environment: str) -> Scan:

@@ -115,6 +115,21 @@ def test_manifests_of_bound_applications_become_files() -> None:
         manifest_files([render(repository.read(empty), "dev", placeholder="x.invalid")], bound(released=False))
 
 
+def test_no_manifest_takes_the_place_of_another() -> None:
+    """Two kinds of one name in two groups are two files, so that a decoy keeps nothing from being scanned."""
+    decoys = "".join(
+        f"---\napiVersion: {group}/v1\nkind: Deployment\nmetadata: {{name: shop}}\n"
+        for group in ("apps.example.org", "apps.example.com")
+    )
+    tree = example.environment_tree({f"{layout.manifests('dev', 'shop')}/decoys.yaml": decoys}, released=False)
+    rendered = render(repository.read(tree), "dev", placeholder="placeholder.invalid")
+
+    files = manifest_files([rendered], bound(released=False))
+
+    assert set(files.values()) == {manifest.canonical for manifest in rendered.manifests}
+    assert len(files) == 4
+
+
 def test_a_scan_of_manifests_is_cut_to_its_environment() -> None:
     """One environment's finding does not block another."""
     finding = Finding("misconfiguration", "KSV-1", "HIGH", "dev/a.yaml", "t")
