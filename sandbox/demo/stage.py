@@ -103,8 +103,8 @@ class Stage:
     def table(self) -> None:
         """Each step, what was expected, what was seen, seconds."""
         table = Table(title="What was shown", title_justify="left", expand=False)
-        for column in ("step", "expected", "seen"):
-            table.add_column(column, overflow="fold")
+        for column, widest in (("step", 28), ("expected", 32), ("seen", None)):
+            table.add_column(column, overflow="fold", max_width=widest)
         table.add_column("seconds", justify="right")
         for act in self.acts:
             table.add_section()
