@@ -35,14 +35,14 @@ Output = Annotated[Format, typer.Option("--output", "-o", help="How the result i
 
 def note(message: str) -> None:
     """A line about what is going on."""
-    typer.echo(message, err=True)
+    typer.echo(plain(message), err=True)
 
 
 def fail(error: InterlockError) -> None:
     """One red line, further lines of the message as they are, and the hint on its own line."""
     first, *rest = error.message.splitlines() or [type(error).__name__]
     if error.exit_code:
-        typer.secho(f"error: {first}", fg=typer.colors.RED, err=True)
+        typer.secho(plain(f"error: {first}"), fg=typer.colors.RED, err=True)
     else:
         note(first)
     for line in rest:
@@ -56,9 +56,9 @@ def show(report: Report, output: Format) -> None:
     if output is Format.JSON:
         show_json(report.data)
         return
-    typer.echo(report.title)
+    typer.echo(plain(report.title))
     if report.markdown:
-        typer.echo(report.markdown)
+        typer.echo(plain(report.markdown))
     for table in report.tables:
         typer.echo(_drawn(table) if sys.stdout.isatty() else aligned(table))
 
@@ -94,6 +94,11 @@ def _drawn(table: Table) -> str:
     return captured.get().rstrip()
 
 
+def plain(text: str) -> str:
+    """Text from anywhere, without control characters that a terminal would obey; its lines stay lines."""
+    return "\n".join(map(_line, text.split("\n")))
+
+
 def _line(text: str) -> str:
-    """Text from anywhere on one line, without control characters that a terminal would obey."""
+    """The same on one line."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -74,8 +74,10 @@ class TerminalPresenter:
             self.say(f"{note} ({done:.0f} %)")
             return
         if key not in self._bars:
-            self._bars[key] = self._progress.add_task(escape(note), total=100)
-        self._progress.update(self._bars[key], completed=done, description=escape(note), visible=done < 100)
+            self._bars[key] = self._progress.add_task(escape(output.plain(note)), total=100)
+        self._progress.update(
+            self._bars[key], completed=done, description=escape(output.plain(note)), visible=done < 100
+        )
 
     async def name(self, name: str) -> None:
         """A terminal shows one run: it needs no name."""
@@ -88,7 +90,7 @@ class TerminalPresenter:
 
     def say(self, message: str) -> None:
         if self._progress:
-            self._progress.console.print(message, markup=False, highlight=False)
+            self._progress.console.print(output.plain(message), markup=False, highlight=False)
         else:
             output.note(message)
 

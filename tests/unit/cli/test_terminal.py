@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -11,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 
 from interlock.cli import output, terminal
 from interlock.cli.output import Format
@@ -123,3 +126,26 @@ def test_columns_are_as_wide_as_their_widest_cell() -> None:
     table = Table(("name", "n"), (("long name", "1"), ("x", "22")))
 
     assert output.aligned(table) == "NAME       N\nlong name  1\nx          22"
+
+
+def test_nothing_that_is_told_moves_the_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """Logs, messages of a cluster and commits hold what others wrote: a terminal obeys none of it."""
+    evil = "fine\x1b[2K\x1b]52;c;AAAA\x07\x9b1A\u202e\rdone"
+
+    output.note(evil)
+    output.fail(ToolError(f"{evil}\n  | {evil}", hint=evil))
+    output.show(Report("tests", f"t {evil}", f"first\n\n    {evil}"), Format.TABLE)
+
+    written = "".join(capsys.readouterr())
+    assert "    fine" in written
+    assert all(c.isprintable() or c == "\n" for c in written)
+
+
+def test_nothing_beside_a_progress_bar_moves_the_cursor() -> None:
+    """What is said and what is waited for pass through rich, which lets escapes through."""
+    told = io.StringIO()
+    with Progress(console=Console(file=told, force_terminal=True, width=200)) as bars:
+        TerminalPresenter(Format.TABLE, bars).say("evil\x1b]52;c;AAAA\x07")
+
+    assert "evil" in told.getvalue()
+    assert "\x1b]" not in told.getvalue()
