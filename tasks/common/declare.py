@@ -16,6 +16,7 @@ from interlock.contract.declaration import TAG, Automation, Declaration, Deploym
 from interlock.errors import HostConfigError, PrefectError
 from tasks.common.prefect_api import Api
 
+PAGE = 200
 ROOT = Path(__file__).parents[2]
 PLACES = (ROOT / "prefect.yaml", ROOT / "interlock" / "_prefect.yaml")
 """In a checkout, and in an installed wheel."""
@@ -51,7 +52,7 @@ def _declare(api: Api, declaration: Declaration) -> tuple[str, ...]:
 
 
 def _pools(api: Api, pools: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    existing = {pool["name"]: pool for pool in api.post("/work_pools/filter", {})}
+    existing = {pool["name"]: pool for pool in _every(api, "/work_pools/filter")}
     changed = []
     for name, body in pools.items():
         found = existing.get(name)
@@ -70,8 +71,8 @@ def _pools(api: Api, pools: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def _deployments(api: Api, declaration: Declaration) -> tuple[dict[str, str], list[str]]:
     """The ids by full name, and what was changed."""
     pools = {"work_pools": {"name": {"any_": list(declaration.pools)}}}
-    found = api.post("/deployments/filter", {**pools, "limit": 200})
-    flows = {flow["id"]: flow["name"] for flow in api.post("/flows/filter", {**pools, "limit": 200})}
+    found = _every(api, "/deployments/filter", **pools)
+    flows = {flow["id"]: flow["name"] for flow in _every(api, "/flows/filter", **pools)}
     existing = {f"{flows.get(one['flow_id'])}/{one['name']}": one for one in found}
     ids, changed = {}, []
     for deployment in declaration.deployments:
@@ -95,7 +96,7 @@ def _deploy(api: Api, deployment: Deployment) -> str:
 
 def _automations(api: Api, declaration: Declaration, ids: Mapping[str, str]) -> list[str]:
     ours = tuple(f"{pool}: " for pool in declaration.pools)
-    found = [one for one in api.post("/automations/filter", {"limit": 200}) if one["name"].startswith(ours)]
+    found = [one for one in _every(api, "/automations/filter") if one["name"].startswith(ours)]
     existing: dict[str, list[dict[str, Any]]] = {}
     for one in found:
         existing.setdefault(one["name"], []).append(one)
@@ -140,7 +141,7 @@ def _body(automation: Automation, ids: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _limits(api: Api, limits: Mapping[str, int]) -> list[str]:
-    existing = {one["name"]: one for one in api.post("/v2/concurrency_limits/filter", {"limit": 200})}
+    existing = {one["name"]: one for one in _every(api, "/v2/concurrency_limits/filter")}
     changed = []
     for name, limit in limits.items():
         body = {"limit": limit, "active": True, "slot_decay_per_second": 0.0}
@@ -151,6 +152,16 @@ def _limits(api: Api, limits: Mapping[str, int]) -> list[str]:
             api.patch(f"/v2/concurrency_limits/{quote(name)}", body)
             changed.append(f"limit {name} put back")
     return changed
+
+
+def _every(api: Api, path: str, **filters: Any) -> list[dict[str, Any]]:
+    """All pages: what is overlooked would be declared twice."""
+    found: list[dict[str, Any]] = []
+    while True:
+        page: list[dict[str, Any]] = api.post(path, {**filters, "limit": PAGE, "offset": len(found)})
+        found += page
+        if len(page) < PAGE:
+            return found
 
 
 def same(wanted: Any, found: Any) -> bool:
