@@ -14,6 +14,8 @@ from sandbox import slots
 from sandbox.cluster import Cluster
 from sandbox.part import SandboxError
 from sandbox.parts import git
+from sandbox.parts.docker import Docker
+from sandbox.parts.trivy import Trivy
 from sandbox.place import Place
 
 NAME = "INTERLOCK_SANDBOX"
@@ -25,7 +27,8 @@ def running(name: str) -> Place:
     for place in slots.running():
         if place.name == name:
             return place
-    raise SandboxError(f"sandbox {name}: does not run; start it: make demo")
+    start = "make demo" if name == "demo" else f"python -m sandbox up --name {name}"
+    raise SandboxError(f"sandbox {name}: does not run; start it: {start}")
 
 
 def exports(place: Place) -> str:
@@ -41,6 +44,8 @@ def exports(place: Place) -> str:
         "CI_AUTH": str(git.credentials(place, "ci")),
         "RECEIVER_CONFIG": str(place.state / "receiver" / "receiver.yaml"),
         "KUBECONFIG": str(place.kubeconfig),
+        "DOCKER_HOST": Docker(place).docker_host,
+        "TRIVY_CACHE": str(Trivy(place).cache),
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"http.{server}/.extraHeader",
         "GIT_CONFIG_VALUE_0": f"Authorization: Basic {login}",
