@@ -30,7 +30,7 @@ def main() -> None:
 
 def warm_up() -> None:
     """Let Jinja2 and Python load what they load at first use: one template that works, and each kind that fails."""
-    for text in ("a: {{ 'x' | upper }}", "a: {{ x.y }}", "a: {{", "a: ["):
+    for text in ("a: {{ 'x' | upper | wordwrap }}", "a: {{ x.y }}", "a: {{", "a: ["):
         with contextlib.suppress(FormatError):
             TemplateSet({"a": text}, folder="").render("a", {"x": {}})
 

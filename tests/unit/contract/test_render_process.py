@@ -26,6 +26,14 @@ def test_the_child_renders_what_we_render() -> None:
     assert process.render_environment.fn(found, "dev") == render(found, "dev")
 
 
+def test_every_filter_is_there_before_files_are_not() -> None:
+    """What Jinja2 imports at a filter's first use is imported before the child gives up files."""
+    rendered = process.render_apart(
+        given("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {a: {{ 'a b' | wordwrap(1) }}}\n")
+    )
+    assert [m.body["data"] for m in rendered.manifests if m.identity.name == "a"] == [{"a": "a\nb"}]
+
+
 def test_errors_come_back() -> None:
     """A RenderError of the child is the same error here: message, path, line, hint."""
     with pytest.raises(RenderError) as refusal:
