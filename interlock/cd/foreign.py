@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from interlock.cd.objects import MISSING, NONCE, PART_OF, Body, Path, keyed, matches_key, pattern, reach
+from interlock.cd.objects import MISSING, NONCE, PART_OF, Body, Path, group_of, keyed, matches_key, pattern, reach
 
 Pattern = tuple[str, ...]
 
@@ -229,11 +229,34 @@ def _without(body: Any, path: Path) -> Any:
 # objects ---------------------------------------------------------------------------------------------
 
 _MADE_BY_KUBERNETES = {("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")}
+_MADE_FROM: Mapping[str, frozenset[str]] = {
+    "ReplicaSet": frozenset({"Deployment"}),
+    "Pod": frozenset({"ReplicaSet", "StatefulSet", "DaemonSet", "Job"}),
+    "Job": frozenset({"CronJob"}),
+    "PersistentVolumeClaim": frozenset({"StatefulSet", "Pod"}),
+    "ControllerRevision": frozenset({"StatefulSet", "DaemonSet"}),
+    "EndpointSlice": frozenset({"Service"}),
+}
+"""What Kubernetes' own controllers make, and from what."""
+_NEVER_EXPLAINED = frozenset({"Role", "RoleBinding", "NetworkPolicy"})
 
 
-def explained_object(live: Body) -> bool:
-    """Whether an object that no commit names is Kubernetes' own: made with the namespace, or by a controller."""
+def explained_object(live: Body, uids: Collection[str]) -> bool:
+    """Whether an object that no commit names is Kubernetes' own: made with the namespace, or by a controller.
+
+    An owner is a claim that anybody may write. Of a built-in kind it counts when it is one of `uids`, what lives here,
+    and its controller makes such objects (and would remove what it did not make); of a custom kind it is believed,
+    but for what gives rights.
+    """
     metadata = live["metadata"]
-    return (live["kind"], metadata["name"]) in _MADE_BY_KUBERNETES or any(
-        owner.get("controller") for owner in metadata.get("ownerReferences", ())
-    )
+    if (live["kind"], metadata["name"]) in _MADE_BY_KUBERNETES:
+        return True
+    owners = [owner for owner in metadata.get("ownerReferences", ()) if owner.get("controller")]
+    return live["kind"] not in _NEVER_EXPLAINED and any(_made_from(live["kind"], owner, uids) for owner in owners)
+
+
+def _made_from(kind: str, owner: Mapping[str, Any], uids: Collection[str]) -> bool:
+    group = group_of(owner["apiVersion"])
+    if "." in group and not group.endswith(".k8s.io"):
+        return True
+    return owner["kind"] in _MADE_FROM.get(kind, ()) and owner["uid"] in uids

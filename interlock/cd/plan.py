@@ -359,10 +359,11 @@ def foreign_object(live: Body, identity: Identity) -> PlanItem:
 
 def strangers(live: Mapping[Identity, Body], inventory: Inventory, desired: Iterable[Identity]) -> tuple[PlanItem, ...]:
     known = {*desired, *inventory.entries}
+    uids = {uid(body) for body in live.values()}
     return tuple(
         foreign_object(body, identity)
         for identity, body in sorted(live.items())
-        if identity not in known and identity.namespace and not foreign.explained_object(body)
+        if identity not in known and identity.namespace and not foreign.explained_object(body, uids)
     )
 
 
