@@ -214,4 +214,5 @@ def surroundings(config: str, prefect: str) -> Mapping[str, str]:
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
         "PYTHONUNBUFFERED": "1",
+        "DO_NOT_TRACK": "1",  # Prefect's client would report home
     }

@@ -375,3 +375,4 @@ def _configure(half: HalfName, config: Path | None) -> None:
     if not file.exists():
         raise InputError(f"{file} does not exist", hint=f"interlock register {half.value} writes it")
     os.environ["INTERLOCK_CONFIG"] = str(file)
+    os.environ["DO_NOT_TRACK"] = "1"  # Prefect's client would report home
