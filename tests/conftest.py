@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Generator, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from sandbox.part import Part, SandboxError, tail
 from sandbox.supervisor import Sandbox
@@ -60,11 +60,16 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         return (yield)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one folder share parts that take seconds to start: pytest-xdist keeps them in one process."""
-    for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        item.add_marker(pytest.mark.xdist_group(folder))
+class FolderScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist ships no types
+    """Tests of one folder share parts that take seconds to start, so they stay in one process."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.split("/")[1]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FolderScheduling:
+    """Whatever `--dist` says: a folder is the smallest piece that is handed out."""
+    return FolderScheduling(config, log)
 
 
 def _wanted(items: Iterable[pytest.Item]) -> set[str] | None:
