@@ -37,6 +37,8 @@ from tasks.common.render import render_environment
 
 LOCK_SECONDS = 90.0
 """How long a run waits for the environment's lock."""
+MISMATCH_PAUSES = (1.0, 2.0, 4.0)
+"""Seconds before record, mark and ledger are looked at once more."""
 
 
 @dataclass
@@ -123,10 +125,7 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
     `at` is a commit that was verified earlier and is decided upon instead of the branch's head, without the network.
     """
     with site.timed("fetch and verify"):
-        mark = record.read_mark(site.host.state, site.name)
-        head = await (_read(site, at) if at else _fetched(site, mark.verified if mark else None))
-        environment = _environment(site, head, mark)
-        stored, known, head = await _known(site, mark, head, environment)
+        mark, head, environment, stored, known = await _grounds(site, at)
     with site.timed("render"):
         rendered = await site.presenter.step(render_environment, head.repository, site.name)
     scope = _scope(site, head, environment, known)
@@ -134,6 +133,27 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
         plan = await site.presenter.step(inspect.make_plan, site.cluster, rendered, stored.inventory, scope)
     mark = mark or Mark(environment.id)
     return Decision(head, environment, rendered, mark, stored, known, scope, plan)
+
+
+async def _grounds(site: Site, at: str | None) -> tuple[Mark | None, VerifiedHead, Environment, Stored, Known]:
+    """The head, and what was deployed before.
+
+    Another run writes the cluster's record first and this host's mark after it: what does not agree is looked at
+    again, and only what stays so is a mismatch.
+    """
+    for seconds in (*MISMATCH_PAUSES, None):
+        mark = record.read_mark(site.host.state, site.name)
+        head = await (_read(site, at) if at else _fetched(site, mark.verified if mark else None))
+        environment = _environment(site, head, mark)
+        try:
+            stored, known, head = await _known(site, mark, head, environment)
+        except Refused as refusal:
+            if refusal.rule != "record-mismatch" or seconds is None:
+                raise
+            await asyncio.sleep(seconds)
+        else:
+            return mark, head, environment, stored, known
+    raise AssertionError("the last look returns or raises")
 
 
 async def _read(site: Site, commit: str) -> VerifiedHead:
