@@ -13,12 +13,18 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from typing import Any
 
 from prefect.cli import app
 from prefect.server.database.configurations import AioSqliteConfiguration
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
+BUSY_MILLISECONDS = 3000
+"""How long a connection waits for the write lock. Prefect's own minute is how long everything stands still when the
+lock's holder waits for the event loop; who gives up earlier is answered 503 and asks again."""
+
 _begin = AioSqliteConfiguration.begin_transaction
+_setup = AioSqliteConfiguration.setup_sqlite
 _turns: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
 _writing = ContextVar("writing", default=False)
 
@@ -41,9 +47,18 @@ async def _in_turn(
             _writing.reset(mark)
 
 
+def _impatient(database: AioSqliteConfiguration, connection: Any, record: Any) -> None:
+    """As Prefect's own set-up of a connection, but it gives up soon."""
+    _setup(database, connection, record)
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_MILLISECONDS}")
+    cursor.close()
+
+
 def main() -> None:
     """`prefect server start` with these arguments, in this process."""
     setattr(AioSqliteConfiguration, "begin_transaction", _in_turn)  # noqa: B010 - mypy knows no other way
+    setattr(AioSqliteConfiguration, "setup_sqlite", _impatient)  # noqa: B010 - as above
     sys.argv[1:1] = ["server", "start"]
     app()
 

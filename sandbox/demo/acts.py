@@ -166,6 +166,7 @@ def removed(show: Show, act: Act) -> None:
         CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "notes"}, "data": {"a": "b"}}
     )
     known = pipeline.runs.ids("deploy")
+    person.pull()
     person.git("rm", "-r", "--quiet", f"environments/{ENVIRONMENT}/{APPLICATION}")
     head = person.commit(f"Remove {APPLICATION} from {ENVIRONMENT}", {})
     person.push()
