@@ -10,7 +10,7 @@ import pytest
 from sandbox.demo.acts import DEPLOYMENT
 from sandbox.demo.stage import Act
 from sandbox.parts.git import switch_webhooks
-from sandbox.pipeline import ENVIRONMENT, Pipeline
+from sandbox.pipeline import Pipeline
 from sandbox.users import user, write_private
 
 pytestmark = pytest.mark.timeout(1200)
@@ -35,15 +35,6 @@ def test_a_lost_webhook_is_caught_by_polling(pipeline: Pipeline, walked: Walked)
 
     assert release.kind == "COMPLETED"
     assert commit[:12] in str(pipeline.cluster.get(DEPLOYMENT)["spec"]["template"])
-
-
-def test_everything_is_declared_again_after_prefects_database_is_lost(pipeline: Pipeline, walked: Walked) -> None:
-    """Wiped and restarted, Prefect has its deployments back within a minute, and the next resync runs."""
-    pipeline.sandbox.call("prefect", "wipe")
-
-    run = pipeline.runs.wait("resync", known=frozenset(), seconds=150, accept=lambda run: run.kind == "COMPLETED")
-
-    assert run.parameters == {"environment": ENVIRONMENT}
 
 
 def test_ci_refuses_to_start_beside_a_cluster_credential(pipeline: Pipeline, walked: Walked) -> None:
