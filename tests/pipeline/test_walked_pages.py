@@ -13,7 +13,7 @@ from sandbox.pipeline import ENVIRONMENT, Pipeline
 from sandbox.runs import Run
 from sandbox.terminal import Terminal
 
-pytestmark = pytest.mark.timeout(900)  # a machine without a browser gets one first
+pytestmark = [pytest.mark.timeout(1200), pytest.mark.usefixtures("walked")]
 
 
 @pytest.fixture(scope="module")
