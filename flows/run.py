@@ -1,16 +1,16 @@
-"""One flow run in a process of its own: `python -I -m flows.run ci|cd`, started by the worker only.
+"""Each flow run in a process of its own: `python -I -m flows.run ci|cd CONTROL`, started by the worker only.
 
-It imports its half's flows, then waits for one line on standard input, `<flow> <flow run id>`; the end of the input
-means that it is not needed. That way the imports are over when a run comes. Everything else that the run carries
-in Prefect, its deployment, command, path, storage, is not looked at, and nothing is unpickled.
+It imports its half's flows, then forks a child for each `<flow> <flow run id>` that comes over the socket with the
+descriptor CONTROL (`flows.prefork`). Everything else that a run carries in Prefect, its deployment, command, path,
+storage, is not looked at, and nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
+import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 from uuid import UUID
@@ -24,23 +24,24 @@ from prefect.flow_engine import run_flow
 from prefect.serializers import PickleSerializer
 from prefect.states import Failed
 
+from flows import prefork
 from interlock.contract.builtin import FLOWS, BuiltIn, Half, Known, built_in, checked
 from interlock.errors import InterlockError, ParameterError
 
 Flows = Mapping[str, Flow[..., Any]]
 
 
-def main(half: Half) -> int:
-    """Import, wait for the line, run; the exit status is 0 when the run's state tells how it ended."""
+def main(arguments: Sequence[str]) -> int:
+    """Import, and run in a child what is asked for; its exit status is 0 when the run's state tells how it ended."""
+    half: Half = "ci" if arguments[0] == "ci" else "cd"
     _unpickle_nothing()
     flows = {flow.name: _flow(flow) for flow in FLOWS[half].values()}
+    asked = prefork.next_run(socket.socket(fileno=int(arguments[1])))
+    if asked is None:
+        return 0
+    name, _, run_id = asked.partition(" ")
     with get_client(sync_client=True) as client:
-        client.api_version()  # opens the connection while there is time
-        line = sys.stdin.readline().split()
-        _forget_stdin()
-        if len(line) != 2:
-            return 0
-        run(half, flows, asked=line[0], run_id=UUID(line[1]), client=client)
+        run(half, flows, asked=name, run_id=UUID(run_id), client=client)
     return 0
 
 
@@ -88,12 +89,5 @@ def _unpickle_nothing() -> None:
     PickleSerializer.loads = refuse  # type: ignore[method-assign]
 
 
-def _forget_stdin() -> None:
-    """No tool that a flow starts may read from, or wait for, the worker's pipe."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-
-
 if __name__ == "__main__":
-    sys.exit(main("ci" if sys.argv[1:] == ["ci"] else "cd"))
+    sys.exit(main(sys.argv[1:]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from importlib import import_module
 from typing import Any
 
@@ -20,12 +21,13 @@ from tasks.common.declare import declare, wanted
 from tasks.common.prefect_api import connected
 
 DECLARE_SECONDS = 30.0
-AGAIN_SECONDS = 2.0
+LOOK_SECONDS = 2.0
+"""How often it looks whether the host's file was written, and declares again what could not be declared."""
 POLL_SECONDS = 1.0
 log = get_logger("interlock")
 
 
-def serve(half: Half, *, module: str = "flows.run", spare: int = 1) -> None:
+def serve(half: Half, *, module: str = "flows.run") -> None:
     """Serve until SIGTERM or SIGINT, which end the runs under way too; HostConfigError when the host's file is wrong.
 
     Prefect may be away or forget everything: the worker waits, and declares again.
@@ -39,9 +41,7 @@ def serve(half: Half, *, module: str = "flows.run", spare: int = 1) -> None:
     }
     os.environ.update(settings)
     refresh_global_settings_context()
-    asyncio.run(
-        _serve(half, loaded, Nursery(half, surroundings(str(host.path()), loaded.prefect), module=module, spare=spare))
-    )
+    asyncio.run(_serve(half, Nursery(half, surroundings(str(host.path()), loaded.prefect), module=module)))
 
 
 def load(half: Half) -> Any:
@@ -49,31 +49,51 @@ def load(half: Half) -> Any:
     return getattr(import_module(f"tasks.{half}.host"), f"load_{half}")()
 
 
-async def _serve(half: Half, loaded: Any, nursery: Nursery) -> None:
+async def _serve(half: Half, nursery: Nursery) -> None:
+    """Until a signal or until a worker fails: declare again and again, and give each pool its worker, new ones too."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    workers: dict[str, asyncio.Task[None]] = {}
     async with nursery:
-        workers = [
-            InterlockWorker(ground.pool, half=half, nursery=nursery, known=lambda: load(half).known)
-            for ground in loaded.grounds
-        ]
-        running = [asyncio.create_task(worker.start()) for worker in workers]
-        running.append(asyncio.create_task(_keep_declared(half)))
         waiting = asyncio.create_task(stopped.wait())
-        await asyncio.wait({*running, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (*running, waiting):
+        ended: set[asyncio.Task[Any]] = set()
+        declared_at, written_at = 0.0, -1
+        while not ended:
+            if time.monotonic() - declared_at > DECLARE_SECONDS or _written_at() != written_at:
+                written_at = _written_at()
+                declared_at = time.monotonic() if await _declare(half) else 0.0
+                for pool in _pools(half):
+                    workers[pool] = workers.get(pool) or asyncio.create_task(_worker(pool, half, nursery).start())
+            ended, _ = await asyncio.wait(
+                {waiting, *workers.values()}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+        for task in (waiting, *workers.values()):
             task.cancel()
-        ended = await asyncio.gather(*running, return_exceptions=True)
-    for outcome in ended:
+        outcomes = await asyncio.gather(*workers.values(), return_exceptions=True)
+    for outcome in outcomes:
         if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
             raise outcome
 
 
-async def _keep_declared(half: Half) -> None:
-    while True:
-        pause = DECLARE_SECONDS if await _declare(half) else AGAIN_SECONDS
-        await asyncio.sleep(pause)
+def _written_at() -> int:
+    """When the host's file was written, in nanoseconds; 0 while there is none."""
+    try:
+        return host.path().stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _worker(pool: str, half: Half, nursery: Nursery) -> InterlockWorker:
+    return InterlockWorker(pool, half=half, nursery=nursery, known=lambda: load(half).known)
+
+
+def _pools(half: Half) -> tuple[str, ...]:
+    """None while the host's file is wrong, which `_declare` has said: those that are served stay so."""
+    try:
+        return tuple(ground.pool for ground in load(half).grounds)
+    except InterlockError:
+        return ()
 
 
 async def _declare(half: Half) -> bool:

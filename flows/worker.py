@@ -11,8 +11,8 @@ import contextlib
 import os
 import signal
 import socket
-from asyncio.subprocess import Process
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 from uuid import UUID
@@ -26,7 +26,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.states import Cancelled, Crashed, Failed
 from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
 
-from flows.nursery import Nursery
+from flows.nursery import Child, Nursery
 from interlock.contract.builtin import WORKER_TYPE, Half, Known, built_in, checked
 from interlock.errors import InterlockError
 
@@ -78,6 +78,7 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
             create_pool_if_not_found=False,  # `declare` makes it, without a template
         )
         self._half, self._nursery, self._known = half, nursery, known
+        self._under_way: Counter[str] = Counter()
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
         """As the base, but a server that is away ends neither this worker nor the runs under way."""
@@ -89,11 +90,11 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
             return []
 
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
-        """What is due, without what a schedule has asked for again since: a worker that was away does it once."""
+        """What is due, without what a schedule has asked for again since, or while the same is under way."""
         due = await super()._get_scheduled_flow_runs()
-        stale = outdated([entry.flow_run for entry in due])
+        stale = outdated([entry.flow_run for entry in due], +self._under_way)
         for run in stale:
-            await self._end(run, Cancelled(name="Skipped", message="The same was due again before a worker was there."))
+            await self._end(run, Cancelled(name="Skipped", message="The same is under way, or was due again since."))
         return [entry for entry in due if entry.flow_run.id not in stale]
 
     async def sync_with_backend(self) -> None:
@@ -123,6 +124,8 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
             return BaseWorkerResult(identifier="refused", status_code=0)
         child = await self._nursery.take(f"{flow.name} {flow_run.id}")
         started.started(child.pid)
+        asked = _asked(flow_run)
+        self._under_way[asked] += 1
         try:
             await self._stay(flow_run.id, child)
         except asyncio.CancelledError:
@@ -130,9 +133,11 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
                 await stop(child)
                 await self._settle(flow_run.id, "was stopped together with its worker")
             raise
+        finally:
+            self._under_way[asked] -= 1
         return BaseWorkerResult(identifier=str(child.pid), status_code=0)
 
-    async def _stay(self, run: UUID, child: Process) -> None:
+    async def _stay(self, run: UUID, child: Child) -> None:
         """Until the child has ended, by itself or because somebody cancelled the run."""
         ended = asyncio.ensure_future(child.wait())
         while not (await asyncio.wait({ended}, timeout=LOOK_SECONDS))[0]:
@@ -169,13 +174,13 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
             self._logger.warning("run %s ended as %s, which Prefect was not told: %s", run, state.name, error)
 
 
-def outdated(due: Iterable[FlowRun]) -> frozenset[UUID]:
-    """Of runs that schedules made with the same parameters, all but the newest."""
+def outdated(due: Iterable[FlowRun], under_way: Container[str] = ()) -> frozenset[UUID]:
+    """Of runs that schedules made with the same parameters, all but the newest; all, when the same is `under_way`."""
     newest: dict[str, FlowRun] = {}
     runs = [run for run in due if run.auto_scheduled]
     for run in sorted(runs, key=lambda run: run.expected_start_time or run.created or NEVER):
         newest[_asked(run)] = run
-    return frozenset(run.id for run in runs if newest[_asked(run)].id != run.id)
+    return frozenset(run.id for run in runs if newest[_asked(run)].id != run.id or _asked(run) in under_way)
 
 
 def _asked(run: FlowRun) -> str:
@@ -186,7 +191,7 @@ def _how_it_ended(status: int) -> str:
     return f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
 
 
-async def stop(child: Process, grace_seconds: float = GRACE_SECONDS) -> None:
+async def stop(child: Child, grace_seconds: float = GRACE_SECONDS) -> None:
     """End the child, if it has not ended, and everything it started: SIGTERM, on which flows clean up, then SIGKILL."""
     if child.returncode is None:
         _signal(child, signal.SIGTERM)
@@ -196,7 +201,7 @@ async def stop(child: Process, grace_seconds: float = GRACE_SECONDS) -> None:
     await child.wait()
 
 
-def _signal(child: Process, number: signal.Signals) -> None:
+def _signal(child: Child, number: signal.Signals) -> None:
     """To the child's whole process group, which it leads and which outlives it."""
     try:
         os.killpg(child.pid, number)

@@ -24,7 +24,7 @@ from tasks.common.effect import effect
 
 
 def _state() -> Path:
-    half = "ci" if sys.argv[1:] == ["ci"] else "cd"
+    half = sys.argv[1]
     host = getattr(import_module(f"tasks.{half}.host"), f"load_{half}")()
     return Path(host.state)
 
@@ -105,4 +105,4 @@ def _stub(flow: BuiltIn) -> Flow[..., Any]:
 
 if __name__ == "__main__":
     run._flow = _stub
-    sys.exit(run.main("ci" if sys.argv[1:] == ["ci"] else "cd"))
+    sys.exit(run.main(sys.argv[1:]))

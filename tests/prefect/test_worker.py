@@ -13,7 +13,8 @@ from typing import Any
 import cloudpickle  # type: ignore[import-untyped]
 import pytest
 
-from tasks.common.prefect_api import Api
+from interlock.cli.main import main
+from tasks.common.prefect_api import Api, connected
 from tests.prefect.conftest import Server, Worker, end, start_worker, until
 
 Start = Callable[..., str]
@@ -230,6 +231,48 @@ def test_tells_of_a_process_that_died(worker: Worker, api: Api, start: Start, en
     state = ended(run)
     assert state["type"] == "CRASHED"
     assert "was killed by SIGKILL" in state["message"]
+
+
+def test_outlives_the_process_that_its_runs_come_from(worker: Worker, api: Api, start: Start, ended: Ended) -> None:
+    """When the process that forks is killed, its runs end as crashed and the next run has a new one."""
+    (worker.state / "wait").touch()
+    run = start("deploy/sandbox", parameters=DEV)
+    until("flow that waits", (worker.state / "waiting").exists)
+    [parent] = [pid for pid in _children(worker.process.pid) if "tests.prefect.stubs" in _command(pid)]
+
+    os.kill(parent, signal.SIGKILL)
+
+    assert ended(run)["type"] == "CRASHED"
+    (worker.state / "wait").unlink()
+    assert ended(start("plan/sandbox", parameters=DEV))["message"] == "plan ran"
+    assert [pid for pid in _children(worker.process.pid) if "tests.prefect.stubs" in _command(pid)] != [parent]
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
+
+
+def test_serves_a_cluster_that_is_registered_while_it_runs(server: Server, ended: Ended, tmp_path: Path) -> None:
+    """A cluster and an environment that are added to the host's file are declared and served without a restart."""
+    worker = start_worker("cd", tmp_path, server, cluster="before")
+    try:
+        with connected(server.api) as api:
+            until("declaration", lambda: _deployment(api, "plan", "before"))
+            for words in (
+                ("cluster", "after", "--kubeconfig", "/nowhere"),
+                ("environment", "later", "--cluster", "after", "--namespace", "later"),
+            ):
+                assert main(["register", *words, "--config", str(worker.config)]) == 0
+            until("declaration", lambda: _deployment(api, "plan", "after"))
+            deployment = api.get("/deployments/name/plan/after")["id"]
+            run = api.post(f"/deployments/{deployment}/create_flow_run", {"parameters": {"environment": "later"}})["id"]
+            assert ended(run)["message"] == "plan ran"
+    finally:
+        end(worker.process)
 
 
 def test_stopping_the_worker_ends_its_runs(server: Server, api: Api, ended: Ended, tmp_path: Path) -> None:

@@ -38,3 +38,13 @@ def test_what_a_person_or_a_push_asked_for_is_never_left_out() -> None:
     asked = [run(RESYNC, minute, by_schedule=False, environment="dev") for minute in range(3)]
 
     assert outdated([*asked, run(RESYNC, 9, environment="dev")]) == frozenset()
+
+
+def test_a_schedule_does_not_overtake_itself() -> None:
+    """While the same is under way, a schedule's run is left out, and other runs are not."""
+    again, prod = run(RESYNC, 0, environment="dev"), run(RESYNC, 0, environment="prod")
+    asked = run(RESYNC, 0, by_schedule=False, environment="dev")
+
+    under_way = {f"{RESYNC} [('environment', 'dev')]"}
+
+    assert outdated([again, prod, asked], under_way) == {again.id}
