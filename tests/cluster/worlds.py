@@ -23,7 +23,7 @@ from interlock.cd.inventory import Inventory
 from interlock.cd.objects import Body
 from interlock.cd.plan import Plan
 from interlock.cd.reports import Outcome
-from interlock.contract import layout
+from interlock.contract import layout, strict_yaml
 from interlock.contract.report import Report
 from sandbox.parts.kubernetes import client_kubeconfig
 from sandbox.place import Place
@@ -229,7 +229,7 @@ def _config(
         },
     }
     path = folder / "cd.yaml"
-    path.write_text(yaml.safe_dump(value))
+    path.write_text(strict_yaml.dump(value))
     path.chmod(0o644)
     return path
 

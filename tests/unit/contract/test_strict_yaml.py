@@ -154,6 +154,12 @@ def test_all_else_is_refused_with_its_place(text: str, place: str | None, compla
     assert refusal.value.message.startswith(f"d/f.yaml:{place}:" if place else "d/f.yaml:")
 
 
+@pytest.mark.parametrize("text", ["0bcf88fdac0b274307a6e359ed3d5bc4e3b46cb2", "0o8", "0x", "0b2", "1.2.3"])
+def test_what_only_looks_like_a_number_is_text(text: str) -> None:
+    """A commit id may be written without quotes: no YAML reader makes a number of it."""
+    assert strict_yaml.load(f"a: {text}", path="f.yaml").value == {"a": text}
+
+
 def test_an_anchor_bomb_is_refused_at_its_first_anchor() -> None:
     """A text that would grow to billions of entries is refused before it grows."""
     bomb = "a: &a [x, x]\n" + "".join(f"b{i}: &b{i} [*a, *a, *a]\n" for i in range(30))
