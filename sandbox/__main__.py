@@ -57,8 +57,8 @@ def up(
         with terminal.live():
             sandbox = stack.enter_context(Sandbox.open(name=name, parts=only.split(","), report=terminal))
         terminal.console.print(_table({name: sandbox.status()}))
-        terminal.console.print(f"sandbox {name} is up; Ctrl-C ends it")
-        with suppress(KeyboardInterrupt):
+        with suppress(KeyboardInterrupt):  # entered first: whoever reads the line may act on it at once
+            terminal.console.print(f"sandbox {name} is up; Ctrl-C ends it")
             while sandbox.runs():
                 time.sleep(0.5)
         with terminal.live():

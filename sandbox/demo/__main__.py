@@ -62,10 +62,10 @@ def play(sandbox: Sandbox, stage: Stage) -> None:
 
 
 def stay(sandbox: Sandbox, stage: Stage) -> None:
-    stage.say(f"\nThe sandbox stays until Ctrl-C. Prefect UI: http://127.0.0.1:{sandbox.place.prefect_port}")
-    stage.say(f"Bring your own service, from a second terminal in {CHECKOUT}:\n")
-    stage.quote(newcomer_commands())
     with suppress(KeyboardInterrupt):
+        stage.say(f"\nThe sandbox stays until Ctrl-C. Prefect UI: http://127.0.0.1:{sandbox.place.prefect_port}")
+        stage.say(f"Bring your own service, from a second terminal in {CHECKOUT}:\n")
+        stage.quote(newcomer_commands())
         signal.pause()
 
 
@@ -86,7 +86,8 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _interrupt)
     try:
         sys.exit(main())
     except SandboxError as error:
