@@ -13,7 +13,7 @@ from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.ci.host import CiHost
 from interlock.errors import GitError
-from tasks.ci.decided import read_decided
+from tasks.ci.decided import policy_of, read_decided
 from tasks.ci.host import load_ci
 from tasks.ci.source import resolve_head
 from tasks.ci.workspace import turn
@@ -62,9 +62,10 @@ def is_left(host: CiHost, repository: str, head: str) -> bool:
 
 
 def _policy(host: CiHost) -> str:
-    """The environment repository's newest commit; whether it is right is for the release to find out."""
+    """What people wrote in the environment repository; whether they might is for the release to find out."""
     remote = host.environment_repository
-    return git.fetch(git.mirror_path(host.state, remote.name), remote)
+    mirror = git.mirror_path(host.state, remote.name)
+    return policy_of(mirror, git.fetch(mirror, remote))
 
 
 def _seen_before(state: Path, repository: str, head: str) -> bool:

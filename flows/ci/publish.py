@@ -22,6 +22,7 @@ from interlock.ci.targets import (
     Target,
     already,
     changes,
+    nowhere,
     of_environment,
     open_targets,
     targets,
@@ -146,8 +147,12 @@ async def publish(run: Run, candidate: Candidate, desired: VerifiedHead) -> Rele
 
 
 def _targets(run: Run, desired: VerifiedHead, component: str) -> tuple[Target, ...]:
-    found = targets(desired.repository, source=run.head.repository, signer=run.host.signing.signer)
-    return tuple(each for each in found if each.component == component)
+    source, signer = run.head.repository, run.host.signing.signer
+    found = targets(desired.repository, source=source, signer=signer)
+    bound = tuple(each for each in found if each.component == component)
+    if not bound:
+        raise nowhere(source, signer)  # taken out of every environment while this run went on
+    return bound
 
 
 async def _with_manifests(run: Run, candidate: Candidate, desired: VerifiedHead, wanted: Sequence[Target]) -> Candidate:

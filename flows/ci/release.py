@@ -23,16 +23,17 @@ from interlock.ci import reports
 from interlock.ci.build_key import build_key, labels
 from interlock.ci.findings import Scan
 from interlock.ci.host import CiHost
-from interlock.ci.targets import Released, Target, already, require_bound, targets
+from interlock.ci.targets import Released, Target, absent, already, require_bound, targets
 from interlock.errors import Blocked, InputError, Refused, Superseded
 from tasks.ci import images, registry
 from tasks.ci.credentials import probe
-from tasks.ci.decided import Decided, write_decided
+from tasks.ci.decided import Decided, policy_of, write_decided
 from tasks.ci.host import load_ci
 from tasks.ci.images import Image
 from tasks.ci.scanner import check_scanner, scanner
 from tasks.ci.source import Head, check_out, resolve_head
 from tasks.ci.workspace import sweep, turn, workspace
+from tasks.common import git
 from tasks.common.environment_repository import VerifiedHead
 
 _WAIT_SECONDS = 1.0
@@ -45,16 +46,19 @@ class ReleaseOutcome:
     repository: str
     commit: str
     components: tuple[Released, ...]
+    absent: tuple[str, ...]
+    """Folders that are missing where a binding would allow a release."""
 
     @property
     def written(self) -> tuple[Released, ...]:
         return tuple(each for each in self.components if each.commit)
 
     def __str__(self) -> str:
+        missing = f"; not where {', '.join(self.absent)} is missing" if self.absent else ""
         if not self.written:
-            return f"{self.repository} {self.commit[:12]} is released already; nothing to do"
+            return f"{self.repository} {self.commit[:12]} is released already; nothing to do{missing}"
         places = "; ".join(f"{each.component} to {', '.join(each.environments)}" for each in self.written)
-        return f"released {self.repository} {self.commit[:12]}: {places}"
+        return f"released {self.repository} {self.commit[:12]}: {places}{missing}"
 
 
 @flow(name="release", flow_run_name="release {repository}")
@@ -113,8 +117,9 @@ def _deciding(host: CiHost, head: Head, desired: VerifiedHead) -> Iterator[None]
         write_decided(host.state, head.repository, Decided(head.commit))
         raise
     except (Blocked, InputError):
-        # A change of policy may let it pass, so polling tries again when the environment repository moves.
-        write_decided(host.state, head.repository, Decided(head.commit, policy=desired.commit))
+        # A change of policy may let it pass, so polling tries again when people write in the environment repository.
+        mirror = git.mirror_path(host.state, host.environment_repository.name)
+        write_decided(host.state, head.repository, Decided(head.commit, policy=policy_of(mirror, desired.commit)))
         raise
     write_decided(host.state, head.repository, Decided(head.commit))
 
@@ -144,7 +149,8 @@ async def _release_all(run: Run, desired: VerifiedHead, by_component: dict[str, 
         await run.presenter.progress("release", 80, f"judging {component}")
         released.append(await publish(run, candidate, desired))
         desired = await fetch_environments(run.presenter, run.host)
-    outcome = ReleaseOutcome(run.head.repository, run.head.commit, tuple(released))
+    missing = absent(desired.repository, source=run.head.repository, signer=run.host.signing.signer)
+    outcome = ReleaseOutcome(run.head.repository, run.head.commit, tuple(released), missing)
     await _conclude(run, outcome)
     return outcome
 

@@ -33,8 +33,22 @@ class Target:
     released: ReleasedComponent | None
 
 
+def absent(repository: Repository, *, source: str, signer: str) -> tuple[str, ...]:
+    """The folders that would have to be there for what is bound and has no target."""
+    return tuple(
+        f"{layout.folder(environment, binding.application)}/"
+        for binding in repository.bindings
+        if binding.source == source and binding.signer == signer
+        for environment in binding.environments
+        if binding.application not in repository.environments[environment].applications
+    )
+
+
 def targets(repository: Repository, *, source: str, signer: str) -> tuple[Target, ...]:
-    """What the bindings give this source repository and this CI host's signer."""
+    """What the bindings give this source repository and this CI host's signer, where the application is there.
+
+    A binding allows; whether an environment has an application is said by its folder, which only people make or remove.
+    """
     return tuple(
         Target(
             environment=environment,
@@ -46,6 +60,7 @@ def targets(repository: Repository, *, source: str, signer: str) -> tuple[Target
         for binding in repository.bindings
         if binding.source == source and binding.signer == signer
         for environment in binding.environments
+        if binding.application in repository.environments[environment].applications
     )
 
 
@@ -65,11 +80,17 @@ def require_bound(
             hint=f"{layout.BINDINGS} of the environment repository binds it: add it here, or remove it there",
         )
     if not by_component:
-        raise InputError(
-            f"{source}: no binding gives any of its components to the signer {signer}",
-            hint=f"add one to {layout.BINDINGS} of the environment repository",
-        )
+        raise nowhere(source, signer)
     return by_component
+
+
+def nowhere(source: str, signer: str) -> InputError:
+    """The error of a repository that may be released to no environment."""
+    return InputError(
+        f"{source}: no environment has an application that a binding gives to its components and the signer {signer}",
+        hint=f"see {layout.BINDINGS} of the environment repository, and {layout.folder('<env>', '<application>')}/ "
+        "of the applications that it names: `interlock bind` writes both",
+    )
 
 
 def open_targets(

@@ -67,6 +67,11 @@ def parse_evidence(path: str) -> tuple[str, str, str] | None:
     return (found[1], found[2], found[3]) if found else None
 
 
+def is_machines(path: str) -> bool:
+    """Whether CI writes this file, and people do not."""
+    return bool(parse_release(path) or parse_evidence(path))
+
+
 def is_application_file(path: str) -> bool:
     """Whether format 1 knows this path below environments/<env>/<app>/."""
     return bool(_APPLICATION_FILE.fullmatch(path))

@@ -8,15 +8,25 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from interlock.contract import layout
+from interlock.contract.canonical import canonical, digest
+from tasks.common import git
+
 _FILE = "decided"
 
 
 @dataclass(frozen=True)
 class Decided:
-    """A commit that a release has dealt with. `policy`: the environment repository's commit that kept it out."""
+    """A commit that a release has dealt with. `policy`: what `policy_of` said when the gate kept it out."""
 
     commit: str
     policy: str | None = None
+
+
+def policy_of(mirror: Path, commit: str) -> str:
+    """A digest of what people wrote in the environment repository: another's release changes no verdict."""
+    written = [[each.path, each.blob] for each in git.list_files(mirror, commit) if not layout.is_machines(each.path)]
+    return digest(canonical(written))
 
 
 def read_decided(state: Path, repository: str) -> Decided | None:

@@ -14,12 +14,19 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from flows.ci import poll, release
 from flows.ci.poll import is_left
 from sandbox.parts.prefect import Prefect
-from tasks.ci.decided import Decided, write_decided
+from tasks.ci.decided import Decided, policy_of, write_decided
 from tasks.ci.workspace import turn
+from tasks.common import git
 from tests.docker import service
 from tests.docker.conftest import Walk
 
 TOKEN = "ghp_" + "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def policy_now(walk: Walk) -> str:
+    remote = walk.host.environment_repository
+    mirror = git.mirror_path(walk.host.state, remote.name)
+    return policy_of(mirror, git.fetch(mirror, remote))
 
 
 def left(walk: Walk) -> bool:
@@ -38,13 +45,15 @@ def test_a_head_counts_when_it_was_seen_twice(walk: Walk) -> None:
 
 
 def test_what_is_decided_is_left_alone(walk: Walk) -> None:
-    """Released ones for good; blocked ones until policy moves; another commit is another thing."""
+    """Released ones for good; blocked ones until people write something; another commit is another thing."""
     head = walk.application.head or ""
     state = walk.host.state
 
     write_decided(state, "shop", Decided(head))
     assert not left(walk)
-    write_decided(state, "shop", Decided(head, policy=walk.environments.head))
+    write_decided(state, "shop", Decided(head, policy=policy_now(walk)))
+    assert not left(walk)
+    walk.environments.push({"environments/dev/other/release.yaml": b"format: 1\ncomponents: {}\n"})
     assert not left(walk)
     walk.environments.push({"policy/gate.yaml": b"format: 1\n# another text\n"})
     assert left(walk)

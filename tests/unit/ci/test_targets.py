@@ -10,6 +10,7 @@ from interlock.ci.targets import (
     Proven,
     Relation,
     Target,
+    absent,
     changes,
     manifest_files,
     of_environment,
@@ -21,6 +22,7 @@ from interlock.contract import layout, release, repository
 from interlock.contract.application import read_application
 from interlock.contract.models import Component, Source, Tests
 from interlock.contract.render import render
+from interlock.contract.tree import Tree
 from interlock.errors import InputError, Refused, Superseded
 from tests import examples_of_repositories as example
 
@@ -50,8 +52,19 @@ def test_other_sources_and_signers_have_no_targets(source: str, signer: str) -> 
     found = bound(source=source, signer=signer)
 
     assert found == ()
-    with pytest.raises(InputError, match=f"{source}: no binding gives any of its components to the signer {signer}"):
+    with pytest.raises(InputError, match=f"^{source}: no environment has an application .* and the signer {signer}"):
         require_bound(APPLICATION, found, source=source, signer=signer)
+
+
+def test_a_removed_application_does_not_come_back() -> None:
+    """An environment whose folder of the application was removed gets no release, although its binding still stands."""
+    tree = example.environment_tree(released=True)
+    gone = f"{layout.folder('dev', 'shop')}/"
+    left = Tree.of({path: data for path, data in tree.files.items() if not path.startswith(gone)}, commit=tree.commit)
+
+    read = repository.read(left)
+    assert targets(read, source="shop", signer="ci-shop") == ()
+    assert absent(read, source="shop", signer="ci-shop") == (gone,)
 
 
 def test_a_binding_about_an_unknown_component_is_told() -> None:
