@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -47,6 +48,9 @@ class CdHost(HostFile):
             if ceiling.cluster not in self.clusters:
                 raise ValueError(f"environment {name} is on cluster {ceiling.cluster}, which clusters does not name")
         return self
+
+    def other_repositories(self) -> Collection[str]:
+        return (self.ledger.name,)
 
     @property
     def known(self) -> Known:

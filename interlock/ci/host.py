@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
@@ -38,6 +39,9 @@ class CiHost(HostFile):
     )
     trivy: Trivy
     build_seconds: int = Field(default=1800, ge=10, le=86400)
+
+    def other_repositories(self) -> Collection[str]:
+        return self.repositories
 
     @property
     def known(self) -> Known:

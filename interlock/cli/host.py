@@ -273,7 +273,10 @@ def receive(*, config: Config = None) -> None:
     from interlock.contract.host import ReceiverHost
     from tasks.common import host, receiver
 
-    receiver.receive(host.load(ReceiverHost, _file("receiver", config)))
+    def load() -> ReceiverHost:
+        return host.load(ReceiverHost, _file("receiver", config))
+
+    receiver.receive(load(), load)
 
 
 # writing host files ----------------------------------------------------------------------------------

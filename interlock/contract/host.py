@@ -5,10 +5,11 @@ These files are root-owned and read from INTERLOCK_CONFIG. They hold addresses a
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from interlock.contract.models import CommitId, File, Model, Name, PublicKey, RepositoryName
 
@@ -81,6 +82,17 @@ class HostFile(File):
     signing: Signing
     poll_seconds: int = Field(default=30, ge=1, le=86400)
     """How often the branches are looked at, whatever webhooks say."""
+
+    @model_validator(mode="after")
+    def names_differ(self) -> Self:
+        name = self.environment_repository.name
+        if name in self.other_repositories():
+            raise ValueError(f"two repositories are named {name}: their mirrors and events would be the same")
+        return self
+
+    def other_repositories(self) -> Collection[str]:
+        """What the half has besides the environment repository."""
+        return ()
 
 
 class Hook(Model):

@@ -7,10 +7,12 @@ A sender tries again after 503; polling catches what is lost.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import stat
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,14 +35,37 @@ APART_SECONDS = 1.0
 """Pushes that come closer together than this become one event."""
 
 Secrets = Mapping[str, tuple[bytes, ...]]
+log = logging.getLogger("uvicorn.error")
 
 
-def receive(host: ReceiverHost) -> None:
-    """Serve until SIGTERM or SIGINT; HostConfigError when a secret is missing, short, or readable for everybody."""
-    secrets = load_secrets(host)
+def receive(host: ReceiverHost, again: Callable[[], ReceiverHost]) -> None:
+    """Serve until SIGTERM or SIGINT; HostConfigError when a secret is missing, short, or readable for everybody.
+
+    `again` reads the host's file once more: what is registered or replaced there counts without a restart.
+    """
+    secrets = Registered(host, again)
     address, _, port = host.listen.rpartition(":")
     app = application(secrets, seen=Seen(host.state / "deliveries"), events=Events(host.prefect))
     uvicorn.run(app, host=address.strip("[]"), port=int(port), log_level="info", access_log=False, server_header=False)
+
+
+class Registered:
+    """Each repository's secrets, as the host's file has them: it is read again, at most once a second."""
+
+    def __init__(self, host: ReceiverHost, again: Callable[[], ReceiverHost]) -> None:
+        self._secrets = load_secrets(host)
+        self._again = again
+        self._looked = time.monotonic()
+
+    def of(self, repository: str) -> tuple[bytes, ...]:
+        """None of them when the repository is not registered."""
+        if time.monotonic() - self._looked > APART_SECONDS:
+            self._looked = time.monotonic()
+            try:
+                self._secrets = load_secrets(self._again())
+            except HostConfigError as error:
+                log.warning("the host's file was changed and is wrong now; what it said before counts: %s", error)
+        return self._secrets.get(repository, ())
 
 
 def load_secrets(host: ReceiverHost) -> Secrets:
@@ -123,7 +148,7 @@ class Events:
             raise PrefectError(f"Prefect at {self._url}: {error or type(error).__name__}", transient=True) from error
 
 
-def application(secrets: Secrets, *, seen: Seen, events: Events) -> Starlette:
+def application(secrets: Registered, *, seen: Seen, events: Events) -> Starlette:
     """The receiver as an ASGI application."""
 
     async def hook(request: Request) -> Response:
@@ -132,7 +157,7 @@ def application(secrets: Secrets, *, seen: Seen, events: Events) -> Starlette:
         if body is None:
             return PlainTextResponse(f"larger than {MOST_BYTES} bytes\n", 413)
         try:
-            verify(request.headers.items(), body, secrets.get(repository, ()))
+            verify(request.headers.items(), body, secrets.of(repository))
         except Refused as refusal:
             return PlainTextResponse(f"refused: {refusal.rule}\n", 401)
         return await pass_on(repository, delivery_id(repository, body))

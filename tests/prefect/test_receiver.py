@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import pytest
 from interlock.cli.main import main
 from interlock.contract.webhook import MOST_BYTES, delivery_id, sign
 from tasks.common.prefect_api import Api
+from tasks.common.receiver import APART_SECONDS
 from tests.prefect import hosts
 from tests.prefect.conftest import Server, Worker, end, free_port, until
 
@@ -87,6 +89,22 @@ def _answers(receiver: Receiver) -> bool:
 def receiver(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Receiver]:
     with running(tmp_path_factory.mktemp("receiver"), server.api) as receiver:
         yield receiver
+
+
+def test_hears_what_is_registered_while_it_runs(tmp_path: Path, server: Server, api: Api) -> None:
+    """A hook that is registered, and a secret that is replaced count without a restart."""
+    with running(tmp_path, server.api) as receiver:
+        assert receiver.send(delivery(), repository="new/one") == 401
+        assert main(["register", "hook", "new/one", "--secret", str(tmp_path / "hook"), *to(tmp_path)]) == 0
+        time.sleep(APART_SECONDS)
+        assert receiver.send(delivery(), repository="new/one") == 202
+        (tmp_path / "hook").write_text("f" * 32)
+        time.sleep(APART_SECONDS)
+        assert receiver.send(delivery(), repository="new/one") == 401
+
+
+def to(folder: Path) -> tuple[str, str]:
+    return "--config", str(folder / "receiver.yaml")
 
 
 def delivery(**more: Any) -> bytes:

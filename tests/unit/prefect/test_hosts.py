@@ -70,6 +70,7 @@ def test_says_which_variable_is_missing(monkeypatch: pytest.MonkeyPatch) -> None
         (("environments", "dev", "control_namespace"), "shop"),
         (("environments", "dev", "namespaces"), []),
         (("environments", "dev", "resync_seconds"), 1),
+        (("environment_repository", "name"), "ledger"),
         (("environment_repository", "url"), "ext::sh -c id"),
         (("environment_repository", "url"), "http://user:password@git/e.git"),
         (("environment_repository", "branch"), "../main"),
