@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any
 from uuid import UUID
 
 from prefect import Flow
@@ -21,10 +21,9 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.engine import handle_engine_signals
 from prefect.flow_engine import run_flow
-from prefect.serializers import PickleSerializer
 from prefect.states import Failed
 
-from flows import prefork
+from flows import engine, prefork
 from interlock.contract.builtin import FLOWS, BuiltIn, Half, Known, built_in, checked
 from interlock.errors import InterlockError, ParameterError
 
@@ -34,7 +33,7 @@ Flows = Mapping[str, Flow[..., Any]]
 def main(arguments: Sequence[str]) -> int:
     """Import, and run in a child what is asked for; its exit status is 0 when the run's state tells how it ended."""
     half: Half = "ci" if arguments[0] == "ci" else "cd"
-    _unpickle_nothing()
+    engine.prepare()
     flows = {flow.name: _flow(flow) for flow in FLOWS[half].values()}
     asked = prefork.next_run(socket.socket(fileno=int(arguments[1])))
     if asked is None:
@@ -80,13 +79,6 @@ def _flow(flow: BuiltIn) -> Flow[..., Any]:
     if not isinstance(loaded, Flow) or loaded.name != flow.name:
         raise TypeError(f"{flow.entrypoint} is not a flow named {flow.name}")
     return loaded
-
-
-def _unpickle_nothing() -> None:
-    def refuse(self: object, blob: bytes) -> NoReturn:
-        raise ParameterError("a pickled result was offered, and Interlock unpickles nothing")
-
-    PickleSerializer.loads = refuse  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Collection
 from importlib import import_module
 from typing import Any
 
@@ -50,7 +51,7 @@ def load(half: Half) -> Any:
 
 
 async def _serve(half: Half, nursery: Nursery) -> None:
-    """Until a signal or until a worker fails: declare again and again, and give each pool its worker, new ones too."""
+    """Until a signal or until a worker fails: declare again and again, and keep a worker for each pool there is."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -63,14 +64,16 @@ async def _serve(half: Half, nursery: Nursery) -> None:
             if time.monotonic() - declared_at > DECLARE_SECONDS or _written_at() != written_at:
                 written_at = _written_at()
                 declared_at = time.monotonic() if await _declare(half) else 0.0
-                for pool in _pools(half):
+                pools = _pools(half)
+                gone = [workers.pop(pool) for pool in list(workers) if pools is not None and pool not in pools]
+                await _end(gone)
+                for pool in pools or ():
                     workers[pool] = workers.get(pool) or asyncio.create_task(_worker(pool, half, nursery).start())
             ended, _ = await asyncio.wait(
                 {waiting, *workers.values()}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
-        for task in (waiting, *workers.values()):
-            task.cancel()
-        outcomes = await asyncio.gather(*workers.values(), return_exceptions=True)
+        waiting.cancel()
+        outcomes = await _end(workers.values())
     for outcome in outcomes:
         if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
             raise outcome
@@ -88,12 +91,19 @@ def _worker(pool: str, half: Half, nursery: Nursery) -> InterlockWorker:
     return InterlockWorker(pool, half=half, nursery=nursery, known=lambda: load(half).known)
 
 
-def _pools(half: Half) -> tuple[str, ...]:
+async def _end(workers: Collection[asyncio.Task[None]]) -> list[BaseException | None]:
+    """Cancel them, which ends their runs too; how each ended."""
+    for worker in workers:
+        worker.cancel()
+    return await asyncio.gather(*workers, return_exceptions=True)
+
+
+def _pools(half: Half) -> tuple[str, ...] | None:
     """None while the host's file is wrong, which `_declare` has said: those that are served stay so."""
     try:
         return tuple(ground.pool for ground in load(half).grounds)
     except InterlockError:
-        return ()
+        return None
 
 
 async def _declare(half: Half) -> bool:

@@ -9,7 +9,9 @@ stands still for a minute. Here a transaction waits its turn in the event loop i
 from __future__ import annotations
 
 import asyncio
+import functools
 import sys
+import zoneinfo
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -17,6 +19,7 @@ from typing import Any
 
 from prefect.cli import app
 from prefect.server.database.configurations import AioSqliteConfiguration
+from prefect.types import _datetime as dates
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
 
 BUSY_MILLISECONDS = 3000
@@ -55,8 +58,14 @@ def _impatient(database: AioSqliteConfiguration, connection: Any, record: Any) -
     cursor.close()
 
 
+def _look_up_timezones_once() -> None:
+    """Prefect reads the machine's list of time zones, hundreds of files, for every schedule that it shows."""
+    setattr(dates, "available_timezones", functools.cache(zoneinfo.available_timezones))  # noqa: B010 - as below
+
+
 def main() -> None:
     """`prefect server start` with these arguments, in this process."""
+    _look_up_timezones_once()
     setattr(AioSqliteConfiguration, "begin_transaction", _in_turn)  # noqa: B010 - mypy knows no other way
     setattr(AioSqliteConfiguration, "setup_sqlite", _impatient)  # noqa: B010 - as above
     sys.argv[1:1] = ["server", "start"]

@@ -91,6 +91,11 @@ class Runs:
         found = self._post("artifacts/filter", {"artifacts": wanted, "limit": 200})
         return {each["key"]: each["data"] for each in found}
 
+    def automations(self) -> list[dict[str, Any]]:
+        """What starts runs by itself."""
+        found: list[dict[str, Any]] = self._post("automations/filter", {})
+        return found
+
     def wait(
         self,
         flow: str,

@@ -241,7 +241,8 @@ def _silent_runs(ground: Ground) -> Automation:
                 "prefect.resource.role": "work-pool",
                 "prefect.resource.name": ground.pool,
             },
-            "after": ["prefect.flow-run.heartbeat"],
+            # A run begins to tell with its start, and its process sends the first heartbeat after some time.
+            "after": ["prefect.flow-run.Running", "prefect.flow-run.heartbeat"],
             # Every sign of life counts: states have names of their own (Blocked, Refused, …), and so have their events.
             "expect": ["prefect.flow-run.*"],
             "for_each": ["prefect.resource.id"],

@@ -246,13 +246,16 @@ def _trivy(
     return report
 
 
+_COLLECTING_PERCENT = "400"
+"""How much the program's memory grows between collections of garbage: a quarter less time, for 90 MB more."""
 _NETWORK = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
 def _surroundings(scratch: Path, *, network: bool) -> dict[str, str]:
     """Nothing of ours; for a download what says how the network is reached."""
     given = {name: os.environ[name] for name in _NETWORK if name in os.environ} if network else {}
-    return {"PATH": _SYSTEM_PATH, "HOME": str(scratch), "TMPDIR": str(scratch), "LC_ALL": "C.UTF-8", **given}
+    own = {"PATH": _SYSTEM_PATH, "HOME": str(scratch), "TMPDIR": str(scratch), "LC_ALL": "C.UTF-8"}
+    return {**own, "GOGC": _COLLECTING_PERCENT, **given}
 
 
 def _run(

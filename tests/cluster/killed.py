@@ -1,4 +1,4 @@
-"""Deploys and kills itself at a named point: `python -m tests.cluster.killed CD.YAML POINT`.
+"""Deploys, and kills itself at a named point.
 
 POINT is `before EFFECT N` or `after EFFECT N` for the Nth run of an effect, or `write N` for the moment after the Nth
 object was written to the API server.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -71,5 +70,6 @@ def die() -> NoReturn:
     raise AssertionError
 
 
-if __name__ == "__main__":
-    asyncio.run(deploy_order(Killer(sys.argv[2]), load_cd(Path(sys.argv[1])), "dev"))
+def run(config: str, point: str) -> None:
+    """Deploy with the host's file `config` until `point`."""
+    asyncio.run(deploy_order(Killer(point), load_cd(Path(config)), "dev"))

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from interlock.cd.objects import Body, identify, uid
 from interlock.errors import Blocked, LockHeld, Refused
 from tasks.cd import lease
+from tests.cluster import killed
 from tests.cluster.worlds import Recorder, World, config_map, deployment, manifest_path, secret, service
-
-ROOT = Path(__file__).parents[2]
+from tests.killed import exit_code
 
 
 def _kill(world: World, point: str) -> None:
-    command = [sys.executable, "-m", "tests.cluster.killed", str(world.config), point]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert exit_code(killed.run, str(world.config), point) == -signal.SIGKILL
 
 
 def _free(world: World) -> None:

@@ -1,16 +1,16 @@
-"""`python -m tests.docker.killed HOST_JSON during|after EFFECT`: a release that is killed at that effect."""
+"""A release that is killed at an effect."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 
 from flows.ci.release import release_order
 from interlock.ci.host import CiHost
 from tests.docker.recorder import Recorder
 
-if __name__ == "__main__":
-    host = CiHost.model_validate_json(Path(sys.argv[1]).read_text())
-    recorder = Recorder(**{f"kill_{sys.argv[2]}": sys.argv[3]})  # type: ignore[arg-type]
-    asyncio.run(release_order(recorder, host, "shop", None))
+
+def run(host: str, when: str, effect: str) -> None:
+    """Release with the host's file `host`; `when` is "during" or "after"."""
+    recorder = Recorder(kill_during=effect) if when == "during" else Recorder(kill_after=effect)
+    asyncio.run(release_order(recorder, CiHost.model_validate_json(Path(host).read_text()), "shop", None))

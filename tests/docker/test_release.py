@@ -8,7 +8,6 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +23,10 @@ from tasks.ci import registry, scanner
 from tasks.ci.images import RUN_LABEL, daemon
 from tasks.common import git
 from tasks.common.environment_repository import fetch_verified
-from tests.docker import service
+from tests.docker import killed, service
 from tests.docker.conftest import Walk
 from tests.docker.recorder import Recorder
+from tests.killed import exit_code
 
 TOKEN = "ghp_" + "abcdefghijklmnopqrstuvwxyz0123456789"
 WAIVED = """\
@@ -370,7 +370,7 @@ async def test_a_killed_release_is_finished_by_the_next(walk: Walk, tmp_path: Pa
         walk.application.push(service.files({"tests/test_price.py": SLOW}))
     host = tmp_path / "host.json"
     host.write_text(walk.host.model_dump_json())
-    assert run_killed(host, when, effect) == -signal.SIGKILL
+    assert exit_code(killed.run, str(host), when, effect) == -signal.SIGKILL
     assert len(containers(walk)) == (when == "during")
     recorder = Recorder()
 
@@ -387,11 +387,6 @@ async def test_a_killed_release_is_finished_by_the_next(walk: Walk, tmp_path: Pa
 def containers(walk: Walk) -> list[object]:
     with daemon(walk.host.docker) as client:
         return list(client.containers.list(all=True, filters={"label": RUN_LABEL}))
-
-
-def run_killed(host: Path, when: str, effect: str) -> int:
-    command = [sys.executable, "-m", "tests.docker.killed", str(host), when, effect]
-    return subprocess.run(command, check=False).returncode
 
 
 async def test_two_runs_of_one_commit_take_turns(walk: Walk) -> None:

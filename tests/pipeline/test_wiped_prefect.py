@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from sandbox.demo.stage import Act
-from sandbox.pipeline import ENVIRONMENT, Pipeline
+from sandbox.pipeline import APPLICATION, CLUSTER, ENVIRONMENT, Pipeline
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -17,7 +17,10 @@ def test_everything_is_declared_again_after_prefects_database_is_lost(
 ) -> None:
     """Wiped and restarted, Prefect has its deployments back within a minute, and the next resync runs."""
     pipeline.sandbox.call("prefect", "wipe")
+    assert pipeline.runs.of("resync") == []
 
     run = pipeline.runs.wait("resync", known=frozenset(), seconds=150, accept=lambda run: run.kind == "COMPLETED")
 
     assert run.parameters == {"environment": ENVIRONMENT}
+    names = {automation["name"] for automation in pipeline.runs.automations()}
+    assert {f"interlock-cd-{CLUSTER}: deploy {ENVIRONMENT}", f"interlock-ci: release {APPLICATION}"} <= names

@@ -42,7 +42,7 @@ def until(what: str, ask: Callable[[], T | None], seconds: float = 90) -> T:
 
 @dataclass
 class Server:
-    """A Prefect server in a folder of its own. It can be stopped, wiped and started again at the same address."""
+    """A Prefect server in a folder of its own. It can be stopped and started again at the same address."""
 
     folder: Path
     port: int
@@ -87,10 +87,6 @@ class Server:
             end(self.process)
             self.process = None
 
-    def wipe(self) -> None:
-        for file in (self.folder / "home").glob("prefect.db*"):
-            file.unlink()
-
 
 def lay_database(home: Path) -> None:
     """A database with Prefect's tables and nothing in it, where there is none: making one takes long."""
@@ -120,7 +116,8 @@ def free_port() -> int:
         return int(bound.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
+# For the folder and not the session: an idle server with its workers takes a third of a core.
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("prefect"), free_port())
     server.start()
@@ -179,7 +176,7 @@ def start_worker(
     return Worker(half, config, state, log, process)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def workers(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Half], Worker]]:
     """A worker of either half, started when it is first asked for."""
     started: dict[Half, Worker] = {}

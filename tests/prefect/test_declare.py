@@ -11,9 +11,9 @@ import pytest
 
 from interlock.cd.host import CdHost
 from tasks.common.declare import declare, wanted
-from tasks.common.prefect_api import Api, connected
+from tasks.common.prefect_api import Api
 from tests.prefect import hosts
-from tests.prefect.conftest import Server, Worker, end, free_port, start_worker, until
+from tests.prefect.conftest import Server
 
 
 def host(server: Server, state: Path, **change: Any) -> CdHost:
@@ -116,34 +116,3 @@ def test_leaves_other_peoples_things_alone(api: Api, declared: CdHost) -> None:
     assert declare(api, wanted("cd", declared.grounds)) == ()
     assert api.get(f"/deployments/{theirs['id']}")["name"] == "theirs"
     api.delete(f"/deployments/{theirs['id']}")
-
-
-@pytest.mark.timeout(240)
-def test_a_wiped_database_is_declared_again(tmp_path: Path) -> None:
-    """Wipe Prefect's database and start its server again: within a minute all is declared, and the next resync runs."""
-    server = Server(tmp_path, free_port())
-    worker: Worker | None = None
-    try:
-        server.start()
-        worker = start_worker("cd", tmp_path / "cd", server, resync_seconds=10)
-        until("resync before", lambda: _resyncs(worker), 60)
-
-        server.stop()
-        server.wipe()
-        server.start()
-        seen = _resyncs(worker)
-
-        until("resync after", lambda: _resyncs(worker) > seen, 60)
-        with connected(server.api) as api:
-            names = {one["name"] for one in api.post("/automations/filter", {})}
-        assert "interlock-cd-sandbox: deploy dev" in names
-        assert worker.process.poll() is None
-    finally:
-        if worker:
-            end(worker.process)
-            print(worker.log.read_text()[-4000:])  # noqa: T201 - shown when the test failed
-        server.stop()
-
-
-def _resyncs(worker: Worker | None) -> int:
-    return sum(run["flow"] == "resync" for run in worker.runs()) if worker else 0

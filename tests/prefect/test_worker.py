@@ -14,7 +14,7 @@ import cloudpickle  # type: ignore[import-untyped]
 import pytest
 
 from interlock.cli.main import main
-from tasks.common.prefect_api import Api, connected
+from tasks.common.prefect_api import Api
 from tests.prefect.conftest import Server, Worker, end, start_worker, until
 
 Start = Callable[..., str]
@@ -256,23 +256,21 @@ def _command(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_text()
 
 
-def test_serves_a_cluster_that_is_registered_while_it_runs(server: Server, ended: Ended, tmp_path: Path) -> None:
+def test_serves_a_cluster_that_is_registered_while_it_runs(worker: Worker, api: Api, ended: Ended) -> None:
     """A cluster and an environment that are added to the host's file are declared and served without a restart."""
-    worker = start_worker("cd", tmp_path, server, cluster="before")
+    before = worker.config.read_text()
     try:
-        with connected(server.api) as api:
-            until("declaration", lambda: _deployment(api, "plan", "before"))
-            for words in (
-                ("cluster", "after", "--kubeconfig", "/nowhere"),
-                ("environment", "later", "--cluster", "after", "--namespace", "later"),
-            ):
-                assert main(["register", *words, "--config", str(worker.config)]) == 0
-            until("declaration", lambda: _deployment(api, "plan", "after"))
-            deployment = api.get("/deployments/name/plan/after")["id"]
-            run = api.post(f"/deployments/{deployment}/create_flow_run", {"parameters": {"environment": "later"}})["id"]
-            assert ended(run)["message"] == "plan ran"
+        for words in (
+            ("cluster", "after", "--kubeconfig", "/nowhere"),
+            ("environment", "later", "--cluster", "after", "--namespace", "later"),
+        ):
+            assert main(["register", *words, "--config", str(worker.config)]) == 0
+        until("declaration", lambda: _deployment(api, "plan", "after"))
+        deployment = api.get("/deployments/name/plan/after")["id"]
+        run = api.post(f"/deployments/{deployment}/create_flow_run", {"parameters": {"environment": "later"}})["id"]
+        assert ended(run)["message"] == "plan ran"
     finally:
-        end(worker.process)
+        worker.config.write_text(before)
 
 
 def test_stopping_the_worker_ends_its_runs(server: Server, api: Api, ended: Ended, tmp_path: Path) -> None:
