@@ -12,6 +12,7 @@ import httpx
 
 from sandbox import slots
 from sandbox.cluster import Cluster
+from sandbox.http import LOCAL
 from sandbox.part import SandboxError
 from sandbox.parts import git
 from sandbox.parts.docker import Docker
@@ -79,7 +80,7 @@ def _answer(place: Place, service: str, path: str, *, namespace: str) -> str:
         if found is None:
             raise SandboxError(f"service {namespace}/{service}: there is none yet; see how far its runs are: {pages}")
         spec = found["spec"]
-        answer = httpx.get(f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}{path}", timeout=10)
+        answer = LOCAL.get(f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}{path}", timeout=10)
     except httpx.HTTPError as error:
         raise SandboxError(f"service {namespace}/{service}: no answer yet ({error}); its runs: {pages}") from error
     return answer.text

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from sandbox.http import LOCAL
 from sandbox.part import SandboxError
 from sandbox.place import Place
 
@@ -134,10 +135,10 @@ class Runs:
                 on_step(step)
 
     def _post(self, path: str, body: object) -> Any:
-        return _answer(httpx.post(f"{self.page}/api/{path}", json=body, timeout=30))
+        return _answer(LOCAL.post(f"{self.page}/api/{path}", json=body, timeout=30))
 
     def _get(self, path: str) -> Any:
-        return _answer(httpx.get(f"{self.page}/api/{path}", timeout=30))
+        return _answer(LOCAL.get(f"{self.page}/api/{path}", timeout=30))
 
 
 def _answer(response: httpx.Response) -> Any:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import yaml
 
 from sandbox.cluster import Cluster
 from sandbox.demo.stage import Act, Stage
+from sandbox.http import LOCAL
 from sandbox.parts import registry
 from sandbox.pipeline import APPLICATION, COMPONENT, ENVIRONMENT, NAMESPACE, Pipeline
 from sandbox.runs import Run
@@ -190,7 +190,7 @@ def images(pipeline: Pipeline) -> frozenset[str]:
     """Every tag in the registry."""
     place = pipeline.place
     user, _, password = registry.credentials(place, "ci").read_text().strip().partition(":")
-    answer = httpx.get(f"http://{place.registry}/v2/{APPLICATION}/{COMPONENT}/tags/list", auth=(user, password))
+    answer = LOCAL.get(f"http://{place.registry}/v2/{APPLICATION}/{COMPONENT}/tags/list", auth=(user, password))
     return frozenset(answer.json().get("tags") or ())
 
 
@@ -228,7 +228,7 @@ def _running_digests(pipeline: Pipeline) -> set[str]:
 
 def _ask(pipeline: Pipeline, path: str) -> dict[str, Any]:
     service = pipeline.cluster.get(SERVICE)["spec"]
-    answer = httpx.get(f"http://{service['clusterIP']}:{service['ports'][0]['port']}{path}", timeout=10)
+    answer = LOCAL.get(f"http://{service['clusterIP']}:{service['ports'][0]['port']}{path}", timeout=10)
     body: dict[str, Any] = answer.json()
     return body
 

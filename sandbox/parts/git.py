@@ -17,6 +17,7 @@ from typing import ClassVar, Literal
 import httpx
 
 from sandbox import git_hook
+from sandbox.http import LOCAL
 from sandbox.part import Daemon, Report, SandboxError, clean_environment, wait_until
 from sandbox.place import Place
 from sandbox.users import as_user, own_folder, user, write_private
@@ -106,7 +107,7 @@ class Git:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.address}/ready", timeout=2).status_code == 404
+            return LOCAL.get(f"{self.address}/ready", timeout=2).status_code == 404
         except httpx.TransportError:
             return False
 

@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import httpx
 
+from sandbox.http import LOCAL
 from sandbox.part import Daemon, Report, clean_environment, wait_until
 from sandbox.place import Place, cache_root
 from sandbox.provision import only_one, run_reported
@@ -79,7 +80,7 @@ class Prefect:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.api_url}/ready", timeout=5).status_code == 200
+            return LOCAL.get(f"{self.api_url}/ready", timeout=5).status_code == 200
         except httpx.TransportError:
             return False
 

@@ -12,6 +12,7 @@ import bcrypt
 import httpx
 
 from sandbox.golang import provide_binaries
+from sandbox.http import LOCAL
 from sandbox.part import Daemon, Report, clean_environment, wait_until
 from sandbox.place import Place
 from sandbox.users import as_user, own_folder, user, write_private
@@ -75,7 +76,7 @@ class Registry:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.address}/v2/", timeout=2).status_code == 401
+            return LOCAL.get(f"{self.address}/v2/", timeout=2).status_code == 401
         except httpx.TransportError:
             return False
 

@@ -11,10 +11,11 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import httpx
 
+from sandbox.http import LOCAL
 from sandbox.part import Daemon, Report, SandboxError, clean_environment, wait_until
 from sandbox.parts.docker import Docker
 from sandbox.parts.prefect import Prefect
@@ -104,14 +105,18 @@ class _Worker(_Program):
 
     def _answers(self) -> bool:
         try:
-            with httpx.Client(base_url=Prefect(self.place).api_url, timeout=5) as api:
-                pools = [pool["name"] for pool in api.post("/work_pools/filter", json={}).raise_for_status().json()]
-                return any(self._is_heard_in(api, pool) for pool in pools if pool.startswith(f"interlock-{self.role}"))
+            pools = [pool["name"] for pool in self._ask("work_pools/filter")]
+            return any(self._is_heard_in(pool) for pool in pools if pool.startswith(f"interlock-{self.role}"))
         except httpx.HTTPError:
             return False
 
-    def _is_heard_in(self, api: httpx.Client, pool: str) -> bool:
-        workers = api.post(f"/work_pools/{pool}/workers/filter", json={}).raise_for_status().json()
+    def _ask(self, path: str) -> list[dict[str, Any]]:
+        answer = LOCAL.post(f"{Prefect(self.place).api_url}/{path}", json={}, timeout=5)
+        found: list[dict[str, Any]] = answer.raise_for_status().json()
+        return found
+
+    def _is_heard_in(self, pool: str) -> bool:
+        workers = self._ask(f"work_pools/{pool}/workers/filter")
         return any(datetime.fromisoformat(worker["last_heartbeat_time"]) > self._began for worker in workers)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -71,9 +72,18 @@ class Api:
 def connected(address: str) -> Iterator[Api]:
     """The API at the host config's address; closed at the end."""
     with httpx.Client(
-        base_url=address.rstrip("/"), timeout=TIMEOUT_SECONDS, auth=authorization(), trust_env=False
+        base_url=address.rstrip("/"),
+        timeout=TIMEOUT_SECONDS,
+        auth=authorization(),
+        trust_env=False,
+        verify=_verification(address),
     ) as client:
         yield Api(client)
+
+
+def _verification(address: str) -> ssl.SSLContext | bool:
+    """Reading certificates takes longer than an answer: only where TLS is spoken. Elsewhere none would be trusted."""
+    return True if address.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def authorization() -> tuple[str, str] | None:

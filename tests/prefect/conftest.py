@@ -19,6 +19,7 @@ import pytest
 
 from interlock.contract.builtin import Half
 from interlock.contract.declaration import Ground
+from sandbox.http import LOCAL
 from sandbox.parts.prefect import empty_database, provide_empty_database
 from sandbox.terminal import Terminal
 from tasks.cd.host import load_cd
@@ -78,7 +79,7 @@ class Server:
 
     def answers(self) -> bool:
         try:
-            return httpx.get(f"{self.api}/health", timeout=2, trust_env=False).is_success
+            return LOCAL.get(f"{self.api}/health", timeout=2).is_success
         except httpx.HTTPError:
             return False
 

@@ -19,6 +19,7 @@ import pytest
 
 from interlock.cli.main import main
 from interlock.contract.webhook import MOST_BYTES, delivery_id, sign
+from sandbox.http import LOCAL
 from tasks.common.prefect_api import Api
 from tasks.common.receiver import APART_SECONDS
 from tests.prefect import hosts
@@ -39,7 +40,7 @@ class Receiver:
 
     def send_raw(self, body: bytes, *, headers: list[tuple[str, str]], repository: str = "acme/shop") -> int:
         url = f"{self.url}/hooks/{repository}"
-        return httpx.post(url, content=body, headers=headers, timeout=30, trust_env=False).status_code
+        return LOCAL.post(url, content=body, headers=headers).status_code
 
 
 def configured(folder: Path, prefect: str, port: int, secret: str = SECRET) -> Path:
@@ -80,7 +81,7 @@ def running(folder: Path, prefect: str) -> Iterator[Receiver]:
 
 def _answers(receiver: Receiver) -> bool:
     try:
-        return httpx.get(f"{receiver.url}/health", timeout=2, trust_env=False).is_success
+        return LOCAL.get(f"{receiver.url}/health", timeout=2).is_success
     except httpx.HTTPError:
         return False
 
@@ -203,7 +204,7 @@ def test_a_large_body_is_refused(receiver: Receiver) -> None:
     assert receiver.send(large) == 413
     parts = (large[place : place + 65536] for place in range(0, len(large), 65536))
     signature = {"X-Interlock-Signature-256": sign(large, SECRET.encode())}
-    answer = httpx.post(f"{receiver.url}/hooks/acme/shop", content=parts, headers=signature, trust_env=False)
+    answer = LOCAL.post(f"{receiver.url}/hooks/acme/shop", content=parts, headers=signature)
     assert answer.status_code == 413
 
 
