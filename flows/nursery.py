@@ -88,8 +88,17 @@ class _Parent:
         loop = asyncio.get_running_loop()
         child = self.children[number] = Child(loop.create_future(), loop.create_future())
         await loop.sock_sendall(self.control, f"{number} {line}".encode())
-        await asyncio.wait({child.born})
+        try:
+            await asyncio.wait({child.born})
+        except asyncio.CancelledError:
+            child.born.add_done_callback(_end_unwanted)
+            raise
         return child
+
+    async def ended(self) -> None:
+        """Wait until it has."""
+        if self.listening:
+            await asyncio.wait({self.listening})
 
     async def end(self) -> None:
         """Closing the control socket is how it is asked to."""
@@ -100,6 +109,13 @@ class _Parent:
         await self.process.wait()
 
 
+def _end_unwanted(born: asyncio.Future[int]) -> None:
+    """Whoever asked for the child has gone before it came."""
+    if not born.cancelled():
+        with suppress(ProcessLookupError):
+            os.killpg(born.result(), signal.SIGKILL)
+
+
 class Nursery:
     """An async context manager; leaving it ends the parent, and kills what still runs."""
 
@@ -108,6 +124,7 @@ class Nursery:
         self._environment = dict(environment)
         self._numbers = count(1)
         self._parent: _Parent | None = None
+        self._starting = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         self._parent = await self._started()
@@ -121,18 +138,22 @@ class Nursery:
         """A child that was given this line. A parent that has ended meanwhile is replaced, once."""
         for _ in range(2):
             parent = await self._living()
-            with suppress(ConnectionError):  # it ended while it was asked
+            try:
                 child = await parent.ask(str(next(self._numbers)), line)
-                if not child.born.cancelled():
-                    return child
+            except ConnectionError:  # it ended while it was asked
+                await parent.ended()
+                continue
+            if not child.born.cancelled():
+                return child
         raise PrefectError("a run's process could not be started", hint="the worker's log says why")
 
     async def _living(self) -> _Parent:
-        if self._parent is None or not self._parent.lives:
-            if self._parent:
-                await self._parent.end()
-            self._parent = await self._started()
-        return self._parent
+        async with self._starting:
+            if self._parent is None or not self._parent.lives:
+                if self._parent:
+                    await self._parent.end()
+                self._parent = await self._started()
+            return self._parent
 
     async def _started(self) -> _Parent:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -10,9 +10,13 @@ from __future__ import annotations
 import gc
 import os
 import selectors
+import signal
 import socket
+import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 MOST_BYTES = 4096
 """Of one message."""
@@ -28,6 +32,8 @@ def next_run(control: socket.socket) -> str | None:
     """Returns in every child, with what it is to run; in the parent None, when nobody will ask any more."""
     if (threads := threading.active_count()) != 1:
         raise RuntimeError(f"{threads} threads run: a fork would copy their locks, and not them")
+    # Who stops a service signals all of its processes: the runs clean up then, and their parent must outlive them.
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDINGS}
     gc.freeze()  # what was imported is shared with the children, as long as no collection writes into it
     with selectors.DefaultSelector() as selector:
         selector.register(control, selectors.EVENT_READ)
@@ -35,25 +41,61 @@ def next_run(control: socket.socket) -> str | None:
             for key, _ in selector.select():
                 if isinstance(key.data, _Running):
                     selector.unregister(key.fileobj)
-                    _tell_end(control, key.fd, key.data)
+                    os.close(key.fd)
+                    _tell_end(control, key.data)
                     continue
                 number, _, line = control.recv(MOST_BYTES).decode().partition(" ")
                 if not line:
                     return None
-                if (pid := os.fork()) == 0:
-                    _be_born(control, number)
+                if (pid := _fork(control, number)) == 0:
+                    _forget_others(selector)
+                    _be_born(control, number, former)
                     return line
-                selector.register(os.pidfd_open(pid), selectors.EVENT_READ, _Running(number, pid))
+                if pid is not None:
+                    _watch(selector, control, _Running(number, pid))
 
 
-def _be_born(control: socket.socket, number: str) -> None:
+_ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_Handlers = Mapping[signal.Signals, Any]
+
+
+def _fork(control: socket.socket, number: str) -> int | None:
+    """0 in the child; None when the machine has no process left, which must not end the runs under way."""
+    try:
+        return os.fork()
+    except OSError as error:
+        sys.stderr.write(f"no process for a run: {error}\n")
+        control.send(f"{number} ended 1".encode())
+        return None
+
+
+def _watch(selector: selectors.BaseSelector, control: socket.socket, run: _Running) -> None:
+    try:
+        pidfd = os.pidfd_open(run.pid)
+    except OSError as error:
+        sys.stderr.write(f"a run cannot be watched, and is ended: {error}\n")
+        os.kill(run.pid, signal.SIGKILL)
+        _tell_end(control, run)
+    else:
+        selector.register(pidfd, selectors.EVENT_READ, run)
+
+
+def _forget_others(selector: selectors.BaseSelector) -> None:
+    """A run holds nothing by which another one could be reached."""
+    for key in selector.get_map().values():
+        if isinstance(key.data, _Running):
+            os.close(key.fd)
+
+
+def _be_born(control: socket.socket, number: str, handlers: _Handlers) -> None:
     # A session of its own: Ctrl-C reaches the worker alone, which then ends the child and what it started.
     os.setsid()
+    for ending, handler in handlers.items():
+        signal.signal(ending, handler)
     control.send(f"{number} born {os.getpid()}".encode())
     control.close()
 
 
-def _tell_end(control: socket.socket, pidfd: int, run: _Running) -> None:
-    os.close(pidfd)
+def _tell_end(control: socket.socket, run: _Running) -> None:
     _, status = os.waitpid(run.pid, 0)
     control.send(f"{run.number} ended {os.waitstatus_to_exitcode(status)}".encode())

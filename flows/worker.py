@@ -84,7 +84,7 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
         """As the base, but a server that is away ends neither this worker nor the runs under way."""
         try:
             return await super().get_and_submit_flow_runs()
-        except (httpx.HTTPError, PrefectException) as error:
+        except (httpx.HTTPError, PrefectException, ValueError) as error:  # what it answers may not be Prefect's
             self._logger.warning("Prefect does not answer: %s", error or type(error).__name__)
             await asyncio.sleep(AWAY_SECONDS)
             return []
@@ -101,7 +101,7 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
         """As the base, but a server that is away is asked again."""
         try:
             await super().sync_with_backend()
-        except (httpx.HTTPError, PrefectException) as error:
+        except (httpx.HTTPError, PrefectException, ValueError) as error:
             self._logger.warning("no heartbeat could be sent: %s", error or type(error).__name__)
 
     async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
@@ -184,7 +184,7 @@ def outdated(due: Iterable[FlowRun], under_way: Container[str] = ()) -> frozense
 
 
 def _asked(run: FlowRun) -> str:
-    return f"{run.deployment_id} {sorted(run.parameters.items())}"
+    return f"{run.flow_id} {run.deployment_id} {sorted(run.parameters.items())}"
 
 
 def _how_it_ended(status: int) -> str:

@@ -12,8 +12,8 @@ from prefect.client.schemas.objects import State
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.ci.host import CiHost
-from interlock.errors import GitError
-from tasks.ci.decided import policy_of, read_decided
+from interlock.errors import GitError, Refused
+from tasks.ci.decided import Standing, read_decided, standing
 from tasks.ci.host import load_ci
 from tasks.ci.source import resolve_head
 from tasks.ci.workspace import turn
@@ -33,15 +33,21 @@ async def poll_order(presenter: Presenter, host: CiHost) -> tuple[str, ...]:
     A commit counts only when the poll before saw it too, so that the run that its webhook starts comes first.
     """
     started: list[str] = []
-    failures: list[GitError] = []
+    failures: list[GitError | Refused] = []
+    try:
+        now = await presenter.step(look_at_environments, host)
+    except (GitError, Refused) as error:
+        now = None  # no release could be made; what nobody has looked at is started all the same, and says so
+        failures.append(error)
     for repository in host.repositories:
         try:
             head = (await presenter.step(resolve_head, host, repository, None)).commit
-        except GitError as error:
+        except (GitError, Refused) as error:
             failures.append(error)  # the other repositories do not wait for this one's server
             continue
-        if await presenter.step(is_left, host, repository, head):
-            key = f"release {repository} {head} {int(time.time()) // _AGAIN_SECONDS}"
+        if await presenter.step(is_left, host, repository, head, now):
+            about = now.policy if now else "unknown"
+            key = f"release {repository} {head} {about} {int(time.time()) // _AGAIN_SECONDS}"
             await presenter.step(start, DEPLOYMENT, {"repository": repository, "commit": head}, key)
             started.append(repository)
     if failures:
@@ -50,22 +56,23 @@ async def poll_order(presenter: Presenter, host: CiHost) -> tuple[str, ...]:
 
 
 @effect(name="compare with what was decided", task_run_name="compare {repository}")
-def is_left(host: CiHost, repository: str, head: str) -> bool:
-    """Whether nobody has dealt with this head, and nobody is at it."""
+def is_left(host: CiHost, repository: str, head: str, now: Standing | None) -> bool:
+    """Whether nobody has dealt with this head as things stand `now` (None: unknown), and nobody is at it."""
     with turn(host.state, repository) as ours:
         if not ours or not _seen_before(host.state, repository, head):
             return False
     decided = read_decided(host.state, repository)
     if decided is None or decided.commit != head:
         return True
-    return decided.policy is not None and decided.policy != _policy(host)
+    return now is not None and not decided.holds(now)
 
 
-def _policy(host: CiHost) -> str:
+@effect(name="look at the environment repository", retries=2)
+def look_at_environments(host: CiHost) -> Standing:
     """What people wrote in the environment repository; whether they might is for the release to find out."""
     remote = host.environment_repository
     mirror = git.mirror_path(host.state, remote.name)
-    return policy_of(mirror, git.fetch(mirror, remote))
+    return standing(mirror, git.fetch(mirror, remote))
 
 
 def _seen_before(state: Path, repository: str, head: str) -> bool:

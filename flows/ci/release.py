@@ -27,7 +27,7 @@ from interlock.ci.targets import Released, Target, absent, already, require_boun
 from interlock.errors import Blocked, InputError, Refused, Superseded
 from tasks.ci import images, registry
 from tasks.ci.credentials import probe
-from tasks.ci.decided import Decided, policy_of, write_decided
+from tasks.ci.decided import Decided, standing, write_decided
 from tasks.ci.host import load_ci
 from tasks.ci.images import Image
 from tasks.ci.scanner import check_scanner, scanner
@@ -111,6 +111,7 @@ async def _turn(presenter: Presenter, host: CiHost, repository: str) -> AsyncIte
 @contextmanager
 def _deciding(host: CiHost, head: Head, desired: VerifiedHead) -> Iterator[None]:
     """Remember what a commit came to, unless a tool failed: then polling tries again."""
+    now = standing(git.mirror_path(host.state, host.environment_repository.name), desired.commit)
     try:
         yield
     except Superseded:
@@ -118,10 +119,9 @@ def _deciding(host: CiHost, head: Head, desired: VerifiedHead) -> Iterator[None]
         raise
     except (Blocked, InputError):
         # A change of policy may let it pass, so polling tries again when people write in the environment repository.
-        mirror = git.mirror_path(host.state, host.environment_repository.name)
-        write_decided(host.state, head.repository, Decided(head.commit, policy=policy_of(mirror, desired.commit)))
+        write_decided(host.state, head.repository, Decided(head.commit, policy=now.policy))
         raise
-    write_decided(host.state, head.repository, Decided(head.commit))
+    write_decided(host.state, head.repository, Decided(head.commit, places=now.places))
 
 
 async def _introduce(presenter: Presenter, host: CiHost, head: Head) -> None:

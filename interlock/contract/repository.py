@@ -208,7 +208,9 @@ def _read_environment(tree: Tree, name: str, bindings: tuple[Binding, ...]) -> E
     path = layout.environment(name)
     file = strict_yaml.parse(tree.text(path), EnvironmentFile, path=path)
     folder = f"environments/{name}"
-    applications = sorted({each.split("/")[2] for each in tree.under(folder) if each != path})
+    # What CI writes makes no application: whoever holds its key could bring one back that people removed.
+    people = [each for each in tree.under(folder) if each != path and not layout.is_machines(each)]
+    applications = sorted({each.split("/")[2] for each in people})
     mine = tuple(each for each in bindings if name in each.environments)
     return Environment(
         name=name,

@@ -62,10 +62,21 @@ class Registered:
         if time.monotonic() - self._looked > APART_SECONDS:
             self._looked = time.monotonic()
             try:
-                self._secrets = load_secrets(self._again())
+                hooks = self._again().repositories
             except HostConfigError as error:
                 log.warning("the host's file was changed and is wrong now; what it said before counts: %s", error)
+            else:
+                self._secrets = {name: _secrets_or_none(hook.secret) for name, hook in hooks.items()}
         return self._secrets.get(repository, ())
+
+
+def _secrets_or_none(file: Path) -> tuple[bytes, ...]:
+    """A file that is wrong now is no reason to go on with what it held: its hook is closed, and no other one."""
+    try:
+        return _secrets(file)
+    except HostConfigError as error:
+        log.warning("nothing is taken for this hook: %s", error)
+        return ()
 
 
 def load_secrets(host: ReceiverHost) -> Secrets:

@@ -12,51 +12,52 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.ci import poll, release
-from flows.ci.poll import is_left
+from flows.ci.poll import is_left, look_at_environments
 from sandbox.parts.prefect import Prefect
-from tasks.ci.decided import Decided, policy_of, write_decided
+from tasks.ci.decided import Decided, write_decided
 from tasks.ci.workspace import turn
-from tasks.common import git
 from tests.docker import service
 from tests.docker.conftest import Walk
 
 TOKEN = "ghp_" + "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
-def policy_now(walk: Walk) -> str:
-    remote = walk.host.environment_repository
-    mirror = git.mirror_path(walk.host.state, remote.name)
-    return policy_of(mirror, git.fetch(mirror, remote))
-
-
 def left(walk: Walk) -> bool:
     """As a poll sees it that saw this head before."""
     assert walk.application.head
-    is_left.fn(walk.host, "shop", walk.application.head)
-    return is_left.fn(walk.host, "shop", walk.application.head)
+    now = look_at_environments.fn(walk.host)
+    is_left.fn(walk.host, "shop", walk.application.head, now)
+    return is_left.fn(walk.host, "shop", walk.application.head, now)
 
 
 def test_a_head_counts_when_it_was_seen_twice(walk: Walk) -> None:
     """So that a webhook's run comes first."""
-    head = walk.application.head or ""
+    head, now = walk.application.head or "", look_at_environments.fn(walk.host)
 
-    assert not is_left.fn(walk.host, "shop", head)
-    assert is_left.fn(walk.host, "shop", head)
+    assert not is_left.fn(walk.host, "shop", head, now)
+    assert is_left.fn(walk.host, "shop", head, now)
 
 
 def test_what_is_decided_is_left_alone(walk: Walk) -> None:
-    """Released ones for good; blocked ones until people write something; another commit is another thing."""
+    """Blocked ones until people write something, released ones until they change places; another commit is left."""
     head = walk.application.head or ""
     state = walk.host.state
 
     write_decided(state, "shop", Decided(head))
     assert not left(walk)
-    write_decided(state, "shop", Decided(head, policy=policy_now(walk)))
-    assert not left(walk)
+    now = look_at_environments.fn(walk.host)
+    for decided in (Decided(head, policy=now.policy), Decided(head, places=now.places)):
+        write_decided(state, "shop", decided)
+        assert not left(walk)
     walk.environments.push({"environments/dev/other/release.yaml": b"format: 1\ncomponents: {}\n"})
     assert not left(walk)
     walk.environments.push({"policy/gate.yaml": b"format: 1\n# another text\n"})
+    assert not left(walk)
+    walk.environments.push({"environments/dev/other/values.yaml": b""})
     assert left(walk)
+    write_decided(state, "shop", Decided(head, policy=now.policy))
+    assert left(walk)
+    assert not is_left.fn(walk.host, "shop", head, None), "nothing is started again while nobody knows how things stand"
     write_decided(state, "shop", Decided("a" * 40))
     assert left(walk)
 

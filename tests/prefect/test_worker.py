@@ -283,7 +283,9 @@ def test_stopping_the_worker_ends_its_runs(server: Server, api: Api, ended: Ende
         run = api.post(f"/deployments/{deployment}/create_flow_run", {"parameters": DEV})["id"]
         until("flow that waits", (worker.state / "waiting").exists)
 
-        worker.process.send_signal(signal.SIGTERM)
+        # To all of its processes at once, as a service manager does.
+        for pid in (*_children(worker.process.pid), worker.process.pid):
+            os.kill(pid, signal.SIGTERM)
         worker.process.wait(timeout=40)
 
         assert (worker.state / "cleaned").exists()

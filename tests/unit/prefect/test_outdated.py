@@ -11,12 +11,12 @@ from prefect.client.schemas.objects import FlowRun
 from flows.worker import outdated
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-RESYNC, POLL = uuid4(), uuid4()
+RESYNC, POLL, FLOW = uuid4(), uuid4(), uuid4()
 
 
 def run(deployment: UUID, minutes: int, *, by_schedule: bool = True, **parameters: Any) -> FlowRun:
     return FlowRun(
-        flow_id=uuid4(),
+        flow_id=FLOW,
         deployment_id=deployment,
         parameters=parameters,
         auto_scheduled=by_schedule,
@@ -45,6 +45,6 @@ def test_a_schedule_does_not_overtake_itself() -> None:
     again, prod = run(RESYNC, 0, environment="dev"), run(RESYNC, 0, environment="prod")
     asked = run(RESYNC, 0, by_schedule=False, environment="dev")
 
-    under_way = {f"{RESYNC} [('environment', 'dev')]"}
+    under_way = {f"{FLOW} {RESYNC} [('environment', 'dev')]"}
 
     assert outdated([again, prod, asked], under_way) == {again.id}
