@@ -14,6 +14,7 @@ import os
 import sys
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 
 _SECONDS = 5
@@ -48,6 +49,10 @@ def _deliver(config: dict[str, str], *, repository: str, ref: str, before: str, 
     try:
         with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
             print(f"webhook: delivered, {answer.status}", file=sys.stderr)
+    except urllib.error.HTTPError as error:
+        unknown = f"nobody has registered one for {repository} (interlock register hook)"
+        why = unknown if error.code == HTTPStatus.UNAUTHORIZED else str(error)
+        print(f"webhook: {why}; polling will find the push", file=sys.stderr)
     except (urllib.error.URLError, OSError) as error:
         print(f"webhook: not delivered ({error}); polling will find the push", file=sys.stderr)
 

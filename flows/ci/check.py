@@ -20,7 +20,7 @@ from interlock.ci.junit import TestRun
 from interlock.ci.targets import Target, of_environment
 from interlock.contract.models import GateFile, Waiver
 from interlock.contract.repository import Repository
-from interlock.errors import Blocked
+from interlock.errors import Blocked, ParameterError
 from tasks.ci import images
 from tasks.ci.local import copy_folder
 from tasks.ci.scanner import Scanner, check_scanner
@@ -43,11 +43,16 @@ class Policy:
         """`source`: the name that the bindings give this application repository; None: every binding counts."""
         if repository is None:
             return cls(GateFile(format=1), (), ())
+        sources = {each.source for each in repository.bindings}
+        if source and source not in sources:
+            known = ", ".join(sorted(sources)) or "none"
+            raise ParameterError(f"no binding is about {source}", hint=f"the repositories that bindings name: {known}")
         bound = tuple(
             Target(environment, each.application, each.component, each.image, None)
             for each in repository.bindings
             if source in (None, each.source)
             for environment in each.environments
+            if each.application in repository.environments[environment].applications
         )
         return cls(repository.gate, repository.waivers, bound)
 

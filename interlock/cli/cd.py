@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import pwd
 from pathlib import Path
 
 from flows.cd import deploy, plan
@@ -36,11 +37,20 @@ def registered(environment: str | None) -> tuple[CdHost, tuple[str, ...]]:
 def _require_own(state: Path) -> None:
     """Mirrors and marks are one user's: run by another, even root, they would be refused or spoilt."""
     if state.exists() and state.stat().st_uid != os.geteuid():
-        owner = state.owner()
+        user = state.stat().st_uid
         raise InputError(
-            f"{state} belongs to {owner}, CD's user on this host",
-            hint=f"run it as that user: runuser -u {owner} -- env {VARIABLE}=${VARIABLE} interlock …",
+            f"{state} belongs to user {_name(user)}, CD's on this host",
+            hint="run it as that user: "
+            f"setpriv --reuid {user} --regid {user} --clear-groups env {VARIABLE}=${VARIABLE} interlock …",
         )
+
+
+def _name(user: int) -> str:
+    """The user's name, or the number of one that this machine has no name for."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
 
 
 async def plan_order(presenter: TerminalPresenter, environment: str, revision: str | None) -> bool:

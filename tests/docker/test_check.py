@@ -9,7 +9,7 @@ import pytest
 
 from flows.ci.check import Checked, check_order
 from interlock.contract import repository
-from interlock.errors import Blocked, FormatError, InputError
+from interlock.errors import Blocked, FormatError, InputError, ParameterError
 from sandbox.parts.baseimage import BaseImage
 from sandbox.parts.docker import Docker
 from sandbox.parts.trivy import Trivy
@@ -46,9 +46,10 @@ async def check(
     docker: str | None = None,
     environments: bool = True,
     recorder: Recorder | None = None,
+    source: str = "shop",
 ) -> Checked:
     found = repository.read(example.environment_tree(released=False)) if environments else None
-    return await check_order(recorder or Recorder(), folder, found, program=program, docker=docker, source="shop")
+    return await check_order(recorder or Recorder(), folder, found, program=program, docker=docker, source=source)
 
 
 async def test_with_docker_everything_is_judged(
@@ -84,6 +85,13 @@ async def test_what_the_gate_would_stop_is_told(folder: Path, program: Scanner) 
         await check(folder, program)
 
     assert caught.value.reasons == ("source: secret github-pat in settings.py:1: GitHub Personal Access Token",)
+
+
+async def test_a_source_that_no_binding_names_is_told(folder: Path, program: Scanner) -> None:
+    """Instead of a verdict that leaves the manifests out."""
+    with pytest.raises(ParameterError, match="no binding is about nosuch") as caught:
+        await check(folder, program, source="nosuch")
+    assert caught.value.hint == "the repositories that bindings name: shop"
 
 
 async def test_what_ci_would_refuse_is_told(folder: Path, program: Scanner) -> None:

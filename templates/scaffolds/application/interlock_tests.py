@@ -23,25 +23,26 @@ class Recorder(unittest.TextTestResult):
         super().startTest(test)
         self.began = time.monotonic()
 
-    def case(self, test: unittest.TestCase, outcome: str = "", text: str = "") -> None:
+    def case(self, test: unittest.TestCase, outcome: str = "", text: str = "", message: str = "") -> None:
         group, _, name = test.id().rpartition(".")
         seconds = time.monotonic() - getattr(self, "began", time.monotonic())
         case = ElementTree.SubElement(self.suite, "testcase", classname=group, name=name, time=f"{seconds:.3f}")
         if outcome:
-            readable = "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
-            ElementTree.SubElement(case, outcome, message=readable.strip().rpartition("\n")[2]).text = readable
+            readable = _readable(text)
+            brief = _readable(message or text).strip().partition("\n")[0]
+            ElementTree.SubElement(case, outcome, message=brief).text = readable
 
     def addSuccess(self, test: unittest.TestCase) -> None:
         super().addSuccess(test)
         self.case(test)
 
-    def addFailure(self, test: unittest.TestCase, err: object) -> None:
+    def addFailure(self, test: unittest.TestCase, err: tuple) -> None:
         super().addFailure(test, err)
-        self.case(test, "failure", self.failures[-1][1])
+        self.case(test, "failure", self.failures[-1][1], f"{err[0].__name__}: {err[1]}")
 
-    def addError(self, test: unittest.TestCase, err: object) -> None:
+    def addError(self, test: unittest.TestCase, err: tuple) -> None:
         super().addError(test, err)
-        self.case(test, "error", self.errors[-1][1])
+        self.case(test, "error", self.errors[-1][1], f"{err[0].__name__}: {err[1]}")
 
     def addSkip(self, test: unittest.TestCase, reason: str) -> None:
         super().addSkip(test, reason)
@@ -65,6 +66,10 @@ class Recorder(unittest.TextTestResult):
             self.suite.set(attribute, str(len(self.suite.findall(f"testcase/{element}"))))
         self.suite.set("tests", str(len(self.suite)))
         ElementTree.ElementTree(self.suite).write(path, encoding="utf-8", xml_declaration=True)
+
+
+def _readable(text: str) -> str:
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
 
 
 def main(folder: str, report: str) -> int:

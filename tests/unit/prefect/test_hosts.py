@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from interlock.cli.cd import _require_own
 from interlock.cli.main import main
-from interlock.errors import HostConfigError
+from interlock.errors import HostConfigError, InputError
 from tasks.cd.host import load_cd
 from tasks.ci.host import load_ci
 from tests.prefect import hosts
@@ -142,3 +143,13 @@ def test_keeps_the_mode_of_a_file_that_is_there(tmp_path: Path) -> None:
     register(file, "cluster", "east", "--kubeconfig", "/etc/k")
 
     assert file.stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_says_whose_state_it_is(tmp_path: Path) -> None:
+    """Somebody else's state folder is refused with the user to be, who may have no name on this machine."""
+    os.chown(tmp_path, 64999, 64999)
+
+    with pytest.raises(InputError, match="belongs to user 64999") as refused:
+        _require_own(tmp_path)
+    assert "setpriv --reuid 64999" in (refused.value.hint or "")
