@@ -6,6 +6,7 @@ A test asks by naming a fixture of PARTS, or `sandbox` itself for stopping and s
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, cast
@@ -38,6 +39,10 @@ PARTS = {
     "node": "node",
 }
 _OPEN = pytest.StashKey[Sandbox]()
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background by a shell: what tests start would ignore Ctrl-C too, and some of them are about it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 _LOG_LINES = 30
 
 
