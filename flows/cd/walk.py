@@ -528,11 +528,11 @@ async def _without_writing(site: Site, decision: Decision, *, upkeep: bool) -> O
 
 
 async def _by_writing(site: Site, decision: Decision, *, at: str | None) -> Outcome:
-    if not decision.scope.again or decision.plan.stops:
-        await site.presenter.show(reports.plan_report(decision.plan))
-    require_possible(decision.plan)
+    # Judged under the lock only: without it, another run's objects may be seen that its inventory did not have yet.
     async with locked(site, decision) as lock:
         decision = await decided_again(site, decision, at=at)
+        if not decision.scope.again or decision.plan.stops:
+            await site.presenter.show(reports.plan_report(decision.plan))
         require_possible(decision.plan)
         undone = decision.settled and any(item.drift for item in decision.plan.writes)
         said = "drift undone" if undone else "deployed"
