@@ -1,7 +1,7 @@
 """Prefect's engine as a run's process has it: it unpickles nothing, and costs less.
 
 Everything here is done once, in the parent of all runs, before it forks. What it changes is private to Prefect 3.8,
-which pyproject.toml pins; tests/prefect would see each of them fail.
+which pyproject.toml pins; tests/prefect/test_worker.py and tests/unit/prefect/test_engine.py see what of it fails.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _unpickle_nothing() -> None:
 
 
 def _make_tls_contexts_once() -> None:
-    """Each of a run's eight clients would read all certificates: half of the processor time of a short run."""
+    """Each of a run's clients, some eight, would read all certificates."""
     made = functools.cache(ssl.create_default_context)
     made(cafile=certifi.where())
     # Only for Prefect's clients: whoever else asks for a context may want to change it.

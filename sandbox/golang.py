@@ -49,7 +49,7 @@ class Programs:
     def flags(self) -> list[str]:
         stamps = "".join(f" -X {name}={value}" for name, value in self.variables.items())
         tags = [f"-tags={self.tags}"] if self.tags else []
-        # The linker drops debug information anyway (-s -w); not even making it saves a tenth of the build.
+        # The linker drops debug information anyway (-s -w), so the compiler need not make it.
         return [
             *("-mod=readonly", "-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false"),
             f"-ldflags=-s -w{stamps}",

@@ -247,7 +247,7 @@ def _trivy(
 
 
 _COLLECTING_PERCENT = "400"
-"""How much the program's memory grows between collections of garbage: a quarter less time, for 90 MB more."""
+"""How much the program's memory grows between collections of garbage, in percent: less time, more memory."""
 _NETWORK = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from typing import ParamSpec, TypeVar
 
 import pytest
+from prefect import Task
 
 from interlock.cd.objects import Body, identify, uid
 from interlock.errors import Blocked, LockHeld, Refused
@@ -14,6 +16,9 @@ from tasks.cd import lease
 from tests.cluster import killed
 from tests.cluster.worlds import Recorder, World, config_map, deployment, manifest_path, secret, service
 from tests.killed import exit_code
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def _kill(world: World, point: str) -> None:
@@ -122,6 +127,23 @@ async def test_two_runs_at_once_apply_one_after_the_other(world: World) -> None:
 
     assert {outcome.commit for outcome in outcomes} == {world.head}
     assert (await world.plan()).empty
+    assert _inventory(world) == _owned(world)
+
+
+async def test_a_run_that_is_overtaken_while_it_looks_judges_again(world: World) -> None:
+    """Another run makes the objects after this one has read the inventory: they are ours, and nothing is blocked."""
+    world.push_objects("web", deployment(), service())
+
+    class Overtaken(Recorder):
+        async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+            result = await super().step(effect, *args, **kwargs)
+            if effect.name == "read record" and self.steps.count("read record") == 1:
+                await world.deploy()
+            return result
+
+    outcome = await world.deploy(Overtaken())
+
+    assert outcome.commit == world.head
     assert _inventory(world) == _owned(world)
 
 
