@@ -104,6 +104,10 @@ def stand_up(
     _allow(place, show)
     environments.push()
     sandbox.start(*PROGRAMS)
+    # A push that comes before is found by polling, which takes a minute and more.
+    Runs(place).wait_for_automations(
+        f"interlock-ci: release {APPLICATION}", f"interlock-cd-{CLUSTER}: deploy {ENVIRONMENT}"
+    )
     application.push()
     return Pipeline(sandbox, application, environments)
 

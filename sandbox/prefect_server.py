@@ -15,9 +15,12 @@ import zoneinfo
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import Any
 
+from docket import Worker
 from prefect.cli import app
+from prefect.server.api import background_workers
 from prefect.server.database.configurations import AioSqliteConfiguration
 from prefect.types import _datetime as dates
 from sqlalchemy.ext.asyncio import AsyncSession, AsyncSessionTransaction
@@ -63,8 +66,16 @@ def _look_up_timezones_once() -> None:
     setattr(dates, "available_timezones", functools.cache(zoneinfo.available_timezones))  # noqa: B010 - as below
 
 
+def _look_for_due_work_less_often() -> None:
+    """Prefect's services are due every few seconds, and it looks for them several times a second."""
+    every = timedelta(seconds=1)
+    calm = functools.partial(Worker, minimum_check_interval=every, scheduling_resolution=every)
+    setattr(background_workers, "Worker", calm)  # noqa: B010 - as below
+
+
 def main() -> None:
     """`prefect server start` with these arguments, in this process."""
+    _look_for_due_work_less_often()
     _look_up_timezones_once()
     setattr(AioSqliteConfiguration, "begin_transaction", _in_turn)  # noqa: B010 - mypy knows no other way
     setattr(AioSqliteConfiguration, "setup_sqlite", _impatient)  # noqa: B010 - as above

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from sandbox.http import LOCAL
-from sandbox.part import SandboxError
+from sandbox.part import SandboxError, wait_until
 from sandbox.place import Place
 
 ENDED = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
@@ -96,6 +96,14 @@ class Runs:
         """What starts runs by itself."""
         found: list[dict[str, Any]] = self._post("automations/filter", {})
         return found
+
+    def wait_for_automations(self, *names: str, seconds: float = 60) -> None:
+        """Until Prefect has them: from then on, a webhook's event starts a run."""
+        wait_until(
+            lambda: {*names} <= {one["name"] for one in self.automations()},
+            subject=f"automations {', '.join(names)} in Prefect",
+            seconds=seconds,
+        )
 
     def wait(
         self,

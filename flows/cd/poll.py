@@ -14,7 +14,7 @@ from tasks.cd.host import load_cd
 from tasks.cd.record import read_mark
 from tasks.common import git
 from tasks.common.effect import effect
-from tasks.common.prefect_api import start
+from tasks.common.start_run import start
 
 
 @effect(name="look at the branch", retries=2)

@@ -19,7 +19,7 @@ from tasks.ci.source import resolve_head
 from tasks.ci.workspace import turn
 from tasks.common import git
 from tasks.common.effect import effect
-from tasks.common.prefect_api import start
+from tasks.common.start_run import start
 
 DEPLOYMENT = "release/ci"
 _AGAIN_SECONDS = 600

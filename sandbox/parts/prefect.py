@@ -19,6 +19,15 @@ from sandbox.provision import only_one, run_reported
 from sandbox.users import as_user, own_folder, user
 
 _PROGRAM = Path(sys.prefix) / "bin" / "prefect"
+QUIET = {
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+    "PREFECT_SERVER_SERVICES_PAUSE_EXPIRATIONS_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_CLEANUP_RECONCILER_LOOP_SECONDS": "60",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "15",
+    "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT60S",
+}
+"""Of what a server does at its start and every few seconds, less: its blocks, and what nobody here waits for. By
+default it takes a tenth of a core when there is nothing to do."""
 
 
 class Prefect:
@@ -67,6 +76,7 @@ class Prefect:
             # The default one forgets its leases with the server, and then crashes who holds them.
             PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=lease_storage,
             DO_NOT_TRACK="1",
+            **QUIET,
         )
 
     def _lay_database(self) -> None:

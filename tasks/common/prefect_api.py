@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
 
 from interlock.errors import PrefectError
-from tasks.common.effect import effect
 
 TIMEOUT_SECONDS = 30.0
 PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0, 0.0)
@@ -90,21 +89,3 @@ def authorization() -> tuple[str, str] | None:
     """User and password of PREFECT_API_AUTH_STRING, which keeps strangers, not colleagues, out of Prefect."""
     user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
     return (user, password) if user else None
-
-
-@effect(name="start run", retries=3, task_run_name="start {deployment}")
-def start(deployment: str, parameters: Mapping[str, Any], idempotency_key: str) -> str:
-    """Start a run of `<flow>/<deployment>` at PREFECT_API_URL, and return its id.
-
-    The same key again returns the run that exists. A key is worth its name when it says what the run is about,
-    such as `deploy dev 1a2b…`.
-    """
-    flow, _, name = deployment.partition("/")
-    with connected(os.environ["PREFECT_API_URL"]) as api:
-        found = api.get(f"/deployments/name/{flow}/{name}")
-        body = {
-            "parameters": dict(parameters),
-            "idempotency_key": idempotency_key,
-            "state": {"type": "SCHEDULED", "name": "Scheduled"},
-        }
-        return str(api.post(f"/deployments/{found['id']}/create_flow_run", body)["id"])

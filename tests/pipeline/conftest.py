@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
 from sandbox.demo import acts
 from sandbox.demo.acts import Show
 from sandbox.demo.stage import Act, Stage
-from sandbox.pipeline import Pace, Pipeline, stand_up
+from sandbox.pipeline import PROGRAMS, Pace, Pipeline, stand_up
 from sandbox.supervisor import Sandbox
 
 Scene = Callable[[Show, Act], None]
 SCENES: tuple[Scene, ...] = (acts.first_release, acts.new_version, acts.blocked, acts.drift, acts.refused)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def pipeline(
     sandbox: Sandbox,
     *,
@@ -27,12 +27,16 @@ def pipeline(
     trivy_database: object,
     prefect_server: object,
     node: object,
-) -> Pipeline:
-    """The example service with everything around it, just pushed for the first time."""
-    return stand_up(sandbox, pace=Pace(resync=30, poll=20))
+) -> Iterator[Pipeline]:
+    """The example service with everything around it, just pushed for the first time.
+
+    Its programs end with the folder: schedules and polls would go on beside the other folders' tests.
+    """
+    yield stand_up(sandbox, pace=Pace(resync=30, poll=20))
+    sandbox.stop(*PROGRAMS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def walked(pipeline: Pipeline) -> Mapping[str, Act]:
     """The acts by name, after they were played one after the other."""
     return {scene.__name__: play(pipeline, scene) for scene in SCENES}

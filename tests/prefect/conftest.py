@@ -20,7 +20,7 @@ import pytest
 from interlock.contract.builtin import Half
 from interlock.contract.declaration import Ground
 from sandbox.http import LOCAL
-from sandbox.parts.prefect import empty_database, provide_empty_database
+from sandbox.parts.prefect import QUIET, empty_database, provide_empty_database
 from sandbox.terminal import Terminal
 from tasks.cd.host import load_cd
 from tasks.ci.host import load_ci
@@ -65,6 +65,7 @@ class Server:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+            **QUIET,
         }
         lay_database(self.folder / "home")
         with self.log.open("ab") as log:
