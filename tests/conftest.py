@@ -65,7 +65,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         return (yield)
 
 
-# Longest first, so that the two processes end at about the same time.
+# Longest first, so that the processes end at about the same time. They are three on two cores: much is waiting.
 ORDER = ("pipeline", "docker", "cluster", "prefect", "sandbox", "unit", "git")
 
 

@@ -32,7 +32,7 @@ def pipeline(
 
     Its programs end with the folder: schedules and polls would go on beside the other folders' tests.
     """
-    yield stand_up(sandbox, pace=Pace(resync=30, poll=20))
+    yield stand_up(sandbox, pace=Pace(resync=30))
     sandbox.stop(*PROGRAMS)
 
 
