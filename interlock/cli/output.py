@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from interlock.contract.report import Report, Table
+from interlock.contract.report import Report, Table, uncelled
 from interlock.errors import InterlockError
 
 EXIT_CODES = """\b
@@ -58,7 +58,7 @@ def show(report: Report, output: Format) -> None:
         return
     typer.echo(plain(report.title))
     if report.markdown:
-        typer.echo(plain(report.markdown))
+        typer.echo(plain(uncelled(report.markdown)))
     for table in report.tables:
         typer.echo(_drawn(table) if sys.stdout.isatty() else aligned(table))
 

@@ -55,6 +55,16 @@ class Report:
         return "\n\n".join(part for part in (self.markdown, *(table.markdown for table in self.tables)) if part)
 
 
+_MARKUP = r"([\\`*_\[\]<>|~#])"
+_CODE = "    "
+
+
 def cell(text: str) -> str:
     """Text from anywhere as the content of one Markdown table cell: one line, no markup of its own."""
-    return re.sub(r"([\\`*_\[\]<>|~#])", r"\\\1", " ".join(text.split()))
+    return re.sub(_MARKUP, r"\\\1", " ".join(text.split()))
+
+
+def uncelled(markdown: str) -> str:
+    """For readers of plain text: what `cell` escaped as it was. Indented code is nowhere escaped."""
+    lines = (line if line.startswith(_CODE) else re.sub(rf"\\{_MARKUP}", r"\1", line) for line in markdown.split("\n"))
+    return "\n".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from interlock.contract.report import Report, Table, cell
+from interlock.contract.report import Report, Table, cell, uncelled
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,13 @@ from interlock.contract.report import Report, Table, cell
 def test_a_cell_is_one_line_of_text(text: str, shown: str) -> None:
     """What would end the cell, or be drawn as something else, is escaped."""
     assert cell(text) == shown
+
+
+def test_plain_text_has_no_escapes() -> None:
+    """A terminal shows a test's name as it is, and code, where nothing is escaped, too."""
+    name = "tests.test_it.Test.test_[a|b]\\c"
+
+    assert uncelled(f"- {cell(name)}\n\n    a\\_b") == f"- {name}\n\n    a\\_b"
 
 
 def test_a_table_has_whole_rows() -> None:
