@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import TypeVar
@@ -37,11 +38,24 @@ def load(model: type[M], file: Path | None = None) -> M:
             _refuse_writable(chosen, os.fstat(opened.fileno()))
             text = opened.read().decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise HostConfigError(f"{chosen}: {error}", hint=f"{VARIABLE} names the host's file") from error
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise HostConfigError(f"{chosen}: {reason}", hint=f"{VARIABLE} names the host's file") from error
     try:
         return strict_yaml.parse(text, model, path=str(chosen))
     except FormatError as error:
-        raise HostConfigError(error.message, hint=error.hint) from error
+        raise HostConfigError(error.message, hint=_another_hosts(text, model) or error.hint) from error
+
+
+_MARKS = {"registry": "a CI host's", "clusters": "a CD host's", "listen": "a receiver's"}
+"""A field that only one kind of host file has, and whose it is."""
+
+
+def _another_hosts(text: str, model: type[File]) -> str:
+    """A hint when the file is another kind of host's; empty otherwise."""
+    for field, whose in _MARKS.items():
+        if field not in model.model_fields and re.search(rf"^{field}:", text, re.MULTILINE):
+            return f"this is {whose} file: let {VARIABLE} name the right one"
+    return ""
 
 
 def _refuse_writable(file: Path, status: os.stat_result) -> None:

@@ -56,6 +56,20 @@ def test_refuses_a_file_that_is_not_roots(tmp_path: Path) -> None:
         load_ci(file)
 
 
+def test_says_whose_file_it_is(tmp_path: Path) -> None:
+    """CI's file for a command of CD is not told field by field; a file that is not there is named once."""
+    file = tmp_path / "ci.yaml"
+    file.write_text("format: 1\nprefect: http://p/api\nregistry:\n  host: r.example.org\n")
+
+    with pytest.raises(HostConfigError) as refused:
+        load_cd(file)
+    assert refused.value.hint == "this is a CI host's file: let INTERLOCK_CONFIG name the right one"
+
+    with pytest.raises(HostConfigError) as refused:
+        load_cd(tmp_path / "nosuch.yaml")
+    assert refused.value.message == f"{tmp_path}/nosuch.yaml: No such file or directory"
+
+
 def test_says_which_variable_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without INTERLOCK_CONFIG the message names it."""
     monkeypatch.delenv("INTERLOCK_CONFIG", raising=False)
