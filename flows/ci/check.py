@@ -17,7 +17,7 @@ from interlock.ci import reports
 from interlock.ci.findings import Scan, Subject
 from interlock.ci.gate import REQUIRED, Verdict, judge
 from interlock.ci.junit import TestRun
-from interlock.ci.targets import Target, of_environment
+from interlock.ci.targets import Target, of_environment, targets
 from interlock.contract.models import GateFile, Waiver
 from interlock.contract.repository import Repository
 from interlock.errors import Blocked, ParameterError
@@ -47,13 +47,7 @@ class Policy:
         if source and source not in sources:
             known = ", ".join(sorted(sources)) or "none"
             raise ParameterError(f"no binding is about {source}", hint=f"the repositories that bindings name: {known}")
-        bound = tuple(
-            Target(environment, each.application, each.component, each.image, None)
-            for each in repository.bindings
-            if source in (None, each.source)
-            for environment in each.environments
-            if each.application in repository.environments[environment].applications
-        )
+        bound = targets(repository, source=source, signer=None)
         return cls(repository.gate, repository.waivers, bound)
 
 

@@ -11,9 +11,10 @@ from prefect.client.schemas.objects import State
 
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
+from interlock.ci.decided import Standing
 from interlock.ci.host import CiHost
 from interlock.errors import GitError, Refused
-from tasks.ci.decided import Standing, read_decided, standing
+from tasks.ci.decided import read_decided, standing_at
 from tasks.ci.host import load_ci
 from tasks.ci.source import resolve_head
 from tasks.ci.workspace import turn
@@ -72,7 +73,7 @@ def look_at_environments(host: CiHost) -> Standing:
     """What people wrote in the environment repository; whether they might is for the release to find out."""
     remote = host.environment_repository
     mirror = git.mirror_path(host.state, remote.name)
-    return standing(mirror, git.fetch(mirror, remote))
+    return standing_at(mirror, git.fetch(mirror, remote))
 
 
 def _seen_before(state: Path, repository: str, head: str) -> bool:

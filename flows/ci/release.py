@@ -21,13 +21,14 @@ from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.ci import reports
 from interlock.ci.build_key import build_key, labels
+from interlock.ci.decided import Decided
 from interlock.ci.findings import Scan
 from interlock.ci.host import CiHost
 from interlock.ci.targets import Released, Target, absent, already, require_bound, targets
 from interlock.errors import Blocked, InputError, Refused, Superseded
 from tasks.ci import images, registry
 from tasks.ci.credentials import probe
-from tasks.ci.decided import Decided, standing, write_decided
+from tasks.ci.decided import standing_at, write_decided
 from tasks.ci.host import load_ci
 from tasks.ci.images import Image
 from tasks.ci.scanner import check_scanner, scanner
@@ -111,7 +112,7 @@ async def _turn(presenter: Presenter, host: CiHost, repository: str) -> AsyncIte
 @contextmanager
 def _deciding(host: CiHost, head: Head, desired: VerifiedHead) -> Iterator[None]:
     """Remember what a commit came to, unless a tool failed: then polling tries again."""
-    now = standing(git.mirror_path(host.state, host.environment_repository.name), desired.commit)
+    now = standing_at(git.mirror_path(host.state, host.environment_repository.name), desired.commit)
     try:
         yield
     except Superseded:

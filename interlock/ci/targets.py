@@ -44,10 +44,11 @@ def absent(repository: Repository, *, source: str, signer: str) -> tuple[str, ..
     )
 
 
-def targets(repository: Repository, *, source: str, signer: str) -> tuple[Target, ...]:
+def targets(repository: Repository, *, source: str | None, signer: str | None) -> tuple[Target, ...]:
     """What the bindings give this source repository and this CI host's signer, where the application is there.
 
-    A binding allows; whether an environment has an application is said by its folder, which only people make or remove.
+    None stands for any. A binding allows; whether an environment has an application is said by its folder, which only
+    people make or remove.
     """
     return tuple(
         Target(
@@ -58,7 +59,7 @@ def targets(repository: Repository, *, source: str, signer: str) -> tuple[Target
             released=_released(repository.tree, environment, binding.application, binding.component),
         )
         for binding in repository.bindings
-        if binding.source == source and binding.signer == signer
+        if source in (None, binding.source) and signer in (None, binding.signer)
         for environment in binding.environments
         if binding.application in repository.environments[environment].applications
     )

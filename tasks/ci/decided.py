@@ -1,53 +1,22 @@
-"""What became of a repository's newest commit: remembered, so that polling starts only what nobody has decided."""
+"""Remembering what became of each repository's newest commit, so that polling starts only what nobody has decided."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from interlock.contract import layout
-from interlock.contract.canonical import canonical, digest
+from interlock.ci.decided import Decided, Standing, standing
 from tasks.common import git
 
 _FILE = "decided"
 
 
-@dataclass(frozen=True)
-class Decided:
-    """A commit that a release has dealt with, for good when nothing else is said.
-
-    `policy`: what people had written when the gate kept it out. `places`: where it might be released when it was.
-    """
-
-    commit: str
-    policy: str | None = None
-    places: str | None = None
-
-    def holds(self, now: Standing) -> bool:
-        """Whether nothing has changed that could give another result."""
-        return self.policy in (None, now.policy) and self.places in (None, now.places)
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Digests of what releases depend on in the environment repository; another's release changes none of them."""
-
-    policy: str
-    """Of all that people wrote."""
-    places: str
-    """Of the bindings, and of which environment has which application."""
-
-
-def standing(mirror: Path, commit: str) -> Standing:
+def standing_at(mirror: Path, commit: str) -> Standing:
     """What a commit of the environment repository says; Refused when its tree is not accepted."""
-    written = [each for each in git.list_files(mirror, commit) if not layout.is_machines(each.path)]
-    folders = sorted({each.path.rpartition("/")[0] for each in written if each.path.startswith("environments/")})
-    bindings = [each.blob for each in written if each.path == layout.BINDINGS]
-    policy = digest(canonical([[each.path, each.blob] for each in written]))
-    return Standing(policy, digest(canonical([bindings, folders])))
+    return standing((each.path, each.blob) for each in git.list_files(mirror, commit))
 
 
 def read_decided(state: Path, repository: str) -> Decided | None:

@@ -27,6 +27,7 @@ BREAKS = {
     "cd": ("flows.cd.broken_cd", "interlock.ci.host"),
     "decisions": ("interlock.cd.broken_decisions", "socket"),
     "prefect": ("interlock.cli.broken_prefect", "prefect"),
+    "receiver": ("tasks.common.receiver", "prefect"),
     "kubernetes": ("tasks.cd.broken_kubernetes", "kubernetes"),
     "docker": ("tasks.ci.broken_docker", "docker"),
     "gitpython": ("tasks.common.broken_gitpython", "git"),

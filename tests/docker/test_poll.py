@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
-from prefect import flow
+from prefect import Task, flow
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.ci import poll, release
-from flows.ci.poll import is_left, look_at_environments
+from flows.ci.poll import is_left, look_at_environments, poll_order
+from interlock.ci.decided import Decided
+from interlock.errors import Refused
 from sandbox.parts.prefect import Prefect
-from tasks.ci.decided import Decided, write_decided
+from tasks.ci.decided import write_decided
 from tasks.ci.workspace import turn
 from tests.docker import service
 from tests.docker.conftest import Walk
+from tests.docker.recorder import P, R, Recorder
 
 TOKEN = "ghp_" + "abcdefghijklmnopqrstuvwxyz0123456789"
 
@@ -68,6 +72,33 @@ def test_a_release_under_way_is_left_alone(walk: Walk) -> None:
         assert ours
         assert not left(walk)
     assert left(walk)
+
+
+class Started(Recorder):
+    """Remembers what is started, without a Prefect that would do it."""
+
+    async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if effect.name == "start run":
+            self.said.append(str(args[0]))
+            return cast("R", "an id")
+        return await super().step(effect, *args, **kwargs)
+
+
+async def test_a_hostile_environment_repository_stops_no_poll(walk: Walk) -> None:
+    """What nobody has decided is started all the same, and says what is wrong there; what was decided stays so."""
+    link = walk.environments.on_server("hash-object", "-w", "--stdin", given="/etc/passwd")
+    tree = walk.environments.on_server("mktree", given=f"120000 blob {link}\tpolicy\n")
+    walk.environments.rewind(walk.environments.on_server("commit-tree", tree, "-m", "Take over"))
+    presenter = Started()
+    for _ in range(2):
+        with pytest.raises(Refused, match="policy"):
+            await poll_order(presenter, walk.host)
+
+    assert presenter.said == ["release/ci"]
+    write_decided(walk.host.state, "shop", Decided(walk.application.head or "", policy="another"))
+    with pytest.raises(Refused):
+        await poll_order(presenter, walk.host)
+    assert presenter.said == ["release/ci"]
 
 
 def test_a_lost_memory_harms_nothing(walk: Walk) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import stat
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -257,10 +256,10 @@ async def test_a_cluster_credential_stops_it_before_anything(walk: Walk) -> None
 
 async def test_policy_of_an_unsigned_commit_is_not_read(walk: Walk) -> None:
     """CI verifies the environment repository with CD's rules."""
-    bare, head = walk.environments.bare, walk.environments.head
+    head = walk.environments.head
     assert head is not None
-    tree = git_out(bare, "rev-parse", f"{head}^{{tree}}")
-    unsigned = git_out(bare, "commit-tree", tree, "-p", head, "-m", "Loosen")
+    tree = walk.environments.on_server("rev-parse", f"{head}^{{tree}}")
+    unsigned = walk.environments.on_server("commit-tree", tree, "-p", head, "-m", "Loosen")
     walk.environments.rewind(unsigned)
 
     with pytest.raises(Refused) as caught:
@@ -279,12 +278,6 @@ async def test_a_release_that_the_rules_would_refuse_is_not_pushed(walk: Walk) -
 
     assert caught.value.rule == "path-scope"
     assert walk.environments.count() == 2
-
-
-def git_out(bare: Path, *words: str) -> str:
-    who = ["-c", "user.name=Eve", "-c", "user.email=eve@example.org", "-c", f"safe.directory={bare}"]
-    done = subprocess.run(["git", *who, "-C", str(bare), *words], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 async def test_a_broken_interlock_yaml_is_told_with_its_line(walk: Walk) -> None:
