@@ -184,7 +184,7 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
         mine = FlowRunFilter(id=FlowRunFilterId(any_=[run]), state=FlowRunFilterState(type=ended))
         try:
             return await self.client.count_flow_runs(flow_run_filter=mine) > 0
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, ValueError, TypeError) as error:  # what it answers may not be a number
             self._logger.debug("run %s: %s", run, error)
             return False
 

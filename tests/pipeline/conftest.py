@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
@@ -40,6 +41,22 @@ def pipeline(
 def walked(pipeline: Pipeline) -> Mapping[str, Act]:
     """The acts by name, after they were played one after the other."""
     return {scene.__name__: play(pipeline, scene) for scene in SCENES}
+
+
+@pytest.fixture
+def quick_polls(pipeline: Pipeline) -> Iterator[None]:
+    """Both hosts look at the branches every ten seconds: their files were written anew, as administrators do it."""
+    _poll_every(pipeline, seconds=10)
+    yield
+    _poll_every(pipeline, seconds=Pace().poll)
+
+
+def _poll_every(pipeline: Pipeline, *, seconds: int) -> None:
+    for role in ("ci", "cd"):
+        file = pipeline.place.state / role / f"{role}.yaml"
+        text, found = re.subn(r"poll_seconds: \d+", f"poll_seconds: {seconds}", file.read_text())
+        assert found == 1
+        file.write_text(text)
 
 
 def play(pipeline: Pipeline, scene: Scene) -> Act:

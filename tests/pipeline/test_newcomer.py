@@ -70,7 +70,9 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_newcomers_service_answers(pipeline: Pipeline, walked: Mapping[str, Act], home: Path) -> None:
+def test_a_newcomers_service_answers(
+    pipeline: Pipeline, walked: Mapping[str, Act], quick_polls: None, home: Path
+) -> None:
     """After the walk, the README's lines alone bring a new service from a bare folder to an answer in the cluster."""
     assert walked  # the demo is as far as the README's reader is
     environment = {**os.environ, "HOME": str(home), person.NAME: pipeline.place.name}
