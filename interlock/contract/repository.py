@@ -267,7 +267,8 @@ def _read_template(tree: Tree, environment: str, name: str) -> str | None:
     document = strict_yaml.load(tree.text(path), path=path)
     template = strict_yaml.validate(document, ApplicationFile).template
     if not any(each.endswith(TEMPLATE_SUFFIX) for each in tree.under(layout.templates(template))):
-        hint = f"add a file that ends in {TEMPLATE_SUFFIX} there"
+        known = sorted({path.split("/")[1] for path in tree.under("templates") if path.endswith(TEMPLATE_SUFFIX)})
+        hint = f"add a file that ends in {TEMPLATE_SUFFIX} there, or name one that has: {', '.join(known) or 'none'}"
         raise document.error(f"{layout.templates(template)}/ has no template", ("template",), hint=hint)
     return template
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from textwrap import dedent
 
 from rich.console import Console
 from rich.markup import escape
@@ -74,7 +75,7 @@ class Stage:
 
     def quote(self, text: str) -> None:
         """What a program said, indented."""
-        for line in text.strip().splitlines():
+        for line in dedent(text).strip().splitlines():
             self.console.print(Text(f"    {line}", "dim"), soft_wrap=True)
 
     def check(self, act: Act, expected: str, seen: str, *, holds: bool) -> None:
