@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from interlock.contract.report import uncelled
 from sandbox.cluster import Cluster
 from sandbox.demo.stage import Act, Stage
 from sandbox.http import LOCAL
@@ -147,7 +148,7 @@ def _reported(show: Show, known: frozenset[str]) -> dict[str, str]:
     for _ in range(2):
         run = show.follow("resync", known, accept=lambda run: "drift" in (run.message + run.state).lower())
         new = show.pipeline.runs.pages(run).get("drift", "")
-        show.stage.quote(new)
+        show.stage.quote(uncelled(new))
         page, known = f"{page}\n{new}", known | {run.id}
         lines = {
             what: next((line for line in page.splitlines() if all(word in line for word in words)), "")
