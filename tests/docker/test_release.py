@@ -341,27 +341,29 @@ async def test_a_race_is_judged_again_by_the_new_policy(walk: Walk) -> None:
 SLOW = service.TEST.replace("def test_price(self):\n", "def test_price(self):\n        __import__('time').sleep(4)\n")
 
 
-@pytest.mark.parametrize(
-    ("when", "effect"), [("during", "run tests"), ("after", "push image"), ("after", "push release commit")]
-)
-async def test_a_killed_release_is_finished_by_the_next(walk: Walk, tmp_path: Path, when: str, effect: str) -> None:
-    """Killed anywhere and run again: one image, one release commit, no container and no folder left."""
-    if when == "during":
-        walk.application.push(service.files({"tests/test_price.py": SLOW}))
+async def test_a_killed_release_is_finished_by_the_next(walk: Walk, tmp_path: Path) -> None:
+    """Killed in its tests, after the image push, after the release push: one image, one commit, nothing left over."""
+    walk.application.push(service.files({"tests/test_price.py": SLOW}))
     host = tmp_path / "host.json"
     host.write_text(walk.host.model_dump_json())
-    assert exit_code(killed.run, str(host), when, effect) == -signal.SIGKILL
-    assert len(containers(walk)) == (when == "during")
-    recorder = Recorder()
 
+    assert exit_code(killed.run, str(host), "during", "run tests") == -signal.SIGKILL
+    assert len(containers(walk)) == 1
+    assert tags(walk) == []
+    assert exit_code(killed.run, str(host), "after", "push image") == -signal.SIGKILL
+    assert containers(walk) == []
+    assert len(image_tags(walk)) == 1
+    assert walk.environments.count() == 1
+    assert exit_code(killed.run, str(host), "after", "push release commit") == -signal.SIGKILL
+    recorder = Recorder()
     await release(walk, recorder)
 
+    assert "build image" not in recorder.steps
     assert len(image_tags(walk)) == 1
     assert walk.environments.count() == 2
     assert entry(walk) is not None
     assert list((walk.host.state / "runs").iterdir()) == [walk.host.state / "runs" / ".guard"]
     assert containers(walk) == []
-    assert ("build image" in recorder.steps) == (when == "during")
 
 
 def containers(walk: Walk) -> list[object]:
