@@ -29,6 +29,8 @@ from tasks.common.prefect_api import Api, connected
 from tests.prefect import hosts
 
 T = TypeVar("T")
+# Whatever ends the tests, what they started ends with them.
+WITH_US = ("setpriv", "--pdeathsig", "TERM")
 
 
 def until(what: str, ask: Callable[[], T | None], seconds: float = 90) -> T:
@@ -70,7 +72,7 @@ class Server:
         lay_database(self.folder / "home")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sandbox.prefect_server", "--port", str(self.port)],
+                [*WITH_US, sys.executable, "-m", "sandbox.prefect_server", "--port", str(self.port)],
                 env=environment,
                 stdout=log,
                 stderr=log,
@@ -161,7 +163,7 @@ def start_worker(
     code = f"from flows.serve import serve; serve({half!r}, module='tests.prefect.stubs')"
     with log.open("ab") as file:
         process = subprocess.Popen(
-            [sys.executable, "-I", "-c", code],
+            [*WITH_US, sys.executable, "-I", "-c", code],
             env={
                 "PATH": os.environ["PATH"],
                 "HOME": str(folder),

@@ -23,7 +23,7 @@ from sandbox.http import LOCAL
 from tasks.common.prefect_api import Api
 from tasks.common.receiver import APART_SECONDS
 from tests.prefect import hosts
-from tests.prefect.conftest import Server, Worker, end, free_port, until
+from tests.prefect.conftest import WITH_US, Server, Worker, end, free_port, until
 
 SECRET = "0123456789abcdef0123456789abcdef"
 
@@ -64,7 +64,7 @@ def running(folder: Path, prefect: str) -> Iterator[Receiver]:
     config = configured(folder, prefect, port)
     with (folder / "receiver.log").open("ab") as log:
         process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("interlock")), "receive"],
+            [*WITH_US, str(Path(sys.executable).with_name("interlock")), "receive"],
             env={"PATH": os.environ["PATH"], "HOME": str(folder), "INTERLOCK_CONFIG": str(config)},
             stdout=log,
             stderr=log,

@@ -14,6 +14,7 @@ import cloudpickle  # type: ignore[import-untyped]
 import pytest
 
 from interlock.cli.main import main
+from interlock.errors import PrefectError
 from tasks.common.prefect_api import Api
 from tests.prefect.conftest import Server, Worker, end, start_worker, until
 
@@ -116,26 +117,31 @@ def test_ignores_what_a_run_wants_of_its_infrastructure(
         "job_configuration": {"command": command, "env": {"EVIL": "1"}, "working_dir": str(tmp_path)},
         "variables": {"type": "object", "properties": {}},
     }
-    api.patch("/work_pools/interlock-cd-sandbox", {"base_job_template": open_template})
     evil = tmp_path / "evil.py"
     evil.write_text(f"from pathlib import Path\nPath({str(mark)!r}).touch()\n")
-    deployment = api.get("/deployments/name/plan/sandbox")
+    flow = api.get("/deployments/name/plan/sandbox")["flow_id"]
     step = {"prefect.deployments.steps.run_shell_script": {"script": command}}
     variables = {"command": command, "env": {"EVIL": "1", "PYTHONPATH": str(tmp_path)}, "working_dir": str(tmp_path)}
-    api.post(
-        "/deployments/",
-        {
-            "flow_id": deployment["flow_id"],
-            "name": "sandbox",
-            "work_pool_name": "interlock-cd-sandbox",
-            "entrypoint": f"{evil}:plan",
-            "path": str(tmp_path),
-            "pull_steps": [step],
-            "job_variables": variables,
-        },
-    )
+    changed = {
+        "flow_id": flow,
+        "name": "sandbox",
+        "work_pool_name": "interlock-cd-sandbox",
+        "entrypoint": f"{evil}:plan",
+        "path": str(tmp_path),
+        "pull_steps": [step],
+        "job_variables": variables,
+    }
 
-    state = ended(start("plan/sandbox", parameters=DEV, job_variables=variables))
+    def started() -> str | None:
+        """None when the worker has put its pool back in between."""
+        try:
+            api.patch("/work_pools/interlock-cd-sandbox", {"base_job_template": open_template})
+            api.post("/deployments/", changed)
+            return start("plan/sandbox", parameters=DEV, job_variables=variables)
+        except PrefectError:
+            return None
+
+    state = ended(until("run of the changed deployment", started, 20))
 
     assert state["message"] == "plan ran"
     [ran] = worker.runs()
