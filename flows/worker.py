@@ -113,7 +113,7 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
         return [entry for entry in due if entry.flow_run.id not in stale]
 
     async def _is_any_due(self) -> bool:
-        """Counting costs Prefect a fifth of handing runs out, which writes down that the pool and its queue were asked.
+        """Counting is cheap for Prefect; handing runs out also writes down that the pool and its queue were asked.
 
         It counts too many, when the pool is paused or full, and never too few.
         """

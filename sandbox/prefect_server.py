@@ -75,7 +75,7 @@ def _look_for_due_work_less_often() -> None:
 
 
 def _collect_garbage_less_often() -> None:
-    """A tenth of a server's time: each collection walks through everything that was imported."""
+    """Each collection would walk through everything that was imported."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -100,10 +100,15 @@ class Runs:
     def wait_for_automations(self, *names: str, seconds: float = 60) -> None:
         """Until Prefect has them: from then on, a webhook's event starts a run."""
         wait_until(
-            lambda: {*names} <= {one["name"] for one in self.automations()},
-            subject=f"automations {', '.join(names)} in Prefect",
-            seconds=seconds,
+            lambda: self._has_automations(names), subject=f"automations {', '.join(names)} in Prefect", seconds=seconds
         )
+
+    def _has_automations(self, names: Collection[str]) -> bool:
+        """No answer means not yet: a busy server is asked again."""
+        try:
+            return {*names} <= {one["name"] for one in self.automations()}
+        except (httpx.TransportError, SandboxError):
+            return False
 
     def wait(
         self,

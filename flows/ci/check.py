@@ -17,10 +17,10 @@ from interlock.ci import reports
 from interlock.ci.findings import Scan, Subject
 from interlock.ci.gate import REQUIRED, Verdict, judge
 from interlock.ci.junit import TestRun
-from interlock.ci.targets import Target, of_environment, targets
-from interlock.contract.models import GateFile, Waiver
+from interlock.ci.policy import Policy
+from interlock.ci.targets import Target, of_environment
 from interlock.contract.repository import Repository
-from interlock.errors import Blocked, ParameterError
+from interlock.errors import Blocked
 from tasks.ci import images
 from tasks.ci.local import copy_folder
 from tasks.ci.scanner import Scanner, check_scanner
@@ -28,27 +28,6 @@ from tasks.ci.source import Checkout
 
 _DEFAULT = "default policy"
 _BUILD_SECONDS = 1800
-
-
-@dataclass(frozen=True)
-class Policy:
-    """What to judge by: an environment repository's, or without one Interlock's defaults."""
-
-    gate: GateFile
-    waivers: tuple[Waiver, ...]
-    targets: tuple[Target, ...]
-
-    @classmethod
-    def of(cls, repository: Repository | None, *, source: str | None) -> Policy:
-        """`source`: the name that the bindings give this application repository; None: every binding counts."""
-        if repository is None:
-            return cls(GateFile(format=1), (), ())
-        sources = {each.source for each in repository.bindings}
-        if source and source not in sources:
-            known = ", ".join(sorted(sources)) or "none"
-            raise ParameterError(f"no binding is about {source}", hint=f"the repositories that bindings name: {known}")
-        bound = targets(repository, source=source, signer=None)
-        return cls(repository.gate, repository.waivers, bound)
 
 
 @dataclass(frozen=True)

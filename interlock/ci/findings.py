@@ -264,7 +264,7 @@ def _results(report: _Report, subject: Subject) -> tuple[_Result, ...]:
 
 
 def _short(target: str, subject: Subject) -> str:
-    """`/work/image.tar (debian 12.1)` becomes `image (debian 12.1)`, `source/app.py` becomes `app.py`."""
+    """`/scan/image.tar (debian 12.1)` becomes `image (debian 12.1)`, `source/app.py` becomes `app.py`."""
     path, bracket, system = target.partition(" (")
     if subject == "image":
         return f"image{bracket}{system}" if PurePosixPath(path).suffix == ".tar" else target

@@ -26,8 +26,7 @@ QUIET = {
     "PREFECT_SERVER_SERVICES_LATE_RUNS_LOOP_SECONDS": "15",
     "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT60S",
 }
-"""Of what a server does at its start and every few seconds, less: its blocks, and what nobody here waits for. By
-default it takes a tenth of a core when there is nothing to do."""
+"""Of what a server does at its start and every few seconds, less: its blocks, and what nobody here waits for."""
 
 
 class Prefect:

@@ -47,14 +47,14 @@ DOCKERFILE = {
     "Misconfigurations": [MISCONFIGURATION],
 }
 SOURCE_FILE = {"Target": "source/app.py", "Class": "secret", "Secrets": [SECRET]}
-SYSTEM = {"Target": "/work/web.tar (debian 12.15)", "Class": "os-pkgs", "Type": "debian", "Packages": [PACKAGE]}
+SYSTEM = {"Target": "/scan/web.tar (debian 12.15)", "Class": "os-pkgs", "Type": "debian", "Packages": [PACKAGE]}
 
 
 def folder_report(*results: dict[str, Any], **changes: Any) -> bytes:
     report: dict[str, Any] = {
         "SchemaVersion": 2,
         "Trivy": {"Version": "0.76.0"},
-        "ArtifactName": "/work",
+        "ArtifactName": "/scan",
         "ArtifactType": "filesystem",
         "Results": list(results),
     }
