@@ -29,6 +29,7 @@ class Run:
     began: str
     seconds: float
     parameters: dict[str, Any]
+    tags: frozenset[str]
 
     @property
     def ended(self) -> bool:
@@ -88,9 +89,21 @@ class Runs:
 
     def pages(self, run: Run) -> dict[str, str]:
         """The run's reports: key → Markdown."""
+        return {each["key"]: each["data"] for each in self._reports(run)}
+
+    def headlines(self, run: Run) -> dict[str, str]:
+        """What each of the run's reports says in one line: key → line."""
+        return {each["key"]: each["description"] for each in self._reports(run)}
+
+    def start(self, deployment: str, **parameters: str) -> None:
+        """What a person does with the form of `<flow>/<deployment>`."""
+        found = self._get(f"deployments/name/{deployment}")
+        self._post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
+
+    def _reports(self, run: Run) -> list[dict[str, Any]]:
         wanted = {"flow_run_id": {"any_": [run.id]}, "type": {"any_": ["markdown"]}}
-        found = self._post("artifacts/filter", {"artifacts": wanted, "limit": 200})
-        return {each["key"]: each["data"] for each in found}
+        found: list[dict[str, Any]] = self._post("artifacts/filter", {"artifacts": wanted, "limit": 200})
+        return found
 
     def automations(self) -> list[dict[str, Any]]:
         """What starts runs by itself."""
@@ -171,6 +184,7 @@ def _run(body: dict[str, Any]) -> Run:
         began=body["start_time"] or "",
         seconds=body["total_run_time"],
         parameters=body["parameters"],
+        tags=frozenset(body["tags"]),
     )
 
 

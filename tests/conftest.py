@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from typing import TYPE_CHECKING, cast
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from sandbox.part import Part, SandboxError, tail
+from sandbox.pipeline import PARTS as PIPELINE_PARTS
 from sandbox.supervisor import Sandbox
 from sandbox.terminal import Terminal
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from sandbox.parts.git import Git
     from sandbox.parts.kubernetes import Kubernetes
     from sandbox.parts.node import Node
-    from sandbox.parts.prefect import Prefect
     from sandbox.parts.registry import Registry
     from sandbox.parts.trivy import Trivy
 
@@ -34,10 +34,11 @@ PARTS = {
     "docker_daemon": "docker",
     "base_image": "baseimage",
     "trivy_database": "trivy",
-    "prefect_server": "prefect",
     "cluster": "kubernetes",
     "node": "node",
 }
+WHOLE = "pipeline"
+"""The fixture that starts, and stops, all parts of a pipeline."""
 _OPEN = pytest.StashKey[Sandbox]()
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -74,9 +75,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ORDER.index(folder) if (folder := _folder(item.nodeid)) in ORDER else len(ORDER))
 
 
+ALONGSIDE = {"tests/sandbox/test_parts.py": "docker"}
+"""Files that go with another folder, which starts the same parts."""
+
+
 def _folder(nodeid: str) -> str:
-    """`tests/docker/test_check.py::test_x` is in `docker`."""
-    return nodeid.split("/")[1]
+    """`tests/docker/test_check.py::test_x` goes with `docker`."""
+    return ALONGSIDE.get(nodeid.partition("::")[0], nodeid.split("/")[1])
 
 
 class FolderScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist ships no types
@@ -95,8 +100,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FolderSch
 def _wanted(items: Iterable[pytest.Item]) -> set[str] | None:
     """The parts that the selected tests ask for; None when they need no sandbox at all."""
     names = {name for item in items for name in getattr(item, "fixturenames", ())}
-    parts = {part for fixture, part in PARTS.items() if fixture in names}
+    parts = _parts(names)
     return parts if parts or "sandbox" in names else None
+
+
+def _parts(fixtures: Collection[str]) -> set[str]:
+    parts = {part for fixture, part in PARTS.items() if fixture in fixtures}
+    return parts | {*PIPELINE_PARTS} if WHOLE in fixtures else parts
 
 
 def _missing() -> str | None:
@@ -119,9 +129,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """A failure shows the end of the log of every part that the test uses."""
     report = yield
     if report.failed and (sandbox := item.config.stash.get(_OPEN, None)):
-        for fixture in getattr(item, "fixturenames", ()):
-            if fixture in PARTS:
-                report.sections.append((f"log of {fixture}", tail(sandbox.log(PARTS[fixture]), _LOG_LINES)))
+        for part in sorted(_parts(getattr(item, "fixturenames", ()))):
+            report.sections.append((f"log of {part}", tail(sandbox.log(part), _LOG_LINES)))
     return report
 
 
@@ -168,12 +177,6 @@ def base_image(sandbox: Sandbox) -> BaseImage:
 def trivy_database(sandbox: Sandbox) -> Trivy:
     """Trivy's program and a small real vulnerability database."""
     return cast("Trivy", _started(sandbox, "trivy"))
-
-
-@pytest.fixture(scope="session")
-def prefect_server(sandbox: Sandbox) -> Prefect:
-    """A Prefect server at its `api_url`."""
-    return cast("Prefect", _started(sandbox, "prefect"))
 
 
 @pytest.fixture(scope="session")

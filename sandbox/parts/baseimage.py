@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +25,10 @@ _INCLUDE = ("python3-minimal", "libpython3-stdlib")
 _MIRROR = "http://deb.debian.org/debian"
 # debootstrap mounts /proc in its folder, and a kill would leave it there.
 _OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
+# What a Dockerfile's RUN may want. What none of these and none of _INCLUDE needs is taken out again: half of the image,
+# which every build would save, scan and push.
+_KEEP = ("base-files", "coreutils", "dash", "grep", "login", "passwd", "sed")
+_NEVER = frozenset({"apt", "debconf", "dpkg", "perl-base"})
 # Not needed to run a program. The package database stays: it is what a scanner reads.
 _REMOVE = (
     "var/lib/apt/lists/*",
@@ -34,7 +40,12 @@ _REMOVE = (
     "usr/share/info/*",
     "usr/share/locale/*",
     "usr/share/lintian",
+    "usr/lib/x86_64-linux-gnu/gconv",
+    "usr/lib/python3*/pydoc_data",
+    "var/lib/dpkg/*-old",
+    "var/lib/dpkg/info/*.[!l]*",
 )
+_STATUS = "var/lib/dpkg/status"
 
 
 class BaseImage:
@@ -88,7 +99,7 @@ class BaseImage:
 
 
 def _recipe() -> str:
-    words = "\n".join((_SUITE, *_INCLUDE, *_REMOVE))
+    words = "\n".join((_SUITE, *_INCLUDE, *_KEEP, *sorted(_NEVER), *_REMOVE))
     return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 
@@ -117,12 +128,61 @@ def _build(report: Report) -> None:
         env=clean_environment(HOME="/root", **_proxies()),
         report=report,
     )
+    _remove_packages(root)
     _strip(root)
     draft = _archive().with_suffix(".new")
     subprocess.run(["tar", "--numeric-owner", "-C", str(root), "-cf", str(draft), "."], check=True)
     draft.replace(_archive())
     shutil.rmtree(root)
     report("baseimage", f"built in {seconds:.0f} s")
+
+
+def _remove_packages(root: Path) -> None:
+    """Take out what nobody needs, files and entry in the package database, as if it had never been installed."""
+    entries = {entry.split()[1]: entry for entry in (root / _STATUS).read_text().split("\n\n") if entry.strip()}
+    kept = _with_dependencies(entries, (*_INCLUDE, *_KEEP))
+    lists = {name: _files(root, name) for name in entries}
+    needed = {file for name in kept for file in lists[name]}
+    for name in entries.keys() - kept:
+        for file in sorted(lists[name] - needed, reverse=True):  # what is in a folder comes before the folder
+            _remove(root / file.lstrip("/"))
+        for described in _described(root, name):
+            described.unlink()
+    (root / _STATUS).write_text(
+        "\n\n".join(entry.strip("\n") for name, entry in entries.items() if name in kept) + "\n"
+    )
+
+
+def _with_dependencies(entries: Mapping[str, str], names: Sequence[str]) -> frozenset[str]:
+    """These packages and, of those that are installed, all that they depend on."""
+    kept: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in entries and name not in kept and name not in _NEVER:
+            kept.add(name)
+            fields = re.findall(r"^(?:Pre-)?Depends: (.*)$", entries[name], re.MULTILINE)
+            waiting += [re.split(r"[ (:|]", each.strip())[0] for field in fields for each in field.split(",")]
+    return frozenset(kept)
+
+
+def _files(root: Path, package: str) -> frozenset[str]:
+    lists = (each for each in _described(root, package) if each.suffix == ".list")
+    return frozenset(line for each in lists for line in each.read_text().splitlines())
+
+
+def _described(root: Path, package: str) -> list[Path]:
+    """What the package database has about one package: `dash.list`, `zlib1g:amd64.list`."""
+    return list((root / "var/lib/dpkg/info").glob(f"{package}[.:][a-z]*"))
+
+
+def _remove(path: Path) -> None:
+    """A file, or a folder that has become empty."""
+    if path.is_dir() and not path.is_symlink():
+        with contextlib.suppress(OSError):
+            path.rmdir()
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _strip(root: Path) -> None:

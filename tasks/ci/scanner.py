@@ -246,8 +246,8 @@ def _trivy(
     return report
 
 
-_COLLECTING_PERCENT = "400"
-"""How much the program's memory grows between collections of garbage, in percent: less time, more memory."""
+_MEMORY = {"GOGC": "off", "GOMEMLIMIT": "1GiB"}
+"""The program collects garbage only when it has this much, which most scans never have: a tenth less time."""
 _NETWORK = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -255,7 +255,7 @@ def _surroundings(scratch: Path, *, network: bool) -> dict[str, str]:
     """Nothing of ours; for a download what says how the network is reached."""
     given = {name: os.environ[name] for name in _NETWORK if name in os.environ} if network else {}
     own = {"PATH": _SYSTEM_PATH, "HOME": str(scratch), "TMPDIR": str(scratch), "LC_ALL": "C.UTF-8"}
-    return {**own, "GOGC": _COLLECTING_PERCENT, **given}
+    return {**own, **_MEMORY, **given}
 
 
 def _run(

@@ -1,29 +1,20 @@
-"""Polling starts what no release has dealt with, on a real Prefect server, and runs the release as a flow."""
+"""Polling starts what no release has dealt with."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
-from prefect import Task, flow
-from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect import Task
 
-from flows.ci import poll, release
 from flows.ci.poll import is_left, look_at_environments, poll_order
 from interlock.ci.decided import Decided
 from interlock.errors import Refused
-from sandbox.parts.prefect import Prefect
 from tasks.ci.decided import write_decided
 from tasks.ci.workspace import turn
-from tests.docker import service
 from tests.docker.conftest import Walk
 from tests.docker.recorder import P, R, Recorder
-
-TOKEN = "ghp_" + "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def left(walk: Walk) -> bool:
@@ -74,12 +65,19 @@ def test_a_release_under_way_is_left_alone(walk: Walk) -> None:
     assert left(walk)
 
 
+@dataclass
 class Started(Recorder):
     """Remembers what is started, without a Prefect that would do it."""
 
+    parameters: list[object] = field(default_factory=list)
+    keys: list[object] = field(default_factory=list)
+
     async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         if effect.name == "start run":
-            self.said.append(str(args[0]))
+            deployment, parameters, key = args
+            self.said.append(str(deployment))
+            self.parameters.append(parameters)
+            self.keys.append(key)
             return cast("R", "an id")
         return await super().step(effect, *args, **kwargs)
 
@@ -110,52 +108,11 @@ def test_a_lost_memory_harms_nothing(walk: Walk) -> None:
     assert left(walk)
 
 
-@pytest.fixture
-def prefect(prefect_server: Prefect, walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """This process talks to the server, with the walk's host file."""
-    file = tmp_path / "ci.yaml"
-    file.write_text(json.dumps(walk.host.model_dump(mode="json", exclude_none=True)))
-    monkeypatch.setenv("INTERLOCK_CONFIG", str(file))
-    monkeypatch.setenv("PREFECT_API_URL", prefect_server.api_url)
-    with temporary_settings({PREFECT_API_URL: prefect_server.api_url}):
-        yield
-
-
-async def test_a_run_ends_with_what_became_of_the_commit(prefect: None, walk: Walk) -> None:
-    """Completed with a sentence, then Blocked with the gate's reasons, with reports, tags and a name of its own."""
-    released = await release.release(repository="shop", return_state=True)
-    walk.application.push(service.files({"shop/settings.py": f'TOKEN = "{TOKEN}"\n'}))
-    blocked = await release.release(repository="shop", return_state=True)
-
-    assert released.name == "Completed"
-    assert (released.message or "").startswith("released shop ")
-    assert blocked.name == "Blocked"
-    assert "secret github-pat in shop/settings.py:1" in (blocked.message or "")
-    async with get_client() as client:
-        assert blocked.state_details.flow_run_id
-        run = await client.read_flow_run(blocked.state_details.flow_run_id)
-        artifacts = await client.read_artifacts()
-    assert run.name == f"release shop {(walk.application.head or '')[:12]}"
-    assert "component:web" in run.tags
-    mine = {artifact.key for artifact in artifacts if artifact.flow_run_id == run.id}
-    assert {"scan", "tests", "gate", "ending"} <= mine
-
-
-async def test_a_poll_starts_one_run(prefect: None, walk: Walk) -> None:
-    """At the deployment of the release, with the head as its commit; a second poll of the same head starts no other."""
-
-    @flow(name="release")
-    async def stub(repository: str, commit: str | None = None) -> None:
-        """Only its deployment is needed."""
-
-    async with get_client() as client:
-        flow_id = await client.create_flow(stub)
-        deployment = await client.create_deployment(flow_id, "ci", enforce_parameter_schema=False)
+async def test_a_head_has_one_key(walk: Walk) -> None:
+    """A release is asked for with the head as its commit; the next poll of the same head asks under the same key."""
+    presenter = Started()
     for _ in range(3):
-        state = await poll.poll_ci(return_state=True)
+        await poll_order(presenter, walk.host)
 
-    assert state.message == "started shop"
-    async with get_client() as client:
-        runs = await client.read_flow_runs()
-    mine = [run for run in runs if run.deployment_id == deployment]
-    assert [run.parameters for run in mine] == [{"repository": "shop", "commit": walk.application.head}]
+    assert presenter.parameters == [{"repository": "shop", "commit": walk.application.head}] * 2
+    assert len(set(presenter.keys)) == 1

@@ -10,7 +10,8 @@ import pytest
 from sandbox.demo import acts
 from sandbox.demo.acts import Show
 from sandbox.demo.stage import Act, Stage
-from sandbox.pipeline import PROGRAMS, Pace, Pipeline, stand_up
+from sandbox.pipeline import PARTS, PROGRAMS, Pace, Pipeline, stand_up
+from sandbox.runs import Run
 from sandbox.supervisor import Sandbox
 
 Scene = Callable[[Show, Act], None]
@@ -18,23 +19,14 @@ SCENES: tuple[Scene, ...] = (acts.first_release, acts.new_version, acts.blocked,
 
 
 @pytest.fixture(scope="package")
-def pipeline(
-    sandbox: Sandbox,
-    *,
-    git_server: object,
-    registry: object,
-    docker_daemon: object,
-    base_image: object,
-    trivy_database: object,
-    prefect_server: object,
-    node: object,
-) -> Iterator[Pipeline]:
+def pipeline(sandbox: Sandbox) -> Iterator[Pipeline]:
     """The example service with everything around it, just pushed for the first time.
 
-    Its programs end with the folder: schedules and polls would go on beside the other folders' tests.
+    All of it ends with the folder: it would go on working beside the other folders' tests, which start their own.
     """
-    yield stand_up(sandbox, pace=Pace(resync=30))
-    sandbox.stop(*PROGRAMS)
+    sandbox.start(*PARTS)
+    yield stand_up(sandbox)
+    sandbox.stop(*PROGRAMS, *PARTS)
 
 
 @pytest.fixture(scope="package")
@@ -45,8 +37,8 @@ def walked(pipeline: Pipeline) -> Mapping[str, Act]:
 
 @pytest.fixture
 def quick_polls(pipeline: Pipeline) -> Iterator[None]:
-    """Both hosts look at the branches every ten seconds: their files were written anew, as administrators do it."""
-    _poll_every(pipeline, seconds=10)
+    """Both hosts look at the branches every 15 seconds: their files were written anew, as administrators do it."""
+    _poll_every(pipeline, seconds=15)
     yield
     _poll_every(pipeline, seconds=Pace().poll)
 
@@ -57,6 +49,13 @@ def _poll_every(pipeline: Pipeline, *, seconds: int) -> None:
         text, found = re.subn(r"poll_seconds: \d+", f"poll_seconds: {seconds}", file.read_text())
         assert found == 1
         file.write_text(text)
+
+
+def newest(pipeline: Pipeline, flow: str, says: str) -> Run:
+    """The newest run of a flow whose state's name or message says something."""
+    found = [run for run in pipeline.runs.of(flow) if says in f"{run.state} {run.message}"]
+    assert found, f"no run of {flow} says {says!r}"
+    return found[-1]
 
 
 def play(pipeline: Pipeline, scene: Scene) -> Act:

@@ -12,6 +12,7 @@ from sandbox.debian import provide_packages
 from sandbox.pipeline import ENVIRONMENT, Pipeline
 from sandbox.runs import Run
 from sandbox.terminal import Terminal
+from tests.pipeline.conftest import newest
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.usefixtures("walked")]
 
@@ -37,13 +38,6 @@ def page(browser: Browser) -> Iterator[Page]:
     page.close()
 
 
-def last(pipeline: Pipeline, flow: str, says: str) -> Run:
-    """The newest run of a flow whose state's name or message says something."""
-    found = [run for run in pipeline.runs.of(flow) if says in f"{run.state} {run.message}"]
-    assert found, f"no run of {flow} says {says!r}"
-    return found[-1]
-
-
 def artifact(page: Page, pipeline: Pipeline, run: Run, key: str) -> None:
     """Open the page of one of a run's reports, by clicking from the run's page."""
     page.goto(pipeline.runs.url(run))
@@ -53,7 +47,7 @@ def artifact(page: Page, pipeline: Pipeline, run: Run, key: str) -> None:
 
 def test_a_blocked_release_says_what_and_why_and_what_to_do(pipeline: Pipeline, page: Page) -> None:
     """The page has the verdict; its reports name file, line, package, fixed version and the way out."""
-    run = last(pipeline, "release", "Blocked")
+    run = newest(pipeline, "release", "Blocked")
 
     page.goto(pipeline.runs.url(run))
     expect(page.get_by_text(run.name, exact=True).first).to_be_visible()
@@ -74,7 +68,7 @@ def test_a_blocked_release_says_what_and_why_and_what_to_do(pipeline: Pipeline, 
 
 def test_a_resync_with_drift_says_what_was_changed_by_whom(pipeline: Pipeline, page: Page) -> None:
     """The run's page has the verdict; its report has a row for each field with both values, manager and decision."""
-    run = last(pipeline, "resync", "drift undone")
+    run = newest(pipeline, "resync", "drift undone")
 
     page.goto(pipeline.runs.url(run))
     expect(page.get_by_text(run.name, exact=True).first).to_be_visible()

@@ -18,7 +18,6 @@ from docker.models.images import Image
 from sandbox.parts import registry as registry_part
 from sandbox.parts.baseimage import BaseImage
 from sandbox.parts.docker import Docker
-from sandbox.parts.prefect import Prefect
 from sandbox.parts.registry import Registry
 from sandbox.parts.trivy import Trivy
 from sandbox.supervisor import Sandbox
@@ -202,18 +201,3 @@ def test_a_broken_database_does_not_answer(sandbox: Sandbox, trivy_database: Tri
         assert (answer.answers, CANARY.id in answer.problem) == (False, True)
     finally:
         write_database(trivy_database.cache)
-
-
-def test_prefect_forgets_everything_when_it_is_wiped(sandbox: Sandbox, prefect_server: Prefect) -> None:
-    """After a wipe the server answers again and knows nothing of what was there."""
-    name = "interlock-sandbox-test"
-    with httpx.Client(base_url=prefect_server.api_url) as api:
-        assert api.post("/variables/", json={"name": name, "value": 1}).status_code == 201
-        sandbox.call("prefect", "wipe")
-        assert api.get(f"/variables/name/{name}").status_code == 404
-
-
-def test_prefect_serves_its_page(prefect_server: Prefect) -> None:
-    """The address that people are given shows the UI."""
-    page = httpx.get(prefect_server.address, follow_redirects=True)
-    assert (page.status_code, "<title>Prefect" in page.text) == (200, True)
