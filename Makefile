@@ -16,7 +16,7 @@ demo: root setup ## Show the whole walk on real parts; ONCE=1 ends after it inst
 
 test: root setup ## Run all tests on real parts; ARGS="-k git" selects
 	@$(PYTHON) -m sandbox provide
-	@$(PYTHON) -m pytest -n 3 $(ARGS)
+	@$(PYTHON) -m pytest -n 4 $(ARGS)
 
 lint: setup ## Check format, style, types and the rooms' import contracts
 	@.venv/bin/ruff format --check .

@@ -89,10 +89,10 @@ class Runs:
 
     def pages(self, run: Run) -> dict[str, str]:
         """The run's reports: key → Markdown."""
-        return {each["key"]: each["data"] for each in self._reports(run)}
+        return {each["key"]: each["data"] for each in self._reports(run) if each["type"] == "markdown"}
 
     def headlines(self, run: Run) -> dict[str, str]:
-        """What each of the run's reports says in one line: key → line."""
+        """What each of the run's reports says in one line, progress too: key → line."""
         return {each["key"]: each["description"] for each in self._reports(run)}
 
     def start(self, deployment: str, **parameters: str) -> None:
@@ -101,7 +101,7 @@ class Runs:
         self._post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
 
     def _reports(self, run: Run) -> list[dict[str, Any]]:
-        wanted = {"flow_run_id": {"any_": [run.id]}, "type": {"any_": ["markdown"]}}
+        wanted = {"flow_run_id": {"any_": [run.id]}}
         found: list[dict[str, Any]] = self._post("artifacts/filter", {"artifacts": wanted, "limit": 200})
         return found
 

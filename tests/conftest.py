@@ -66,7 +66,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         return (yield)
 
 
-# Longest first, so that the processes end at about the same time. They are three on two cores: much is waiting.
+# Longest first, so that the processes end at about the same time. They are four on two cores: much is waiting.
 ORDER = ("pipeline", "docker", "cluster", "prefect", "sandbox", "unit", "git")
 
 
@@ -75,8 +75,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ORDER.index(folder) if (folder := _folder(item.nodeid)) in ORDER else len(ORDER))
 
 
-ALONGSIDE = {"tests/sandbox/test_parts.py": "docker"}
-"""Files that go with another folder, which starts the same parts."""
+ALONGSIDE = {"tests/sandbox/test_parts.py": "docker", "tests/cluster/test_health.py": "sandbox"}
+"""Files that go with another folder, which starts the same parts: a Docker daemon, a node."""
 
 
 def _folder(nodeid: str) -> str:

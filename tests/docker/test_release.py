@@ -190,9 +190,16 @@ async def _has_another_history(walk: Walk) -> None:
 # what is stopped -------------------------------------------------------------------------------------
 
 
-async def test_the_gate_stops_a_credential_and_a_vulnerable_dependency(walk: Walk) -> None:
-    """With file, line, package and fixed version; neither the registry nor the environment repository changes."""
-    changed = {"shop/settings.py": f'URL = "x"\nTOKEN = "{TOKEN}"\n', "requirements.txt": "requests==2.19.0\n"}
+async def test_the_gate_names_all_that_stops_a_release(walk: Walk) -> None:
+    """A credential with file and line, a dependency with its fixed version, a failing test with its message.
+
+    Neither the registry nor the environment repository changes.
+    """
+    changed = {
+        "shop/settings.py": f'URL = "x"\nTOKEN = "{TOKEN}"\n',
+        "shop/__init__.py": "def price(count):\n    return 9 * count\n",
+        "requirements.txt": "requests==2.19.0\n",
+    }
     walk.application.push(service.files(dict(changed)))
     recorder = Recorder()
 
@@ -203,23 +210,13 @@ async def test_the_gate_stops_a_credential_and_a_vulnerable_dependency(walk: Wal
     assert (
         "source: HIGH CVE-2018-18074 in requests 2.19.0 (fixed in 2.20.0), requirements.txt:1" in caught.value.reasons
     )
+    assert "tests: tests.test_price.Price.test_price failed: 18 != 20" in caught.value.reasons
     assert TOKEN not in str(caught.value)
     assert all(TOKEN not in report.body for report in recorder.reports)
     assert (walk.environments.count(), tags(walk)) == (1, [])
     gate = recorder.report("gate")
     assert gate.title.endswith("BLOCKED for dev")
     assert "revoke the credential" in gate.markdown
-
-
-async def test_failing_tests_stop_it(walk: Walk) -> None:
-    """With the case and its message."""
-    walk.application.push(service.files({"shop/__init__.py": "def price(count):\n    return 9 * count\n"}))
-
-    with pytest.raises(Blocked) as caught:
-        await release(walk)
-
-    assert caught.value.reasons == ("tests: tests.test_price.Price.test_price failed: 18 != 20",)
-    assert tags(walk) == []
 
 
 async def test_a_scanner_that_crashes_stops_it(walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

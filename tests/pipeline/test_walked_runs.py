@@ -34,12 +34,12 @@ def test_a_blocked_release_has_the_reasons_in_its_state(pipeline: Pipeline) -> N
 
 def test_a_deploy_tells_its_story(pipeline: Pipeline) -> None:
     """Name, tags, plan, health and outcome say which commit went where, and what became of it."""
-    run = newest(pipeline, "deploy", "dev deployed at ")
+    runs = [run for run in pipeline.runs.of("deploy") if f"application:{APPLICATION}" in run.tags]
+    run = next(run for run in reversed(runs) if run.message.startswith("dev deployed at "))
 
     head = run.message.split()[3]
-    assert run.message.startswith(f"dev deployed at {head} in ")
     assert run.name == f"deploy dev {head[:7]}"
-    assert run.tags >= {"environment:dev", "application:shop"}
+    assert "environment:dev" in run.tags
     lines = pipeline.runs.headlines(run)
     assert re.fullmatch(rf"Plan for dev at {head}: \d+ to (create|change|prune).*", lines["plan"])
     assert lines["outcome"] == run.message
