@@ -27,7 +27,7 @@ from interlock.contract.canonical import digest
 from interlock.contract.render import Identity, Rendered
 from interlock.contract.repository import Environment
 from interlock.errors import Blocked, InputError, InterlockError, ParameterError, Refused
-from tasks.cd import apply, inspect, lease, ledger, record, wait
+from tasks.cd import apply, inspect, lease, ledger, record, verdicts, wait
 from tasks.cd.cluster import Cluster, connect
 from tasks.cd.lease import Lock
 from tasks.cd.record import Stored
@@ -130,7 +130,8 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
         rendered = await site.presenter.step(render_environment, head.repository, site.name)
     scope = _scope(site, head, environment, known)
     with site.timed("plan"):
-        plan = await site.presenter.step(inspect.make_plan, site.cluster, rendered, stored.inventory, scope)
+        memory = verdicts.path(site.host.state, site.name)
+        plan = await site.presenter.step(inspect.make_plan, site.cluster, rendered, stored.inventory, scope, memory)
     mark = mark or Mark(environment.id)
     return Decision(head, environment, rendered, mark, stored, known, scope, plan)
 

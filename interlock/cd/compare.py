@@ -30,24 +30,26 @@ class Claim:
 
 
 def claims(live: Body) -> tuple[Claim, ...]:
-    return tuple(
-        Claim(
-            manager=entry.get("manager", ""),
-            operation=entry.get("operation", ""),
-            time=entry.get("time", ""),
-            subresource=entry.get("subresource", ""),
-            api_version=entry.get("apiVersion", ""),
-            fields=entry.get("fieldsV1") or {},
-        )
-        for entry in live["metadata"].get("managedFields") or ()
+    return tuple(_claim(entry) for entry in live["metadata"].get("managedFields") or ())
+
+
+def _claim(entry: Mapping[str, Any]) -> Claim:
+    return Claim(
+        manager=entry.get("manager", ""),
+        operation=entry.get("operation", ""),
+        time=entry.get("time", ""),
+        subresource=entry.get("subresource", ""),
+        api_version=entry.get("apiVersion", ""),
+        fields=entry.get("fieldsV1") or {},
     )
 
 
 def ours(live: Body, manager: str) -> Claim | None:
     """Our own claim: by name *and* operation Apply, never somebody's Update under our name."""
-    return next(
-        (c for c in claims(live) if c.manager == manager and c.operation == "Apply" and not c.subresource), None
-    )
+    for entry in live["metadata"].get("managedFields") or ():
+        if entry.get("manager") == manager and entry.get("operation") == "Apply" and not entry.get("subresource"):
+            return _claim(entry)
+    return None
 
 
 def claimant(live: Body, path: Path, *, manager: str) -> Claim | None:
@@ -102,13 +104,19 @@ def _settled(desired: Any, live: Any, fields: Fields) -> bool:
     if not fields:
         return _same(desired, live)
     if isinstance(desired, dict) and isinstance(live, dict):
-        named = {key[2:] for key in fields if key[:2] == "f:"}
-        return named == desired.keys() and all(
-            key in live and _settled(value, live[key], fields[f"f:{key}"]) for key, value in desired.items()
-        )
+        return _settled_fields(desired, live, fields)
     if isinstance(desired, list) and isinstance(live, list):
         return _settled_items(desired, live, {key: below for key, below in fields.items() if key != "."})
     return False
+
+
+def _settled_fields(desired: Body, live: Body, fields: Fields) -> bool:
+    if {key[2:] for key in fields if key[:2] == "f:"} != desired.keys():
+        return False
+    for key, value in desired.items():  # a loop, because this is where a large plan spends its time
+        if key not in live or not _settled(value, live[key], fields[f"f:{key}"]):
+            return False
+    return True
 
 
 def _settled_items(desired: list[Any], live: list[Any], fields: Fields) -> bool:

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from interlock.cd.objects import MISSING, NONCE, PART_OF, Body, Path, group_of, keyed, matches_key, pattern, reach
+from interlock.cd.objects import (
+    MISSING,
+    NONCE,
+    PART_OF,
+    Body,
+    ItemKey,
+    Path,
+    group_of,
+    keyed,
+    matches_key,
+    pattern,
+    reach,
+)
+from interlock.contract.render import Identity
 
 Pattern = tuple[str, ...]
 
@@ -22,8 +35,14 @@ class Unexplained:
 
 def unexplained(desired: Body, live: Body) -> tuple[Unexplained, ...]:
     """What the tables below do not explain. The server's own defaults may still: ask `against_defaults`."""
-    found = _extra(desired, live, ())
+    found = _extra(desired, _without_bookkeeping(live), ())
     return tuple(item for item in found if not _known(live["kind"], item.path, item.value))
+
+
+def _without_bookkeeping(live: Body) -> Body:
+    """Without what every object has from the server: there is much of it, and none of it is anybody's desire."""
+    metadata = {key: value for key, value in live["metadata"].items() if key not in _BOOKKEEPING}
+    return {key: metadata if key == "metadata" else value for key, value in live.items() if key != "status"}
 
 
 def against_defaults(candidates: tuple[Unexplained, ...], defaulted: Body) -> tuple[Unexplained, ...]:
@@ -49,10 +68,10 @@ def _extra(desired: Any, live: Any, path: Path) -> Iterator[Unexplained]:
     """What lives beside what is desired. Desired values that differ are for the comparison, not for here."""
     if isinstance(desired, dict) and isinstance(live, dict):
         for key, value in live.items():
-            if key in desired:
-                yield from _extra(desired[key], value, (*path, key))
-            else:
+            if key not in desired:
                 yield Unexplained((*path, key), value)
+            elif desired[key] != value:  # most is equal, and comparing is quicker than looking into it
+                yield from _extra(desired[key], value, (*path, key))
     elif isinstance(desired, list) and isinstance(live, list):
         yield from _extra_items(desired, live, path)
 
@@ -71,20 +90,100 @@ def _extra_items(desired: list[Any], live: list[Any], path: Path) -> Iterator[Un
             yield Unexplained(place, value)
 
 
+# removal ---------------------------------------------------------------------------------------------
+
+_KEPT = frozenset({("metadata", "finalizers"), ("metadata", "ownerReferences")})
+"""Reported and never taken away: they decide what else is deleted, and when."""
+
+
+def removable(thing: Unexplained) -> bool:
+    """Whether an undo may take it away."""
+    return thing.path[:2] not in _KEPT
+
+
+def removal(live: Body, things: Iterable[Unexplained]) -> tuple[Body, ...]:
+    """A JSON Patch (RFC 6902) that takes foreign things away, or puts the server's default in their place.
+
+    It holds for this very version of this very object and no other. What is not there any more as it was seen is left
+    out; the patch is empty when nothing is left.
+    """
+    found = [(_address(live, thing.path), thing) for thing in things if reach(live, thing.path) == thing.value]
+    if not found:
+        return ()
+    # From the end: an item that goes moves those behind it.
+    found.sort(
+        key=lambda pair: [(str(step), 0) if isinstance(step, str) else ("", step) for step in pair[0]], reverse=True
+    )
+    metadata = live["metadata"]
+    return (
+        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+        {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
+        *(_operation(_pointer(address), thing.default) for address, thing in found),
+    )
+
+
+def _operation(pointer: str, default: object) -> Body:
+    if default is MISSING:
+        return {"op": "remove", "path": pointer}
+    return {"op": "replace", "path": pointer, "value": default}
+
+
+def _address(live: Any, path: Path) -> tuple[str | int, ...]:
+    """A path that leads somewhere, with keyed items by their index."""
+    steps: list[str | int] = []
+    for part in path:
+        if isinstance(part, ItemKey):
+            steps.append(next(index for index, item in enumerate(live) if matches_key(item, part.fields)))
+        else:
+            steps.append(part)
+        live = live[steps[-1]]
+    return tuple(steps)
+
+
+def _pointer(address: Iterable[str | int]) -> str:
+    """RFC 6901."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in address)
+
+
+# autoscalers -----------------------------------------------------------------------------------------
+
+_SCALERS = frozenset({("autoscaling", "HorizontalPodAutoscaler"), ("keda.sh", "ScaledObject")})
+
+
+def scaled(desired: Iterable[Body]) -> frozenset[Identity]:
+    """What an autoscaler that Git declares may scale. One that is only in the cluster does not count."""
+    return frozenset(_target(body) for body in desired if (group_of(body["apiVersion"]), body["kind"]) in _SCALERS)
+
+
+def _target(scaler: Body) -> Identity:
+    """After HorizontalPodAutoscaler v2 and KEDA's ScaledObject, for which a Deployment is the default."""
+    named = scaler["spec"]["scaleTargetRef"]
+    group = group_of(named.get("apiVersion", "apps/v1"))
+    return Identity(group, named.get("kind", "Deployment"), scaler["metadata"].get("namespace", ""), named["name"])
+
+
+def without_replicas(found: tuple[Unexplained, ...]) -> tuple[Unexplained, ...]:
+    """What is left when an autoscaler may choose the number of replicas."""
+    return tuple(item for item in found if item.path != ("spec", "replicas"))
+
+
 # tables ----------------------------------------------------------------------------------------------
 
 _ANY = object()
 
+_BOOKKEEPING = frozenset(
+    {
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "managedFields",
+        "selfLink",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    }
+)
 _METADATA: Mapping[Pattern, object] = {
-    ("metadata", "uid"): _ANY,
-    ("metadata", "resourceVersion"): _ANY,
-    ("metadata", "generation"): _ANY,
-    ("metadata", "creationTimestamp"): _ANY,
-    ("metadata", "managedFields"): _ANY,
-    ("metadata", "selfLink"): _ANY,
-    ("metadata", "deletionTimestamp"): _ANY,
-    ("metadata", "deletionGracePeriodSeconds"): _ANY,
-    ("status",): _ANY,
     ("metadata", "labels", PART_OF): _ANY,
     ("metadata", "annotations", NONCE): _ANY,
 }

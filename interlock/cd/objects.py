@@ -124,9 +124,9 @@ def item_key(field: str, item: object) -> ItemKey | None:
         return None
     for keys in _ITEM_KEYS.get(field, ()):
         if keys[0] in item:
-            named = {key: item.get(key, _KEY_DEFAULTS.get(key)) for key in keys}
-            if all(isinstance(value, str | int) for value in named.values()):
-                return ItemKey(tuple((key, value) for key, value in named.items() if value is not None))
+            named: list[tuple[str, Any]] = [(key, item.get(key, _KEY_DEFAULTS.get(key))) for key in keys]
+            if all([isinstance(value, str | int) for _, value in named]):  # noqa: C419 - twice as quick as a generator
+                return ItemKey(tuple(named))
     return None
 
 

@@ -45,18 +45,21 @@ class Stage:
     items: tuple[PlanItem, ...]
 
 
+_STAGE = {
+    kind: name
+    for name, kinds in (("definitions", _DEFINITIONS), ("configuration", _CONFIGURATION), ("admission", _ADMISSION))
+    for kind in kinds
+}
+_PLACE = {kind: place for place, kind in enumerate((*_DEFINITIONS, *_CONFIGURATION))}
+
+
 def stage_of(identity: Identity) -> str:
-    for name, kinds in (("definitions", _DEFINITIONS), ("configuration", _CONFIGURATION), ("admission", _ADMISSION)):
-        if identity.kind in kinds:
-            return name
-    return "workloads"
+    return _STAGE.get(identity.kind, "workloads")
 
 
 def rank(identity: Identity) -> tuple[int, int, Identity]:
     """Sorts by stage, then by kind within it, then by name: the same plan has the same order everywhere."""
-    kinds = (*_DEFINITIONS, *_CONFIGURATION)
-    place = kinds.index(identity.kind) if identity.kind in kinds else len(kinds)
-    return STAGES.index(stage_of(identity)), place, identity
+    return STAGES.index(stage_of(identity)), _PLACE.get(identity.kind, len(_PLACE)), identity
 
 
 def stages(items: Iterable[PlanItem]) -> tuple[Stage, ...]:

@@ -65,7 +65,8 @@ class FieldChange:
     desired: str | None
     manager: str
     time: str
-    kind: Literal["drift", "foreign", "change"]
+    kind: Literal["change", "drift", "foreign", "removed"]
+    """What a commit changes; what is put back; what nobody declared: only told of, or taken away."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,10 @@ class PlanItem:
     drift: bool = False
     """No commit explains it: somebody changed the cluster."""
     body: Body | None = None
+    applied: bool = True
+    """Whether `body` has to be applied at all: not when only foreign things go."""
+    removals: tuple[foreign.Unexplained, ...] = ()
+    """Foreign things that the environment's decision takes away."""
     uid: str = ""
     manager: str = ""
     time: str = ""
@@ -278,21 +283,35 @@ def _changed(difference: compare.Difference, want: Wanted, live: Body, scope: Sc
     )
 
 
-def with_foreign(item: PlanItem, found: Iterable[foreign.Unexplained], live: Body, manager: str) -> PlanItem:
-    """An item with the foreign things that live in its object, but for what the item changes anyway."""
+def with_foreign(
+    item: PlanItem, found: Iterable[foreign.Unexplained], live: Body, scope: Scope, *, sure: bool = True
+) -> PlanItem:
+    """An item with the foreign things that live in its object, but for what the item changes anyway.
+
+    They go when the environment undoes drift; not when it is not `sure` that they are foreign.
+    """
     changed = {field.path for field in item.fields}
-    fields = tuple(
-        _foreign_field(item.identity, thing, live, manager)
-        for thing in found
-        if not any(spell(thing.path[:n]) in changed for n in range(1, len(thing.path) + 1))
+    things = tuple(
+        thing for thing in found if not any(spell(thing.path[:n]) in changed for n in range(1, len(thing.path) + 1))
     )
-    if not fields:
+    if not things:
         return item
-    action = Action.FOREIGN if item.action == Action.UNCHANGED else item.action
-    return replace(item, action=action, fields=(*item.fields, *fields))
+    goes = scope.undo and sure and item.action in {Action.UNCHANGED, Action.CHANGE}
+    removals = tuple(thing for thing in things if goes and foreign.removable(thing))
+    fields = tuple(
+        _foreign_field(item.identity, thing, live, scope.manager, removed=thing in removals) for thing in things
+    )
+    item = replace(item, fields=(*item.fields, *fields), removals=removals, drift=item.drift or bool(removals))
+    if item.action != Action.UNCHANGED:
+        return item
+    if removals:
+        return replace(item, action=Action.CHANGE, applied=False, reason="holds what nobody declared")
+    return replace(item, action=Action.FOREIGN)
 
 
-def _foreign_field(identity: Identity, thing: foreign.Unexplained, live: Body, manager: str) -> FieldChange:
+def _foreign_field(
+    identity: Identity, thing: foreign.Unexplained, live: Body, manager: str, *, removed: bool
+) -> FieldChange:
     claim = compare.claimant(live, thing.path, manager=manager)
     return FieldChange(
         path=spell(thing.path),
@@ -300,7 +319,7 @@ def _foreign_field(identity: Identity, thing: foreign.Unexplained, live: Body, m
         desired=shown(identity, thing.path, thing.default),
         manager=claim.manager if claim else "",
         time=claim.time if claim else "",
-        kind="foreign",
+        kind="removed" if removed else "foreign",
     )
 
 
@@ -359,12 +378,18 @@ def foreign_object(live: Body, identity: Identity) -> PlanItem:
 
 def strangers(live: Mapping[Identity, Body], inventory: Inventory, desired: Iterable[Identity]) -> tuple[PlanItem, ...]:
     known = {*desired, *inventory.entries}
-    uids = {uid(body) for body in live.values()}
+    others = {identity: body for identity, body in live.items() if identity.namespace and identity not in known}
+    uids = {uid(body) for body in live.values()} if others else set()
     return tuple(
-        foreign_object(body, identity)
-        for identity, body in sorted(live.items())
-        if identity not in known and identity.namespace and not foreign.explained_object(body, uids)
+        foreign_object(others[identity], identity)
+        for identity in sorted(others)
+        if not foreign.explained_object(others[identity], uids)
     )
+
+
+def entered(entry: Entry, manifest: Manifest, live: Body) -> bool:
+    """Whether the inventory is right about an object: there is nothing to repair."""
+    return entry.uid == live["metadata"]["uid"] and entry.application == manifest.application
 
 
 def repaired(want: Wanted) -> Entry | None:

@@ -97,12 +97,13 @@ def drift_report(plan: Plan, *, undo: bool, found_at: str) -> Report:
     """
     rows = [row for item in plan.drifted for row in _drift_rows(item, undo=undo, found_at=found_at)]
     columns = ("Object", "Field", "In Git", "Live", "By", "Since", "Decision")
-    undone = sum(row[-1] == "undone" for row in rows)
+    undone = sum(row[-1] in {"undone", "removed"} for row in rows)
     title = f"Drift in {plan.environment}: {len(rows)} found, {undone} undone, {len(rows) - undone} only reported"
     text = (
         f"Nothing at commit `{plan.commit[:12]}` explains these. Fields that Git declares are put back when the "
-        "environment's `drift` is `undo`; foreign fields and objects are reported.\n\n"
-        "To keep a change, commit it; to remove a foreign one, delete it by hand."
+        "environment's `drift` is `undo`, and what nobody declared is removed from them. Foreign objects are reported, "
+        "finalizers and owners too.\n\n"
+        "To keep a change, commit it; to remove what is foreign, delete it by hand."
     )
     data = [
         dict(zip(("object", "field", "git", "live", "manager", "since", "decision"), row, strict=True)) for row in rows
@@ -128,7 +129,7 @@ def _drift_rows(item: PlanItem, *, undo: bool, found_at: str) -> list[tuple[str,
             change.live or NOTHING,
             change.manager or "unknown",
             change.time or unknown,
-            "foreign" if change.kind == "foreign" else decided,
+            change.kind if change.kind in {"foreign", "removed"} else decided,
         )
         for change in item.fields
         if change.kind != "change"
@@ -185,7 +186,7 @@ def plan_data(plan: Plan) -> object:
 
 def _item_data(item: PlanItem) -> object:
     return {
-        **asdict(item.identity),
+        **item.identity._asdict(),
         "application": item.application,
         "action": item.action.value,
         "reason": item.reason,

@@ -5,10 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 
+import orjson
+
 
 def canonical(value: object) -> bytes:
     """The canonical form of a JSON value."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def encoded(value: object) -> bytes:
+    """A JSON value for the wire or a cache: sorted keys, but numbers may be spelt otherwise than in `canonical`.
+
+    Ten times quicker than that. What orjson does not take, such as integers of more than 64 bits, the standard
+    library does.
+    """
+    try:
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return canonical(value)
 
 
 def digest(data: bytes) -> str:

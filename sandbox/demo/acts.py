@@ -115,7 +115,7 @@ def blocked(show: Show, act: Act) -> None:
 
 
 def drift(show: Show, act: Act) -> None:
-    """Four changes by hand: the scheduled resync finds all, undoes what is declared, reports what is foreign."""
+    """Four changes by hand: the scheduled resync finds all, puts back what is declared, removes what is not."""
     pipeline, mallory = show.pipeline, Cluster(show.pipeline.place, manager="kubectl-edit")
     known = pipeline.runs.ids("resync")
     container = {"name": "miner", "image": running_image(pipeline), "command": ["sleep", "infinity"]}
@@ -130,14 +130,17 @@ def drift(show: Show, act: Act) -> None:
     deployment, service = pipeline.cluster.get(DEPLOYMENT), pipeline.cluster.get(SERVICE)
     replicas = deployment["spec"]["replicas"]
     show.stage.check(act, "replicas undone", str(replicas), holds=replicas == 1)
+    containers = {each["name"]: each.get("env", []) for each in deployment["spec"]["template"]["spec"]["containers"]}
+    clean = containers.keys() == {COMPONENT} and "DEBUG" not in str(containers)
+    show.stage.check(act, "variable and container gone", f"containers: {', '.join(containers)}", holds=clean)
     show.stage.check(act, "Service restored", "there" if service else "missing", holds=service is not None)
 
 
 _DRIFT = {
     "scaled Deployment: 1 became 3": ("replicas", "kubectl-edit"),
     "deleted Service": ("| Service/",),
-    "added variable, foreign": ("DEBUG", "foreign", "kubectl-edit"),
-    "injected container, foreign": ("miner", "foreign", "kubectl-edit"),
+    "added variable": ("DEBUG", "removed", "kubectl-edit"),
+    "injected container": ("miner", "removed", "kubectl-edit"),
 }
 """What was done by hand, and the words that its line in a drift report must have."""
 

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from interlock.cd import foreign
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import NONCE, Body, annotation, identify, stamped, subject, uid
 from interlock.cd.order import Stage, removal
@@ -50,14 +51,38 @@ def _apply_one(
     cluster: Cluster, item: PlanItem, *, inventory: Inventory, scope: Scope, lock: Lock
 ) -> tuple[Identity, str]:
     assert item.body is not None  # noqa: S101 - what is written has a body
-    nonce = inventory.entries[item.identity].nonce
-    body = stamped(item.body, part_of=scope.part_of, nonce=nonce)
-    if item.action == Action.CREATE:
-        done = _tried(lambda: _create(cluster, body, nonce, scope), lock)
-    else:
-        body = {**body, "metadata": {**body["metadata"], "uid": item.uid}}
-        done = _tried(lambda: cluster.apply(body, manager=scope.manager, force=scope.undo).body, lock)
+    if item.applied:
+        done = _applied(cluster, item, item.body, inventory=inventory, scope=scope, lock=lock)
+    if item.removals:
+        done = _tried(lambda: _without_foreign(cluster, item, scope), lock)
     return item.identity, uid(done)
+
+
+def _applied(cluster: Cluster, item: PlanItem, body: Body, *, inventory: Inventory, scope: Scope, lock: Lock) -> Body:
+    nonce = inventory.entries[item.identity].nonce
+    body = stamped(body, part_of=scope.part_of, nonce=nonce)
+    if item.action == Action.CREATE:
+        return _tried(lambda: _create(cluster, body, nonce, scope), lock)
+    named = {**body, "metadata": {**body["metadata"], "uid": item.uid}}
+    return _tried(lambda: cluster.apply(named, manager=scope.manager, force=scope.undo).body, lock)
+
+
+def _without_foreign(cluster: Cluster, item: PlanItem, scope: Scope) -> Body:
+    """Take away what the plan saw and nobody declared; what was changed since is left to the next plan."""
+    for attempt in range(1, _TRIES + 1):
+        live = cluster.find(item.identity)
+        if live is None or uid(live) != item.uid:
+            raise Conflict(f"{subject(item.identity)}: was replaced or deleted since the plan was made", status=409)
+        patch = foreign.removal(live, item.removals)
+        if not patch:
+            return live
+        try:
+            return cluster.patch(item.identity, patch, manager=scope.manager)
+        except ClusterError as error:
+            # Somebody wrote in between: the patch is for a version that is not the newest any more.
+            if error.status != 422 or attempt == _TRIES:
+                raise
+    raise AssertionError
 
 
 def _create(cluster: Cluster, body: Body, nonce: str, scope: Scope) -> Body:

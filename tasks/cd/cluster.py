@@ -9,27 +9,32 @@ import re
 import ssl
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlencode, urlsplit
 
+import orjson
 import urllib3
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 
-from interlock.cd.objects import Body, Resource, group_of
+from interlock.cd.objects import Body, Resource, group_of, subject
 from interlock.contract import strict_yaml
+from interlock.contract.canonical import encoded
 from interlock.contract.render import Identity
 from interlock.errors import ClusterError, Conflict, FormatError, HostConfigError
 
 CONNECTIONS = 8
 """Requests in flight at once: more does not make an API server faster."""
-PAGE = 500
+PAGE = 2500
+"""Objects in one answer: some 10 MB at most for ordinary ones."""
 _TIMEOUT = urllib3.Timeout(connect=5, read=60)
 _APPLY = "application/apply-patch+yaml"
+_JSON_PATCH = "application/json-patch+json"
 _SCHEMA = re.compile(
     r"failed to create typed patch object .*?: (?P<field>\.[^:]+): "
     r"(?P<problem>field not declared in schema|duplicate entries|expected \w+)"
@@ -89,6 +94,15 @@ class Cluster:
                     self._resources[(api_version, entry["kind"])] = found
         return self._resources
 
+    @cached_property
+    def version(self) -> str:
+        """The API server's own."""
+        return str(self.request("GET", "/version")["gitVersion"])
+
+    @property
+    def server(self) -> str:
+        return self._server
+
     def preferred(self, group: str, kind: str) -> Resource:
         """The kind at the group's preferred version, for an object that we only know by its identity."""
         for (api_version, name), found in list(self._resources.items()):
@@ -146,6 +160,19 @@ class Cluster:
             "POST", resource.path(namespace), query=query, body=body, subject=_named(resource, namespace, name)
         )
         return made
+
+    def patch(self, identity: Identity, patch: Sequence[Body], *, manager: str, dry_run: bool = False) -> Body:
+        """Apply a JSON Patch; ClusterError 422 when one of its tests does not hold."""
+        resource = self.preferred(identity.group, identity.kind)
+        patched: Body = self._exchange(
+            "PATCH",
+            resource.path(identity.namespace, identity.name),
+            query={"fieldManager": manager, **_dry(dry_run)},
+            body=patch,
+            content=_JSON_PATCH,
+            subject=subject(identity),
+        )[1]
+        return patched
 
     def replace(self, body: Body, *, manager: str) -> Body:
         """Replace the version that the body's resourceVersion names; Conflict when that is not the newest."""
@@ -217,13 +244,13 @@ class Cluster:
         data = None
         if body is not None:
             headers["Content-Type"] = content
-            data = json.dumps(body).encode()
+            data = encoded(body)
         with _translated(subject, self._server):
             answer = self._client.rest_client.pool_manager.request(
                 method, url, headers=headers, body=data, timeout=_TIMEOUT, retries=False
             )
             if answer.status < 400:
-                return answer.status, json.loads(answer.data)
+                return answer.status, orjson.loads(answer.data)
         raise refusal(subject, answer.status, answer.data)
 
 
@@ -283,7 +310,7 @@ def connect(kubeconfig: Path) -> Cluster:
     client = ApiClient(configuration)
     client.user_agent = "interlock"
     client.rest_client.pool_manager = urllib3.PoolManager(
-        maxsize=CONNECTIONS,
+        maxsize=CONNECTIONS + 1,  # and the lock, which is renewed while all of them write
         block=True,
         ssl_context=_context(kubeconfig, cluster, user),
         server_hostname=cluster.get("tls-server-name"),

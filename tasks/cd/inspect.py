@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from interlock.cd import foreign
 from interlock.cd import plan as decide
 from interlock.cd.control import COMMON, is_own
 from interlock.cd.inventory import Inventory
-from interlock.cd.objects import Body, Resource, group_of, identify, subject
+from interlock.cd.objects import Body, Resource, group_of, subject
 from interlock.cd.order import rank
 from interlock.cd.plan import Action, Look, Plan, PlanItem, Scope, Wanted
+from interlock.cd.verdicts import Verdicts, ground, verdict, wanted
 from interlock.contract.canonical import canonical
-from interlock.contract.render import Identity, Rendered
+from interlock.contract.render import Identity, Manifest, Rendered
 from interlock.errors import Blocked, ClusterError
+from tasks.cd import verdicts
 from tasks.cd.cluster import CONNECTIONS, Cluster
 from tasks.common.effect import effect
 
@@ -51,7 +54,7 @@ def look_at(cluster: Cluster, rendered: Rendered, inventory: Inventory, namespac
         if isinstance(found, ClusterError):
             unreadable[(resource.group, resource.kind)] = found.message
         else:
-            objects.update((identify(body), body) for body in found)
+            objects.update(found)
     wide = {(r.group, r.kind): r for r in kinds if not r.namespaced}
     single = [i for i in sorted(named) if (i.group, i.kind) in wide]
     bodies = side_by_side(lambda i: cluster.get(wide[(i.group, i.kind)], i.name), single)
@@ -90,23 +93,27 @@ def _note(
         missing.pop(key, None)
 
 
-def _listed(cluster: Cluster, resource: Resource, namespace: str) -> tuple[Body, ...] | ClusterError:
+def _listed(cluster: Cluster, resource: Resource, namespace: str) -> dict[Identity, Body] | ClusterError:
     """The objects, or why we may not see them; a part that fails for other reasons fails the plan."""
     try:
-        return cluster.list(resource, namespace)
+        bodies = cluster.list(resource, namespace)
     except ClusterError as error:
         if error.status in {403, 405}:
             return error
         raise
+    return {Identity(resource.group, resource.kind, namespace, body["metadata"]["name"]): body for body in bodies}
 
 
 # plan ------------------------------------------------------------------------------------------------
 
 
 @effect(name="plan", retries=3)
-def make_plan(cluster: Cluster, rendered: Rendered, inventory: Inventory, scope: Scope) -> Plan:
+def make_plan(
+    cluster: Cluster, rendered: Rendered, inventory: Inventory, scope: Scope, memory: Path | None = None
+) -> Plan:
     """What would have to change. Reads and dry runs only.
 
+    `memory` is a file of ours with the verdicts of earlier plans; without one, everything is compared.
     Blocked when Git renders nothing at all while the environment owns objects: an empty render never prunes.
     """
     if not rendered.manifests and inventory.entries and not rendered.awaiting:
@@ -116,9 +123,17 @@ def make_plan(cluster: Cluster, rendered: Rendered, inventory: Inventory, scope:
             hint="keep at least one object in Git, such as its Namespace, or remove the environment on purpose",
         )
     live = look_at(cluster, rendered, inventory, scope.namespaces)
-    wants = [decide.wanted(m, live.objects.get(m.identity), inventory, scope) for m in rendered.manifests]
-    items, notes = _items(cluster, wants, live, scope)
-    named = {want.identity for want in wants}
+    scaled = foreign.scaled(manifest.body for manifest in rendered.manifests)
+    rests_on = ground(scope, server=cluster.server, version=cluster.version, code=verdicts.code())
+    remembered = verdicts.read(memory, ground=rests_on)
+    items, known, rest = _remembered(rendered, live, inventory, remembered, scaled)
+    wants = [decide.wanted(m, live.objects.get(m.identity), inventory, scope) for m in rest]
+    judged, notes = _items(cluster, wants, live, scope, scaled)
+    known |= _verdicts(wants, judged, scaled)
+    if known != remembered.known:
+        verdicts.write(memory, remembered.with_verdicts(known))
+    items += judged
+    named = {manifest.identity for manifest in rendered.manifests}
     gone = [entry for identity, entry in inventory.entries.items() if identity not in named]
     gone = [entry for entry in gone if entry.application not in rendered.awaiting]
     left = {entry.identity: decide.leaving(entry, live.objects.get(entry.identity), scope) for entry in gone}
@@ -137,24 +152,74 @@ def make_plan(cluster: Cluster, rendered: Rendered, inventory: Inventory, scope:
     )
 
 
-def _items(cluster: Cluster, wants: Sequence[Wanted], live: Live, scope: Scope) -> tuple[list[PlanItem], list[str]]:
+def _remembered(
+    rendered: Rendered, live: Live, inventory: Inventory, remembered: Verdicts, scaled: Collection[Identity]
+) -> tuple[list[PlanItem], dict[str, str], list[Manifest]]:
+    """Items that an earlier plan found unchanged, their verdicts, and the manifests that are to be compared."""
+    items: list[PlanItem] = []
+    rest: list[Manifest] = []
+    known: dict[str, str] = {}
+    for manifest in rendered.manifests:
+        identity = manifest.identity
+        body, entry = live.objects.get(identity), inventory.get(identity)
+        if body is None or entry is None or not decide.entered(entry, manifest, body):
+            rest.append(manifest)
+            continue
+        wish = wanted(manifest, entry, scaled=identity in scaled)
+        if remembered.holds(body, wish):
+            items.append(PlanItem(identity, Action.UNCHANGED, application=entry.application, uid=entry.uid))
+            known[entry.uid] = remembered.known[entry.uid]
+        else:
+            rest.append(manifest)
+    return items, known, rest
+
+
+def _verdicts(wants: Sequence[Wanted], items: Sequence[PlanItem], scaled: Collection[Identity]) -> dict[str, str]:
+    """What is worth remembering of a comparison: unchanged, nothing foreign, and the inventory is right about it."""
+    return dict(
+        verdict(want.live, wanted(want.manifest, want.entry, scaled=want.identity in scaled))
+        for want, item in zip(wants, items, strict=True)
+        if item.action == Action.UNCHANGED
+        and want.live is not None
+        and want.entry is not None
+        and decide.entered(want.entry, want.manifest, want.live)
+    )
+
+
+def _items(
+    cluster: Cluster, wants: Sequence[Wanted], live: Live, scope: Scope, scaled: Collection[Identity]
+) -> tuple[list[PlanItem], list[str]]:
+    """One item for each, in their order. Only what has to be asked about goes into the pool."""
     made = {want.identity for want in wants if want.live is None}
     notes: list[str] = []
 
-    def one(want: Wanted) -> PlanItem:
+    def one(pair: tuple[Wanted, Look]) -> PlanItem:
+        want, look = pair
         if reason := live.unreadable.get((want.identity.group, want.identity.kind)):
             return want.item(Action.UNKNOWN, f"cannot be read: {reason}")
-        item = _judged(cluster, want, scope, made)
+        item = _judged(cluster, want, scope, made, look)
         if want.live is None or item.action == Action.BLOCKED:
             return item
-        found = foreign.unexplained(want.body, want.live)
+        found = _unexplained(want, scaled)
         return _with_foreign(cluster, item, found, want=want, scope=scope, notes=notes) if found else item
 
-    return side_by_side(one, wants), notes
+    looks = [(want, decide.look(want, scope)) for want in wants]
+    alike = {
+        want.identity: want.item(Action.UNCHANGED)
+        for want, look in looks
+        if look == Look.SETTLED and not _unexplained(want, scaled)
+    }
+    asked = iter(side_by_side(one, [pair for pair in looks if pair[0].identity not in alike]))
+    return [alike.get(want.identity) or next(asked) for want in wants], notes
 
 
-def _judged(cluster: Cluster, want: Wanted, scope: Scope, made: set[Identity]) -> PlanItem:
-    look = decide.look(want, scope)
+def _unexplained(want: Wanted, scaled: Collection[Identity]) -> tuple[foreign.Unexplained, ...]:
+    assert want.live is not None  # noqa: S101 - the callers have one
+    found = foreign.unexplained(want.body, want.live)
+    return foreign.without_replicas(found) if want.identity in scaled else found
+
+
+def _judged(cluster: Cluster, want: Wanted, scope: Scope, made: set[Identity], look: Look) -> PlanItem:
     if look == Look.NOT_OURS:
         return decide.not_ours(want)
     if look == Look.SETTLED:
@@ -185,14 +250,26 @@ def _with_foreign(
     scope: Scope,
     notes: list[str],
 ) -> PlanItem:
-    """Only what the tables do not know is asked about: the server shows its defaults in a dry-run create."""
-    assert want.live is not None  # noqa: S101 - the caller has one
+    """Only what the tables do not know is asked about: the server shows its defaults in a dry-run create.
+
+    What would be taken away is tried in a dry run too; what cannot be is only told of.
+    """
+    live = want.live
+    assert live is not None  # noqa: S101 - the caller has one
     try:
         body = foreign.probe_body(want.body, _throw_away(want.body))
         found = foreign.against_defaults(found, cluster.create(body, manager=scope.manager, dry_run=True))
     except ClusterError as error:
-        notes.append(f"{subject(want.identity)}: defaults are not known: {error.message}")
-    return decide.with_foreign(item, found, want.live, scope.manager)
+        notes.append(f"{subject(want.identity)}: defaults are not known, nothing is removed: {error.message}")
+        return decide.with_foreign(item, found, live, scope, sure=False)
+    tried = decide.with_foreign(item, found, live, scope)
+    try:
+        if patch := foreign.removal(live, tried.removals):
+            cluster.patch(want.identity, patch, manager=scope.manager, dry_run=True)
+    except ClusterError as error:
+        notes.append(f"{subject(want.identity)}: what nobody declared cannot be removed: {error.message}")
+        return decide.with_foreign(item, found, live, scope, sure=False)
+    return tried
 
 
 def _throw_away(body: Body) -> str:

@@ -23,3 +23,9 @@ def world(cluster: Kubernetes, sandbox: Sandbox, server: Server, tmp_path: Path)
 def observing_world(cluster: Kubernetes, sandbox: Sandbox, server: Server, tmp_path: Path) -> World:
     """The same, only observing drift."""
     return make_world(sandbox.place, server, tmp_path, drift="observe")
+
+
+@pytest.fixture
+def impatient_world(cluster: Kubernetes, sandbox: Sandbox, server: Server, tmp_path: Path) -> World:
+    """The same as `world`, which waits no time for health: there is no node."""
+    return make_world(sandbox.place, server, tmp_path, health_seconds=1)

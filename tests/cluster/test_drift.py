@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from interlock.cd.objects import Body
+from interlock.cd.plan import Action
 from interlock.contract.report import Report
-from interlock.errors import InputError, Refused
+from interlock.errors import InputError, Refused, Unhealthy
 from tests.cluster.worlds import IMAGE, Recorder, World, config_map, deployment, manifest_path, service
 
 
@@ -29,8 +31,8 @@ async def _tampered(world: World) -> None:
     world.delete(world.path("services", "web"))
 
 
-async def test_four_manipulations_are_found_and_two_of_them_undone(world: World) -> None:
-    """Scale and deletion are undone; a new variable and a container are one foreign entry each, and stay."""
+async def test_four_manipulations_are_found_and_undone(world: World) -> None:
+    """Scale and deletion are put back; a new variable and a container are one entry each, and removed."""
     await _tampered(world)
 
     presenter = Recorder()
@@ -51,13 +53,15 @@ async def test_four_manipulations_are_found_and_two_of_them_undone(world: World)
         "—",
         '{"name": "DEBUG", "value": "1"}',
         "kubectl-set",
-        "foreign",
+        "removed",
     )
-    assert rows[f"web {container}[name=miner]"][2:] == ("kubectl-patch", "foreign")
+    assert rows[f"web {container}[name=miner]"][2:] == ("kubectl-patch", "removed")
     live = world.get("Deployment", "web", "apps/v1")
     assert live is not None
     assert live["spec"]["replicas"] == 0
-    assert {c["name"] for c in live["spec"]["template"]["spec"]["containers"]} == {"web", "miner"}
+    (left,) = live["spec"]["template"]["spec"]["containers"]
+    assert (left["name"], left["env"]) == ("web", [{"name": "GREETING", "value": "hello"}])
+    assert (await world.resync()).said == "in sync"
     made = world.get("Service", "web")
     assert made is not None
     uids = {i.kind: entry.uid for i, entry in world.inventory().entries.items()}
@@ -66,16 +70,78 @@ async def test_four_manipulations_are_found_and_two_of_them_undone(world: World)
 
 async def test_foreign_things_are_told_to_the_ledger_once(world: World) -> None:
     """Each resync shows what stays; the ledger hears of the same drift once, and nothing is written."""
-    await _tampered(world)
-    await world.resync()
+    world.push_objects("c", config_map("c", {"a": "1"}))
+    await world.deploy()
+    _hold(world, "c")
+    stranger = config_map("theirs", {"x": "y"})
+    stranger["metadata"]["namespace"] = world.namespace
+    world.admin.create(stranger, manager="somebody")
     for _ in range(2):
         presenter = Recorder()
         assert (await world.resync(presenter)).said == "in sync"
         assert presenter.report("drift").title == "Drift in dev: 2 found, 0 undone, 2 only reported"
         assert "take the lock" not in presenter.steps
 
-    kinds = [kind for kind, _ in world.receipts()]
-    assert kinds == ["intent", "result", "drift", "intent", "result", "drift"]
+    assert [kind for kind, _ in world.receipts()] == ["intent", "result", "drift"]
+
+
+def _hold(world: World, name: str) -> None:
+    """A finalizer on a ConfigMap, as an opponent or another controller would set it."""
+    world.merge(world.path("configmaps", name), {"metadata": {"finalizers": ["example.org/hold"]}}, manager="holder")
+
+
+async def test_a_finalizer_is_told_of_and_stays(world: World) -> None:
+    """It decides when the object may go: that is not for an undo to change, though what else is foreign goes."""
+    world.push_objects("c", config_map("c", {"a": "1"}))
+    await world.deploy()
+    _hold(world, "c")
+    world.merge(world.path("configmaps", "c"), {"metadata": {"labels": {"x/y": "z"}}, "data": {"more": "m"}})
+
+    presenter = Recorder()
+    assert (await world.resync(presenter)).said == "drift undone"
+
+    found = {key: row[3] for key, row in _rows(presenter.report("drift")).items()}
+    assert found == {
+        "c metadata.finalizers": "foreign",
+        'c metadata.labels["x/y"]': "removed",
+        "c data.more": "removed",
+    }
+    live = world.get("ConfigMap", "c")
+    assert live is not None
+    assert (live["data"], live["metadata"]["finalizers"]) == ({"a": "1"}, ["example.org/hold"])
+    assert "x/y" not in live["metadata"]["labels"]
+    world.merge(world.path("configmaps", "c"), {"metadata": {"finalizers": None}}, manager="holder")
+
+
+async def test_what_only_an_autoscaler_in_git_may_choose(impatient_world: World) -> None:
+    """Replicas that Git does not name belong to the autoscaler that Git names; to one that it does not, they do not."""
+    world, web = impatient_world, deployment()
+    del web["spec"]["replicas"]
+    world.push_objects("web", web, _autoscaler())
+    with pytest.raises(Unhealthy):  # there is no node to run a replica
+        await world.deploy()
+    path = world.path("deployments", "web", "apps/v1")
+    world.merge(f"{path}/scale", {"spec": {"replicas": 3}}, manager="kube-controller-manager")
+
+    assert (await world.plan()).drifted == ()
+    world.push_objects("web", web)
+
+    (item,) = (await world.plan()).having(Action.CHANGE)
+    assert [(field.path, field.kind) for field in item.fields] == [("spec.replicas", "removed")]
+
+
+def _autoscaler() -> Body:
+    spec = {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+        "minReplicas": 1,
+        "maxReplicas": 5,
+    }
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web"},
+        "spec": spec,
+    }
 
 
 async def test_stripped_claims_hide_nothing(world: World) -> None:
@@ -96,7 +162,10 @@ async def test_stripped_claims_hide_nothing(world: World) -> None:
 
     rows = _rows(presenter.report("drift"))
     assert rows["web spec.replicas"] == ("0", "3", "unknown", "undone")
-    assert rows["web spec.template.spec.containers[name=miner]"][2:] == ("unknown", "foreign")
+    assert rows["web spec.template.spec.containers[name=miner]"][2:] == ("unknown", "removed")
+    live = world.get("Deployment", "web", "apps/v1")
+    assert live is not None
+    assert [c["name"] for c in live["spec"]["template"]["spec"]["containers"]] == ["web"]
 
 
 async def test_an_observing_environment_is_only_looked_at(observing_world: World) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from interlock.cd import compare, foreign
 from interlock.cd.objects import ItemKey, Path, spell
+from interlock.contract.render import Identity
 from tests.unit.cd.bodies import MANAGER, claim
 
 WEB = ItemKey((("name", "web"),))
@@ -128,3 +129,66 @@ def test_a_pinned_address_is_not_asked_for_twice() -> None:
     """The throw-away copy leaves out what only one object can have."""
     body = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"clusterIP": "10.0.0.1", "x": 1}}
     assert foreign.probe_body(body, "tmp") == {**body, "metadata": {"name": "tmp"}, "spec": {"x": 1}}
+
+
+def _live(spec: dict[str, Any]) -> dict[str, Any]:
+    return {"metadata": {"uid": "u", "resourceVersion": "7"}, "spec": spec}
+
+
+def test_a_removal_holds_for_one_version_of_one_object() -> None:
+    """It tests UID and resourceVersion first, names items by their place, and takes the last of a list first."""
+    live = _live({"containers": [{"name": "web"}, {"name": "a"}, {"name": "b"}], "args": ["x", "y"], "a/b~": 1})
+    things = [
+        foreign.Unexplained(("spec", "containers", ItemKey((("name", "a"),))), {"name": "a"}),
+        foreign.Unexplained(("spec", "containers", ItemKey((("name", "b"),))), {"name": "b"}),
+        foreign.Unexplained(("spec", "args", 1), "y"),
+        foreign.Unexplained(("spec", "a/b~"), 1, default=2),
+    ]
+
+    test_uid, test_version, *rest = foreign.removal(live, things)
+
+    assert test_uid == {"op": "test", "path": "/metadata/uid", "value": "u"}
+    assert test_version == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
+    assert [each["path"] for each in rest if "containers" in each["path"]] == [
+        "/spec/containers/2",
+        "/spec/containers/1",
+    ]
+    assert {"op": "remove", "path": "/spec/args/1"} in rest
+    assert {"op": "replace", "path": "/spec/a~1b~0", "value": 2} in rest
+
+
+def test_what_was_changed_since_is_not_removed() -> None:
+    """Another value is another decision; without anything left there is no patch at all."""
+    thing = foreign.Unexplained(("spec", "x"), 1)
+    assert foreign.removal(_live({"x": 2}), [thing]) == ()
+    assert foreign.removal(_live({}), [thing]) == ()
+
+
+@pytest.mark.parametrize("field", ["finalizers", "ownerReferences"])
+def test_what_decides_about_deletion_is_never_removed(field: str) -> None:
+    """Neither the whole of it nor an item."""
+    assert not foreign.removable(foreign.Unexplained(("metadata", field), ["x"]))
+    assert not foreign.removable(foreign.Unexplained(("metadata", field, 0), "x"))
+    assert foreign.removable(foreign.Unexplained(("metadata", "labels", field), "x"))
+
+
+def test_an_autoscaler_explains_the_replicas_of_its_target() -> None:
+    """Of HorizontalPodAutoscalers and KEDA's ScaledObjects, for which a Deployment is the default."""
+    metadata = {"name": "s", "namespace": "shop"}
+    hpa = {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db"}}
+    bodies = [
+        {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": metadata, "spec": hpa},
+        {
+            "apiVersion": "keda.sh/v1alpha1",
+            "kind": "ScaledObject",
+            "metadata": metadata,
+            "spec": {"scaleTargetRef": {"name": "web"}},
+        },
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata},
+    ]
+    assert foreign.scaled(bodies) == {
+        Identity("apps", "StatefulSet", "shop", "db"),
+        Identity("apps", "Deployment", "shop", "web"),
+    }
+    replicas, other = foreign.Unexplained(("spec", "replicas"), 3), foreign.Unexplained(("spec", "paused"), True)
+    assert foreign.without_replicas((replicas, other)) == (other,)

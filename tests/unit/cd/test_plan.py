@@ -147,7 +147,7 @@ def test_adopted_objects_and_claims_are_never_pruned() -> None:
     live = config_map({}, claim(MANAGER, owns()))
     assert plan.leaving(replace(ENTRY, adopted=True), live, scope()) is None
     volume = {**live, "kind": "PersistentVolumeClaim"}
-    item = plan.leaving(replace(ENTRY, identity=replace(C, kind="PersistentVolumeClaim")), volume, scope())
+    item = plan.leaving(replace(ENTRY, identity=C._replace(kind="PersistentVolumeClaim")), volume, scope())
     assert item is not None
     assert item.action == Action.FOREIGN
 
@@ -158,11 +158,25 @@ def test_a_foreign_thing_is_one_entry_with_who_and_when() -> None:
     fields: Body = {"f:spec": {"f:containers": {'k:{"name":"miner"}': {".": {}, "f:image": {}}}}}
     live = config_map({}, claim(MANAGER, owns()), claim("kubectl", fields, operation="Update"))
     item = plan.with_foreign(
-        _want({}, live, ENTRY).item(Action.UNCHANGED), [Unexplained(path, {"name": "miner"})], live, MANAGER
+        _want({}, live, ENTRY).item(Action.UNCHANGED), [Unexplained(path, {"name": "miner"})], live, scope(undo=False)
     )
     assert item.action == Action.FOREIGN
     (field,) = item.fields
     assert (field.path, field.manager, field.kind) == ("spec.containers[name=miner]", "kubectl", "foreign")
+
+
+def test_an_undo_takes_away_what_is_surely_foreign() -> None:
+    """The item becomes a change that applies nothing; what decides about deletion, or is not sure, is only told of."""
+    live = config_map({}, claim(MANAGER, owns()))
+    extra, holder = Unexplained(("data", "x"), "y"), Unexplained(("metadata", "finalizers"), ["f"])
+    same = _want({}, live, ENTRY).item(Action.UNCHANGED)
+
+    item = plan.with_foreign(same, [extra, holder], live, scope())
+    unsure = plan.with_foreign(same, [extra, holder], live, scope(), sure=False)
+
+    assert (item.action, item.applied, item.drift, item.removals) == (Action.CHANGE, False, True, (extra,))
+    assert [field.kind for field in item.fields] == ["removed", "foreign"]
+    assert (unsure.action, unsure.drift, unsure.removals) == (Action.FOREIGN, False, ())
 
 
 def test_a_secrets_values_are_masked() -> None:
