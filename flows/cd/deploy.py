@@ -12,6 +12,7 @@ from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.cd.host import CdHost
 from interlock.cd.reports import Outcome
+from interlock.cd.reviewed import Reviewed
 from tasks.cd.host import load_cd
 from tasks.common import git
 
@@ -23,14 +24,16 @@ async def deploy_order(
     revision: str | None = None,
     *,
     actor: str = "command line",
+    reviewed: Reviewed | None = None,
 ) -> Outcome:
     """Verify, render, plan, apply in stages, wait until healthy, prune, record.
 
     `revision` is a hint: the branch's newest verified commit is deployed, and never one that is older than what is.
+    With a `reviewed` plan just that is applied, or Blocked says what moved since.
     Raises Refused, Blocked, LockHeld, Unhealthy, Superseded; what was done until then is in the ledger.
     """
     async with opened(presenter, host, environment, what="deploy", actor=actor) as site:
-        result = await reconcile(site)
+        result = await reconcile(site, reviewed=reviewed)
     if revision and not _has(host, revision, result.commit):
         presenter.say(f"the hint {revision[:12]} is not in the branch's history: {result.commit[:12]} is what it has")
     return result

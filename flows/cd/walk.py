@@ -23,6 +23,7 @@ from interlock.cd.plan import Action, Plan, Scope, reasons
 from interlock.cd.receipts import Kind, Statement
 from interlock.cd.record import Known, Mark, Record, agreed, part_of, require_contained
 from interlock.cd.reports import Outcome
+from interlock.cd.reviewed import Reviewed, require_same
 from interlock.contract.canonical import digest
 from interlock.contract.render import Identity, Rendered
 from interlock.contract.repository import Environment
@@ -481,11 +482,12 @@ def _outcome(site: Site, decision: Decision, said: str, *, note: str = "") -> Ou
 # the whole -------------------------------------------------------------------------------------------
 
 
-async def reconcile(site: Site, *, upkeep: bool = False) -> Outcome:
+async def reconcile(site: Site, *, upkeep: bool = False, reviewed: Reviewed | None = None) -> Outcome:
     """Bring the environment to the newest verified commit, and undo or report what no commit explains.
 
     An environment that is as Git says is only read: no lock, no write, no receipt. With `upkeep`, a head that is
     refused or cannot be rendered is told of, the verified commit before it is kept up, and the refusal raised then.
+    With a `reviewed` plan just that is done, or nothing.
     """
     refusal: InterlockError | None = None
     at: str | None = None
@@ -497,9 +499,12 @@ async def reconcile(site: Site, *, upkeep: bool = False) -> Outcome:
             raise
         refusal, decision = error, await decide(site, at=at)
     await introduce(site, decision)
+    if reviewed:
+        require_same(reviewed, decision.plan)
     if decision.scope.again and decision.plan.drifted:
         decision = await tell_drift(site, decision)
-    result = await _without_writing(site, decision, upkeep=upkeep) or await _by_writing(site, decision, at=at)
+    result = await _without_writing(site, decision, upkeep=upkeep)
+    result = result or await _by_writing(site, decision, at=at, reviewed=reviewed)
     await site.presenter.show(reports.outcome_report(result))
     if refusal:
         raise refusal
@@ -528,10 +533,12 @@ async def _without_writing(site: Site, decision: Decision, *, upkeep: bool) -> O
     return _outcome(site, decision, "in sync", note="the commit changes nothing here")
 
 
-async def _by_writing(site: Site, decision: Decision, *, at: str | None) -> Outcome:
+async def _by_writing(site: Site, decision: Decision, *, at: str | None, reviewed: Reviewed | None) -> Outcome:
     # Judged under the lock only: without it, another run's objects may be seen that its inventory did not have yet.
     async with locked(site, decision) as lock:
         decision = await decided_again(site, decision, at=at)
+        if reviewed:
+            require_same(reviewed, decision.plan)
         if not decision.scope.again or decision.plan.stops:
             await site.presenter.show(reports.plan_report(decision.plan))
         require_possible(decision.plan)

@@ -8,8 +8,10 @@ import pwd
 from pathlib import Path
 
 from flows.cd import deploy, plan
+from interlock.cd import reviewed
 from interlock.cd.host import CdHost
 from interlock.cd.record import Record
+from interlock.cd.reviewed import Reviewed
 from interlock.cli import standing
 from interlock.cli.standing import Release, Standing
 from interlock.cli.terminal import TerminalPresenter
@@ -60,10 +62,18 @@ async def plan_order(presenter: TerminalPresenter, environment: str, revision: s
     return bool(found.writes or found.stops or found.drifted)
 
 
-async def sync_order(presenter: TerminalPresenter, environment: str) -> None:
-    """The flow's own order, under the same lock."""
+async def sync_order(presenter: TerminalPresenter, environment: str, plan: Path | None) -> None:
+    """The flow's own order, under the same lock; with a plan's file just that plan, or nothing."""
     host, _ = registered(environment)
-    await deploy.deploy_order(presenter, host, environment, actor=_actor())
+    found = _reviewed(plan) if plan else None
+    await deploy.deploy_order(presenter, host, environment, actor=_actor(), reviewed=found)
+
+
+def _reviewed(file: Path) -> Reviewed:
+    try:
+        return reviewed.read(file.read_text(), path=str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read: {error}") from None
 
 
 def _actor() -> str:

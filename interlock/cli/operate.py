@@ -35,6 +35,7 @@ On a CD host, with INTERLOCK_CONFIG. The same code and the same lock as the depl
 \b
 Examples:
   interlock sync dev
+  interlock plan dev --output json > plan.json; interlock sync dev --plan plan.json
 """
 STATUS_EXAMPLES = """\b
 On a CD host: verified commits, the ledger, the cluster. With --repository, or elsewhere: what git says.
@@ -97,14 +98,22 @@ def plan(
     raise typer.Exit(1 if differs else 0)
 
 
-def sync(environment: Name, *, form: Output = Format.TABLE) -> None:
+def sync(
+    environment: Name,
+    *,
+    plan: Annotated[
+        Path | None,
+        typer.Option("--plan", help="Apply just this plan, or refuse with what moved since.", dir_okay=False),
+    ] = None,
+    form: Output = Format.TABLE,
+) -> None:
     """Make the cluster what the newest verified commit says, wait until it is healthy, record it."""
     from interlock.cli.terminal import run
 
     with halves.needs("cd"):
         from interlock.cli.cd import sync_order
 
-    run(lambda telling: sync_order(telling, environment), form)
+    run(lambda telling: sync_order(telling, environment, plan), form)
 
 
 def status(

@@ -1,0 +1,62 @@
+"""A plan that was looked at is applied as it was, or not at all."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from flows.cd.deploy import deploy_order
+from interlock.cd import reports, reviewed
+from interlock.cd.reviewed import Reviewed
+from interlock.errors import Blocked
+from tests.cluster.worlds import Recorder, World, config_map
+
+
+async def _looked_at(world: World) -> Reviewed:
+    """As the command line writes it and reads it again."""
+    report = reports.plan_report(await world.plan())
+    return reviewed.read(json.dumps([{"report": "plan", "title": report.title, "data": report.data}]), path="plan.json")
+
+
+async def _sync(world: World, plan: Reviewed) -> str:
+    return (await deploy_order(Recorder(), world.host, "dev", reviewed=plan)).said
+
+
+async def test_what_was_looked_at_is_applied(world: World) -> None:
+    """Nothing moved in between."""
+    world.push_objects("c", config_map("c", {"a": "1"}))
+
+    assert await _sync(world, await _looked_at(world)) == "deployed"
+
+    assert world.get("ConfigMap", "c") is not None
+
+
+async def test_a_newer_commit_is_not_what_was_looked_at(world: World) -> None:
+    """Nothing is written, and what came is named."""
+    await world.deploy()
+    world.push_objects("c", config_map("c", {"a": "1"}))
+    plan = await _looked_at(world)
+    world.push_objects("d", config_map("d", {"a": "1"}))
+
+    with pytest.raises(Blocked, match="moved since") as caught:
+        await _sync(world, plan)
+
+    assert f"new: create ConfigMap/{world.namespace}/d" in caught.value.reasons
+    assert any("the branch is at" in reason for reason in caught.value.reasons)
+    assert world.get("ConfigMap", "c") is None
+
+
+async def test_a_cluster_that_moved_is_not_what_was_looked_at(world: World) -> None:
+    """A field that somebody changed in between is named with both values."""
+    world.push_objects("c", config_map("c", {"a": "1"}))
+    await world.deploy()
+    world.push_objects("d", config_map("d", {"a": "1"}))
+    plan = await _looked_at(world)
+    world.merge(world.path("configmaps", "c"), {"data": {"a": "theirs"}})
+
+    with pytest.raises(Blocked) as caught:
+        await _sync(world, plan)
+
+    assert f"new: change ConfigMap/{world.namespace}/c: data.a: theirs → 1" in caught.value.reasons
+    assert world.get("ConfigMap", "d") is None
