@@ -1,8 +1,8 @@
 # Everything is behind these few names; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint setup clean
+.PHONY: help demo test bench lint setup clean
 PYTHON := .venv/bin/python
-SOURCES := interlock flows tasks sandbox
+SOURCES := interlock flows tasks sandbox bench
 STAMP := .venv/.made-from-uv.lock
 umask := umask 022
 # Extra words for pytest: make test ARGS="-k git"
@@ -17,6 +17,10 @@ demo: root setup ## Show the whole walk on real parts; ONCE=1 ends after it inst
 test: root setup ## Run all tests on real parts; ARGS="-k git" selects
 	@$(PYTHON) -m sandbox provide
 	@$(PYTHON) -m pytest -n 4 $(ARGS)
+
+bench: root setup ## Measure plan and apply beside kubectl; ARGS="plan-unchanged --objects 1000" selects
+	@sh sandbox/bootstrap.sh --group bench --quiet
+	@$(PYTHON) -m bench $(ARGS)
 
 lint: setup ## Check format, style, types and the rooms' import contracts
 	@.venv/bin/ruff format --check .

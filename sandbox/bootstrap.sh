@@ -49,7 +49,7 @@ find_uv() {
 python=$(find_python)
 [ -n "$python" ] || fail "no Python 3.11 or newer on PATH; on Debian 12 or Ubuntu 24.04: apt-get install python3"
 uv=$(find_uv)
-say "making .venv from uv.lock with $python, about half a minute"
+[ $# -gt 0 ] || say "making .venv from uv.lock with $python, about half a minute"
 [ -t 2 ] || quiet=--quiet  # uv's progress on a terminal, no list of packages elsewhere
 # The sandbox's workers are other users and cannot write bytecode, so it is compiled now.
-UV_PYTHON_DOWNLOADS=never "$uv" sync ${quiet:-} --frozen --all-extras --compile-bytecode --python "$python"
+UV_PYTHON_DOWNLOADS=never "$uv" sync ${quiet:-} --frozen --all-extras --compile-bytecode --python "$python" "$@"

@@ -1,0 +1,1 @@
+"""Claims about speed, measured beside a peer on the same cluster in the same run."""

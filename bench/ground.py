@@ -1,0 +1,159 @@
+"""A real control plane with an environment in it, and the same objects as files for kubectl."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from interlock.cd.control import control_manifests
+from interlock.cd.inventory import Inventory
+from interlock.cd.objects import Body
+from interlock.cd.order import stages
+from interlock.cd.plan import Action, Plan, Scope
+from interlock.cd.record import part_of
+from interlock.contract.manifest import Manifest
+from interlock.contract.render import Identity, Rendered
+from sandbox.supervisor import Sandbox
+from sandbox.terminal import Terminal
+from tasks.cd import apply, inspect, lease
+from tasks.cd.cluster import Cluster, connect
+
+KINDS = ("ConfigMap", "ServiceAccount", "Service", "Deployment")
+COLLECTIONS = (
+    ("/api/v1", "configmaps"),
+    ("/api/v1", "serviceaccounts"),
+    ("/api/v1", "services"),
+    ("/apis/apps/v1", "deployments"),
+)
+
+
+@dataclass
+class Ground:
+    """One environment in a namespace of its own."""
+
+    cluster: Cluster
+    kubeconfig: Path
+    namespace: str
+    scope: Scope
+    folder: Path
+    inventory: Inventory
+
+    def rendered(self, bodies: Sequence[Body]) -> Rendered:
+        return Rendered(self.scope.environment, tuple(Manifest(body, "shop", {}) for body in bodies), ())
+
+    def plan(self, rendered: Rendered) -> Plan:
+        """As the flows make it."""
+        return inspect.make_plan.fn(self.cluster, rendered, self.inventory, self.scope, self._memory)
+
+    @property
+    def _memory(self) -> Path:
+        return self.folder / "verdicts.json"
+
+    def forget(self) -> None:
+        """Every cache is lost."""
+        self._memory.unlink(missing_ok=True)
+
+    def sync(self, rendered: Rendered) -> None:
+        """Plan and apply, as a deploy does it, without record and receipts."""
+        plan = self.plan(rendered)
+        assert not plan.stops, plan.stops[:3]
+        inventory = apply.intents(plan, self.inventory, self.scope)
+        uids: dict[Identity, str] = {}
+        control, manager = self.scope.control_namespace, self.scope.manager
+        with lease.held(self.cluster, namespace=control, name=manager, who="bench") as lock:
+            for stage in stages(plan.having(Action.CREATE, Action.CHANGE)):
+                uids |= apply.apply_stage.fn(
+                    self.cluster, stage, name=stage.name, inventory=inventory, scope=self.scope, lock=lock
+                )
+        self.inventory = inventory.noted(uids)
+
+    def files(self, bodies: Sequence[Body]) -> Path:
+        """The same objects as kubectl reads them: one file a kind."""
+        shutil.rmtree(self.folder / "files", ignore_errors=True)
+        (self.folder / "files").mkdir(parents=True)
+        for kind in KINDS:
+            items = [body for body in bodies if body["kind"] == kind]
+            text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+            (self.folder / "files" / f"{kind}.json").write_text(text)
+        return self.folder / "files"
+
+
+@contextmanager
+def control_plane() -> Iterator[Sandbox]:
+    """etcd, API server and controllers for the length of a block."""
+    with Sandbox.open(name=f"bench-{secrets.token_hex(3)}", parts=("kubernetes",), report=Terminal()) as sandbox:
+        yield sandbox
+
+
+@contextmanager
+def environment(sandbox: Sandbox, folder: Path) -> Iterator[Ground]:
+    """A new environment, with nothing in it, which nobody else uses."""
+    mark = secrets.token_hex(6)
+    namespace, control = f"b{mark}", f"b{mark}-control"
+    kubeconfig = sandbox.place.kubeconfig
+    with connect(kubeconfig) as cluster:
+        for body in control_manifests(control_namespace=control, namespaces=[namespace]):
+            cluster.apply(body, manager="bench")
+        scope = Scope(
+            environment="bench",
+            environment_id=mark,
+            commit="0" * 40,
+            control_namespace=control,
+            part_of=part_of(mark, control),
+            undo=True,
+            again=False,
+            namespaces=(namespace,),
+        )
+        yield Ground(cluster, kubeconfig, namespace, scope, folder / mark, Inventory.of())
+
+
+def bodies(namespace: str, count: int, *, value: str = "1") -> list[Body]:
+    """`count` objects in equal parts of KINDS, none of which makes a controller work. `value` is in the ConfigMaps."""
+    made: list[Body] = []
+    for number in range(count // len(KINDS)):
+        name = f"web-{number:05}"
+        made += (_config_map(name, value), _object("v1", "ServiceAccount", name), _service(name), _deployment(name))
+    return [{**body, "metadata": {**body["metadata"], "namespace": namespace}} for body in made]
+
+
+def _object(version: str, kind: str, name: str) -> Body:
+    return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "labels": {"app": name}}}
+
+
+def _config_map(name: str, value: str) -> Body:
+    return {**_object("v1", "ConfigMap", name), "data": {"value": value, "name": name}}
+
+
+def _service(name: str) -> Body:
+    spec = {"clusterIP": "None", "selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]}
+    return {**_object("v1", "Service", name), "spec": spec}
+
+
+def _deployment(name: str) -> Body:
+    container = {
+        "name": "web",
+        "image": "registry.example/web@sha256:" + "1a" * 32,
+        "ports": [{"containerPort": 8080}],
+        "env": [{"name": "GREETING", "value": "hello"}],
+        "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+    }
+    template = {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}}
+    spec = {"replicas": 0, "paused": True, "selector": {"matchLabels": {"app": name}}, "template": template}
+    return {**_object("apps/v1", "Deployment", name), "spec": spec}
+
+
+def split(bodies: Sequence[Body], count: int) -> tuple[list[Body], list[Body]]:
+    """The first `count` ConfigMaps, and all else."""
+    chosen = [body for body in bodies if body["kind"] == "ConfigMap"][:count]
+    names = {body["metadata"]["name"] for body in chosen}
+    return chosen, [body for body in bodies if body["kind"] != "ConfigMap" or body["metadata"]["name"] not in names]
+
+
+def with_value(config_maps: Sequence[Body], value: str) -> list[Body]:
+    """The same ConfigMaps with another value."""
+    return [{**body, "data": {**body["data"], "value": value}} for body in config_maps]
