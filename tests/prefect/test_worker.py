@@ -272,6 +272,8 @@ def test_serves_a_cluster_that_is_registered_while_it_runs(worker: Worker, api: 
         ):
             assert main(["register", *words, "--config", str(worker.config)]) == 0
         until("declaration", lambda: _deployment(api, "plan", "after"))
+        # The worker may have looked between the two commands: then it declares the environment with its next look.
+        until("environment", lambda: "later" in json.dumps(api.get("/deployments/name/plan/after")))
         deployment = api.get("/deployments/name/plan/after")["id"]
         run = api.post(f"/deployments/{deployment}/create_flow_run", {"parameters": {"environment": "later"}})["id"]
         assert ended(run)["message"] == "plan ran"
