@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +20,7 @@ from bench.measure import Row
 from bench.peers import kubectl, kubectl_version
 
 _COLUMNS = ("Row", "Ours, s", "Peer", "Peer, s", "Ratio", "Goal", "Spread", "Runs")
+_WIDTH = 140
 _VERSIONS = ("interlock", "kubernetes", "urllib3", "orjson")
 
 
@@ -36,7 +38,7 @@ def main(
     """
     if unknown := set(names or ()) - rows.ROWS.keys():
         raise typer.BadParameter(f"no such row: {', '.join(sorted(unknown))}; there are {', '.join(rows.ROWS)}")
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     if kubectl() is None:
         console.print("kubectl is not here: its rows are left out; `make bench` installs it")
     found: list[Row] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,6 +72,13 @@ class Ground:
                     self.cluster, stage, name=stage.name, inventory=inventory, scope=self.scope, lock=lock
                 )
         self.inventory = inventory.noted(uids)
+
+    def remove(self) -> None:
+        """Delete the namespace with all that is in it, and wait until it is gone: its end would slow what comes next."""
+        kind = self.cluster.resource("v1", "Namespace")
+        self.cluster.request("DELETE", kind.path(name=self.namespace))
+        while self.cluster.get(kind, self.namespace) is not None:
+            time.sleep(0.5)
 
     def files(self, bodies: Sequence[Body]) -> Path:
         """The same objects as kubectl reads them: one file a kind."""

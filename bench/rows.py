@@ -70,8 +70,7 @@ def _fresh(sandbox: Sandbox, folder: Path, places: list[Ground], count: int) -> 
 
     def before() -> None:
         if places:
-            done = places.pop()
-            done.cluster.request("DELETE", f"/api/v1/namespaces/{done.namespace}")
+            places.pop().remove()
         place = stack.enter_context(grounds.environment(sandbox, folder))
         place.files(grounds.bodies(place.namespace, count))
         places.append(place)

@@ -262,7 +262,9 @@ def _with_foreign(
     except ClusterError as error:
         notes.append(f"{subject(want.identity)}: defaults are not known, nothing is removed: {error.message}")
         return decide.with_foreign(item, found, live, scope, sure=False)
-    tried = decide.with_foreign(item, found, live, scope)
+    # What was there before us, such as the environment's own Namespace, has labels of whoever made it.
+    made_by_us = want.entry is not None and not want.entry.adopted
+    tried = decide.with_foreign(item, found, live, scope, sure=made_by_us)
     try:
         if patch := foreign.removal(live, tried.removals):
             cluster.patch(want.identity, patch, manager=scope.manager, dry_run=True)

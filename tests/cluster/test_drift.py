@@ -113,6 +113,22 @@ async def test_a_finalizer_is_told_of_and_stays(world: World) -> None:
     world.merge(world.path("configmaps", "c"), {"metadata": {"finalizers": None}}, manager="holder")
 
 
+async def test_what_was_there_before_us_keeps_what_others_gave_it(world: World) -> None:
+    """The environment's Namespace has labels of the administrator: they are told of, and stay."""
+    path = f"/api/v1/namespaces/{world.namespace}"
+    world.merge(path, {"metadata": {"labels": {"admins.example/tier": "gold"}}}, manager="admin")
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": world.namespace}}
+    world.push_objects("namespace", namespace)
+    await world.deploy()
+
+    presenter = Recorder()
+    assert (await world.resync(presenter)).said == "in sync"
+
+    assert [row[3] for row in _rows(presenter.report("drift")).values()] == ["foreign"]
+    live = world.admin.request("GET", path)
+    assert live["metadata"]["labels"]["admins.example/tier"] == "gold"
+
+
 async def test_what_only_an_autoscaler_in_git_may_choose(impatient_world: World) -> None:
     """Replicas that Git does not name belong to the autoscaler that Git names; to one that it does not, they do not."""
     world, web = impatient_world, deployment()
