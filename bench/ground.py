@@ -74,7 +74,7 @@ class Ground:
         self.inventory = inventory.noted(uids)
 
     def remove(self) -> None:
-        """Delete the namespace with all that is in it, and wait until it is gone: its end would slow what comes next."""
+        """Delete the namespace with all that is in it, and wait: its end would slow what comes next."""
         kind = self.cluster.resource("v1", "Namespace")
         self.cluster.request("DELETE", kind.path(name=self.namespace))
         while self.cluster.get(kind, self.namespace) is not None:
