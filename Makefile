@@ -19,7 +19,7 @@ test: root setup ## Run all tests on real parts; ARGS="-k git" selects
 	@$(PYTHON) -m pytest -n 4 $(ARGS)
 
 bench: root setup ## Measure plan and apply beside kubectl; ARGS="plan-unchanged --objects 1000" selects
-	@sh sandbox/bootstrap.sh --group bench --quiet
+	@$(umask) && sh sandbox/bootstrap.sh --group bench --quiet
 	@$(PYTHON) -m bench $(ARGS)
 
 lint: setup ## Check format, style, types and the rooms' import contracts

@@ -33,7 +33,7 @@ def main(
 
     Examples:
 
-    - `python -m bench` takes half an hour
+    - `python -m bench` measures every row
     - `python -m bench plan-unchanged --objects 1000`
     """
     if unknown := set(names or ()) - rows.ROWS.keys():

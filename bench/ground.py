@@ -24,13 +24,8 @@ from sandbox.terminal import Terminal
 from tasks.cd import apply, inspect, lease
 from tasks.cd.cluster import Cluster, connect
 
-KINDS = ("ConfigMap", "ServiceAccount", "Service", "Deployment")
-COLLECTIONS = (
-    ("/api/v1", "configmaps"),
-    ("/api/v1", "serviceaccounts"),
-    ("/api/v1", "services"),
-    ("/apis/apps/v1", "deployments"),
-)
+KINDS = {"ConfigMap": "v1", "ServiceAccount": "v1", "Service": "v1", "Deployment": "apps/v1"}
+"""What is made, in equal parts, with its apiVersion."""
 
 
 @dataclass

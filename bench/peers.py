@@ -14,15 +14,9 @@ from pathlib import Path
 import orjson
 import urllib3
 
-from bench.ground import COLLECTIONS, Ground
+from bench.ground import KINDS, Ground
 from interlock.cd.objects import Body
 
-_PLURALS = {
-    "ConfigMap": "configmaps",
-    "ServiceAccount": "serviceaccounts",
-    "Service": "services",
-    "Deployment": "deployments",
-}
 _IN_FLIGHT = 16
 
 
@@ -50,16 +44,16 @@ class Raw:
         return self.ground.cluster._client.rest_client.pool_manager
 
     def _url(self, path: str) -> str:
-        return self.ground.cluster._server + path
+        return self.ground.cluster.server + path
 
     def list(self) -> int:
         """Every object of the four kinds, in one answer a kind, side by side, decoded; how many there were."""
-        with ThreadPoolExecutor(len(COLLECTIONS)) as pool:
-            return sum(pool.map(self._collection, COLLECTIONS))
+        with ThreadPoolExecutor(len(KINDS)) as pool:
+            return sum(pool.map(self._collection, KINDS))
 
-    def _collection(self, where: tuple[str, str]) -> int:
-        root, plural = where
-        answer = self._pool.request("GET", self._url(f"{root}/namespaces/{self.ground.namespace}/{plural}"))
+    def _collection(self, kind: str) -> int:
+        path = self.ground.cluster.resource(KINDS[kind], kind).path(self.ground.namespace)
+        answer = self._pool.request("GET", self._url(path))
         assert answer.status == 200, answer.data[:300]
         return len(orjson.loads(answer.data)["items"])
 
@@ -70,9 +64,8 @@ class Raw:
                 assert status < 300, said
 
     def _patch(self, body: Body) -> tuple[int, bytes]:
-        version, metadata = body["apiVersion"], body["metadata"]
-        root = f"/apis/{version}" if "/" in version else f"/api/{version}"
-        path = f"{root}/namespaces/{metadata['namespace']}/{_PLURALS[body['kind']]}/{metadata['name']}"
+        resource = self.ground.cluster.resource(body["apiVersion"], body["kind"])
+        path = resource.path(self.ground.namespace, body["metadata"]["name"])
         answer = self._pool.request(
             "PATCH",
             self._url(f"{path}?fieldManager=raw&force=true"),

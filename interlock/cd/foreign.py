@@ -33,10 +33,17 @@ class Unexplained:
     default: object = MISSING
 
 
-def unexplained(desired: Body, live: Body) -> tuple[Unexplained, ...]:
-    """What the tables below do not explain. The server's own defaults may still: ask `against_defaults`."""
+def unexplained(desired: Body, live: Body, *, scaled: bool = False) -> tuple[Unexplained, ...]:
+    """What the tables below do not explain. The server's own defaults may still: ask `against_defaults`.
+
+    `scaled`: an autoscaler may choose the number of replicas.
+    """
     found = _extra(desired, _without_bookkeeping(live), ())
-    return tuple(item for item in found if not _known(live["kind"], item.path, item.value))
+    return tuple(
+        item
+        for item in found
+        if not (scaled and item.path == ("spec", "replicas")) and not _known(live["kind"], item.path, item.value)
+    )
 
 
 def _without_bookkeeping(live: Body) -> Body:
@@ -101,7 +108,7 @@ def removable(thing: Unexplained) -> bool:
     return thing.path[:2] not in _KEPT
 
 
-def removal(live: Body, things: Iterable[Unexplained]) -> tuple[Body, ...]:
+def removal_patch(live: Body, things: Iterable[Unexplained]) -> tuple[Body, ...]:
     """A JSON Patch (RFC 6902) that takes foreign things away, or puts the server's default in their place.
 
     It holds for this very version of this very object and no other. What is not there any more as it was seen is left
@@ -160,11 +167,6 @@ def _target(scaler: Body) -> Identity:
     named = scaler["spec"]["scaleTargetRef"]
     group = group_of(named.get("apiVersion", "apps/v1"))
     return Identity(group, named.get("kind", "Deployment"), scaler["metadata"].get("namespace", ""), named["name"])
-
-
-def without_replicas(found: tuple[Unexplained, ...]) -> tuple[Unexplained, ...]:
-    """What is left when an autoscaler may choose the number of replicas."""
-    return tuple(item for item in found if item.path != ("spec", "replicas"))
 
 
 # tables ----------------------------------------------------------------------------------------------

@@ -116,6 +116,7 @@ _ITEM_KEYS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "ports": (("containerPort", "protocol"), ("port", "protocol")),
 }
 _KEY_DEFAULTS = {"protocol": "TCP"}
+_KEY_TYPES = frozenset({str, int, bool})
 
 
 def item_key(field: str, item: object) -> ItemKey | None:
@@ -125,7 +126,7 @@ def item_key(field: str, item: object) -> ItemKey | None:
     for keys in _ITEM_KEYS.get(field, ()):
         if keys[0] in item:
             named: list[tuple[str, Any]] = [(key, item.get(key, _KEY_DEFAULTS.get(key))) for key in keys]
-            if all([isinstance(value, str | int) for _, value in named]):  # noqa: C419 - twice as quick as a generator
+            if {type(value) for _, value in named} <= _KEY_TYPES:
                 return ItemKey(tuple(named))
     return None
 

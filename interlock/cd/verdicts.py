@@ -6,19 +6,18 @@ bytes that are desired, and, for all of them together, cluster, policy and code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
+from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import Body
+from interlock.cd.plan import Action, PlanItem, Scope, Wanted, entered
 from interlock.contract.canonical import canonical, digest
-
-if TYPE_CHECKING:
-    from interlock.cd.inventory import Entry
-    from interlock.cd.plan import Scope
-    from interlock.contract.manifest import Manifest
+from interlock.contract.manifest import Manifest
+from interlock.contract.render import Identity
 
 FULL_SECONDS = 24 * 3600
 """How long verdicts are believed."""
@@ -36,9 +35,6 @@ class Verdicts:
         """Whether this version of this object was found to be as wanted."""
         metadata = live["metadata"]
         return self.known.get(metadata["uid"]) == f"{metadata['resourceVersion']} {wanted}"
-
-    def with_verdicts(self, found: Mapping[str, str]) -> Verdicts:
-        return Verdicts(self.ground, self.since, found)
 
 
 def verdict(live: Body, wanted: str) -> tuple[str, str]:
@@ -71,3 +67,51 @@ def read(data: bytes, *, ground: str, now: float) -> Verdicts:
 
 def write(verdicts: Verdicts) -> bytes:
     return orjson.dumps({"ground": verdicts.ground, "since": verdicts.since, "known": verdicts.known})
+
+
+# a plan's way through them ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What a plan need not compare, as items and as verdicts to remember on; `rest` it has to."""
+
+    items: tuple[PlanItem, ...]
+    known: Mapping[str, str]
+    rest: tuple[Manifest, ...]
+
+
+def recall(
+    verdicts: Verdicts,
+    manifests: Iterable[Manifest],
+    live: Mapping[Identity, Body],
+    inventory: Inventory,
+    scaled: Collection[Identity],
+) -> Recalled:
+    """Desired objects by whether their verdict still holds; `scaled` are those that an autoscaler may scale."""
+    items: list[PlanItem] = []
+    rest: list[Manifest] = []
+    known: dict[str, str] = {}
+    for manifest in manifests:
+        identity = manifest.identity
+        body, entry = live.get(identity), inventory.get(identity)
+        if body and entry and entered(entry, manifest, body):
+            wish = wanted(manifest, entry, scaled=identity in scaled)
+            if verdicts.holds(body, wish):
+                items.append(PlanItem(identity, Action.UNCHANGED, application=entry.application, uid=entry.uid))
+                known[entry.uid] = verdicts.known[entry.uid]
+                continue
+        rest.append(manifest)
+    return Recalled(tuple(items), known, tuple(rest))
+
+
+def learned(wants: Iterable[Wanted], items: Iterable[PlanItem], scaled: Collection[Identity]) -> Mapping[str, str]:
+    """What is worth remembering of a comparison: unchanged, nothing foreign, and the inventory is right about it."""
+    return dict(
+        verdict(want.live, wanted(want.manifest, want.entry, scaled=want.identity in scaled))
+        for want, item in zip(wants, items, strict=True)
+        if item.action == Action.UNCHANGED
+        and want.live
+        and want.entry
+        and entered(want.entry, want.manifest, want.live)
+    )

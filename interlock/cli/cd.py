@@ -72,8 +72,10 @@ async def sync_order(presenter: TerminalPresenter, environment: str, plan: Path 
 def _reviewed(file: Path) -> Reviewed:
     try:
         return reviewed.read(file.read_text(), path=str(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read: {error}") from None
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{file} is not text", hint="make one: interlock plan ENV --output json > FILE") from None
 
 
 def _actor() -> str:

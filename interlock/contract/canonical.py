@@ -16,7 +16,7 @@ def canonical(value: object) -> bytes:
 def encoded(value: object) -> bytes:
     """A JSON value for the wire or a cache: sorted keys, but numbers may be spelt otherwise than in `canonical`.
 
-    Ten times quicker than that. What orjson does not take, such as integers of more than 64 bits, the standard
+    Quicker than that. What orjson does not take, such as integers of more than 64 bits, the standard
     library does.
     """
     try:

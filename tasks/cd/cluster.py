@@ -31,7 +31,7 @@ from interlock.errors import ClusterError, Conflict, FormatError, HostConfigErro
 CONNECTIONS = 8
 """Requests in flight at once: more does not make an API server faster."""
 PAGE = 2500
-"""Objects in one answer: some 10 MB at most for ordinary ones."""
+"""Objects in one answer: few round trips, and an answer of some megabytes."""
 _TIMEOUT = urllib3.Timeout(connect=5, read=60)
 _APPLY = "application/apply-patch+yaml"
 _JSON_PATCH = "application/json-patch+json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,9 +16,9 @@ from interlock.cd.inventory import Inventory
 from interlock.cd.objects import Body, Resource, group_of, subject
 from interlock.cd.order import rank
 from interlock.cd.plan import Action, Look, Plan, PlanItem, Scope, Wanted
-from interlock.cd.verdicts import Verdicts, ground, verdict, wanted
+from interlock.cd.verdicts import ground, learned, recall
 from interlock.contract.canonical import canonical
-from interlock.contract.render import Identity, Manifest, Rendered
+from interlock.contract.render import Identity, Rendered
 from interlock.errors import Blocked, ClusterError
 from tasks.cd import verdicts
 from tasks.cd.cluster import CONNECTIONS, Cluster
@@ -126,13 +126,13 @@ def make_plan(
     scaled = foreign.scaled(manifest.body for manifest in rendered.manifests)
     rests_on = ground(scope, server=cluster.server, version=cluster.version, code=verdicts.code())
     remembered = verdicts.read(memory, ground=rests_on)
-    items, known, rest = _remembered(rendered, live, inventory, remembered, scaled)
-    wants = [decide.wanted(m, live.objects.get(m.identity), inventory, scope) for m in rest]
+    recalled = recall(remembered, rendered.manifests, live.objects, inventory, scaled)
+    wants = [decide.wanted(m, live.objects.get(m.identity), inventory, scope) for m in recalled.rest]
     judged, notes = _items(cluster, wants, live, scope, scaled)
-    known |= _verdicts(wants, judged, scaled)
+    known = {**recalled.known, **learned(wants, judged, scaled)}
     if known != remembered.known:
-        verdicts.write(memory, remembered.with_verdicts(known))
-    items += judged
+        verdicts.write(memory, replace(remembered, known=known))
+    items = [*recalled.items, *judged]
     named = {manifest.identity for manifest in rendered.manifests}
     gone = [entry for identity, entry in inventory.entries.items() if identity not in named]
     gone = [entry for entry in gone if entry.application not in rendered.awaiting]
@@ -152,46 +152,15 @@ def make_plan(
     )
 
 
-def _remembered(
-    rendered: Rendered, live: Live, inventory: Inventory, remembered: Verdicts, scaled: Collection[Identity]
-) -> tuple[list[PlanItem], dict[str, str], list[Manifest]]:
-    """Items that an earlier plan found unchanged, their verdicts, and the manifests that are to be compared."""
-    items: list[PlanItem] = []
-    rest: list[Manifest] = []
-    known: dict[str, str] = {}
-    for manifest in rendered.manifests:
-        identity = manifest.identity
-        body, entry = live.objects.get(identity), inventory.get(identity)
-        if body is None or entry is None or not decide.entered(entry, manifest, body):
-            rest.append(manifest)
-            continue
-        wish = wanted(manifest, entry, scaled=identity in scaled)
-        if remembered.holds(body, wish):
-            items.append(PlanItem(identity, Action.UNCHANGED, application=entry.application, uid=entry.uid))
-            known[entry.uid] = remembered.known[entry.uid]
-        else:
-            rest.append(manifest)
-    return items, known, rest
-
-
-def _verdicts(wants: Sequence[Wanted], items: Sequence[PlanItem], scaled: Collection[Identity]) -> dict[str, str]:
-    """What is worth remembering of a comparison: unchanged, nothing foreign, and the inventory is right about it."""
-    return dict(
-        verdict(want.live, wanted(want.manifest, want.entry, scaled=want.identity in scaled))
-        for want, item in zip(wants, items, strict=True)
-        if item.action == Action.UNCHANGED
-        and want.live is not None
-        and want.entry is not None
-        and decide.entered(want.entry, want.manifest, want.live)
-    )
-
-
 def _items(
     cluster: Cluster, wants: Sequence[Wanted], live: Live, scope: Scope, scaled: Collection[Identity]
 ) -> tuple[list[PlanItem], list[str]]:
     """One item for each, in their order. Only what has to be asked about goes into the pool."""
     made = {want.identity for want in wants if want.live is None}
     notes: list[str] = []
+
+    def unexplained(want: Wanted, live: Body) -> tuple[foreign.Unexplained, ...]:
+        return foreign.unexplained(want.body, live, scaled=want.identity in scaled)
 
     def one(pair: tuple[Wanted, Look]) -> PlanItem:
         want, look = pair
@@ -200,23 +169,19 @@ def _items(
         item = _judged(cluster, want, scope, made, look)
         if want.live is None or item.action == Action.BLOCKED:
             return item
-        found = _unexplained(want, scaled)
-        return _with_foreign(cluster, item, found, want=want, scope=scope, notes=notes) if found else item
+        found = unexplained(want, want.live)
+        if not found:
+            return item
+        return _with_foreign(cluster, item, found, want=want, live=want.live, scope=scope, notes=notes)
 
     looks = [(want, decide.look(want, scope)) for want in wants]
     alike = {
         want.identity: want.item(Action.UNCHANGED)
         for want, look in looks
-        if look == Look.SETTLED and not _unexplained(want, scaled)
+        if look == Look.SETTLED and want.live and not unexplained(want, want.live)
     }
     asked = iter(side_by_side(one, [pair for pair in looks if pair[0].identity not in alike]))
     return [alike.get(want.identity) or next(asked) for want in wants], notes
-
-
-def _unexplained(want: Wanted, scaled: Collection[Identity]) -> tuple[foreign.Unexplained, ...]:
-    assert want.live is not None  # noqa: S101 - the callers have one
-    found = foreign.unexplained(want.body, want.live)
-    return foreign.without_replicas(found) if want.identity in scaled else found
 
 
 def _judged(cluster: Cluster, want: Wanted, scope: Scope, made: set[Identity], look: Look) -> PlanItem:
@@ -247,6 +212,7 @@ def _with_foreign(
     found: tuple[foreign.Unexplained, ...],
     *,
     want: Wanted,
+    live: Body,
     scope: Scope,
     notes: list[str],
 ) -> PlanItem:
@@ -254,8 +220,6 @@ def _with_foreign(
 
     What would be taken away is tried in a dry run too; what cannot be is only told of.
     """
-    live = want.live
-    assert live is not None  # noqa: S101 - the caller has one
     try:
         body = foreign.probe_body(want.body, _throw_away(want.body))
         found = foreign.against_defaults(found, cluster.create(body, manager=scope.manager, dry_run=True))
@@ -266,7 +230,7 @@ def _with_foreign(
     made_by_us = want.entry is not None and not want.entry.adopted
     tried = decide.with_foreign(item, found, live, scope, sure=made_by_us)
     try:
-        if patch := foreign.removal(live, tried.removals):
+        if patch := foreign.removal_patch(live, tried.removals):
             cluster.patch(want.identity, patch, manager=scope.manager, dry_run=True)
     except ClusterError as error:
         notes.append(f"{subject(want.identity)}: what nobody declared cannot be removed: {error.message}")

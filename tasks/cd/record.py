@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from interlock.cd.record import Mark, Record
 from interlock.errors import Conflict, Refused
 from tasks.cd.cluster import Cluster
 from tasks.common.effect import effect
+from tasks.common.whole_file import write_whole
 
 
 @dataclass(frozen=True)
@@ -149,12 +149,5 @@ def read_mark(state: Path, environment: str) -> Mark | None:
 
 def write_mark(state: Path, environment: str, mark: Mark) -> Mark:
     """Replace the mark as a whole: a crash leaves the old one or the new one."""
-    path = _mark_path(state, environment)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    beside = path.with_suffix(".new")
-    with beside.open("wb") as file:
-        file.write(form.write(mark))
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    write_whole(_mark_path(state, environment), form.write(mark))
     return mark

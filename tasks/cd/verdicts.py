@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import time
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from interlock.cd import compare, foreign, objects, plan
 from interlock.cd import verdicts as form
 from interlock.cd.verdicts import Verdicts
+from tasks.common.whole_file import write_whole
 
 
 @lru_cache(maxsize=1)
 def code() -> str:
-    """Which code judges: the sources themselves, since what is being developed has no version of its own."""
+    """Which code judges: CD's sources themselves, since what is being developed has no version of its own."""
     found = hashlib.sha256()
-    for module in (compare, foreign, objects, plan):
-        found.update(Path(str(module.__file__)).read_bytes())
+    for folder in (Path(form.__file__).parent, Path(__file__).parent):
+        for module in sorted(folder.glob("*.py")):
+            found.update(module.read_bytes())
     return found.hexdigest()
 
 
@@ -42,8 +41,4 @@ def write(file: Path | None, verdicts: Verdicts) -> None:
     if file is None:
         return
     with suppress(OSError):
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        with os.fdopen(handle, "wb") as opened:
-            opened.write(form.write(verdicts))
-        Path(draft).replace(file)
+        write_whole(file, form.write(verdicts))

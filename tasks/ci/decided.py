@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 from interlock.ci.decided import Decided, Standing, standing
 from tasks.common import git
+from tasks.common.whole_file import write_whole
 
 _FILE = "decided"
 
@@ -28,11 +28,7 @@ def read_decided(state: Path, repository: str) -> Decided | None:
 
 def write_decided(state: Path, repository: str, decided: Decided) -> None:
     """Whole or not at all."""
-    path = _path(state, repository)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(json.dumps(asdict(decided)))
-    new.replace(path)
+    write_whole(_path(state, repository), json.dumps(asdict(decided)).encode())
 
 
 def _path(state: Path, repository: str) -> Path:

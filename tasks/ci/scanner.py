@@ -247,7 +247,7 @@ def _trivy(
 
 
 _MEMORY = {"GOGC": "off", "GOMEMLIMIT": "1GiB"}
-"""The program collects garbage only when it has this much, which most scans never have: a tenth less time."""
+"""The program collects garbage only when it has this much, which most scans never have."""
 _NETWORK = ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR")
 
 

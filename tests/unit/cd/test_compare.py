@@ -145,7 +145,7 @@ def test_a_removal_holds_for_one_version_of_one_object() -> None:
         foreign.Unexplained(("spec", "a/b~"), 1, default=2),
     ]
 
-    test_uid, test_version, *rest = foreign.removal(live, things)
+    test_uid, test_version, *rest = foreign.removal_patch(live, things)
 
     assert test_uid == {"op": "test", "path": "/metadata/uid", "value": "u"}
     assert test_version == {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
@@ -160,8 +160,8 @@ def test_a_removal_holds_for_one_version_of_one_object() -> None:
 def test_what_was_changed_since_is_not_removed() -> None:
     """Another value is another decision; without anything left there is no patch at all."""
     thing = foreign.Unexplained(("spec", "x"), 1)
-    assert foreign.removal(_live({"x": 2}), [thing]) == ()
-    assert foreign.removal(_live({}), [thing]) == ()
+    assert foreign.removal_patch(_live({"x": 2}), [thing]) == ()
+    assert foreign.removal_patch(_live({}), [thing]) == ()
 
 
 @pytest.mark.parametrize("field", ["finalizers", "ownerReferences"])
@@ -190,5 +190,6 @@ def test_an_autoscaler_explains_the_replicas_of_its_target() -> None:
         Identity("apps", "StatefulSet", "shop", "db"),
         Identity("apps", "Deployment", "shop", "web"),
     }
-    replicas, other = foreign.Unexplained(("spec", "replicas"), 3), foreign.Unexplained(("spec", "paused"), True)
-    assert foreign.without_replicas((replicas, other)) == (other,)
+    desired, live = _deployment([]), _deployment([], replicas=3, paused=True)
+    assert [spell(each.path) for each in foreign.unexplained(desired, live, scaled=True)] == ["spec.paused"]
+    assert len(foreign.unexplained(desired, live)) == 2

@@ -20,7 +20,11 @@ def text(plan: Plan = PLAN) -> str:
 
 def test_a_plan_is_itself() -> None:
     """Through the file and back."""
-    reviewed.require_same(reviewed.read(text(), path="plan.json"), PLAN)
+    found = reviewed.read(text(), path="plan.json")
+
+    reviewed.require_same(found, PLAN)
+
+    assert (found.digest, found.lines) == (PLAN.digest, ("create ConfigMap/shop/c",))
 
 
 @pytest.mark.parametrize(
