@@ -504,7 +504,7 @@ async def reconcile(site: Site, *, upkeep: bool = False, reviewed: Reviewed | No
     if decision.scope.again and decision.plan.drifted:
         decision = await tell_drift(site, decision)
     result = await _without_writing(site, decision, upkeep=upkeep)
-    result = result or await _by_writing(site, decision, at=at, reviewed=reviewed)
+    result = result or await _by_writing(site, decision, at=at, upkeep=upkeep, reviewed=reviewed)
     await site.presenter.show(reports.outcome_report(result))
     if refusal:
         raise refusal
@@ -533,12 +533,17 @@ async def _without_writing(site: Site, decision: Decision, *, upkeep: bool) -> O
     return _outcome(site, decision, "in sync", note="the commit changes nothing here")
 
 
-async def _by_writing(site: Site, decision: Decision, *, at: str | None, reviewed: Reviewed | None) -> Outcome:
+async def _by_writing(
+    site: Site, decision: Decision, *, at: str | None, upkeep: bool, reviewed: Reviewed | None
+) -> Outcome:
     # Judged under the lock only: without it, another run's objects may be seen that its inventory did not have yet.
     async with locked(site, decision) as lock:
         decision = await decided_again(site, decision, at=at)
         if reviewed:
             require_same(reviewed, decision.plan)
+        # Whoever had the lock before may have done it all.
+        if done := await _without_writing(site, decision, upkeep=upkeep):
+            return done
         if not decision.scope.again or decision.plan.stops:
             await site.presenter.show(reports.plan_report(decision.plan))
         require_possible(decision.plan)

@@ -126,6 +126,8 @@ async def test_two_runs_at_once_apply_one_after_the_other(world: World) -> None:
     outcomes = await asyncio.gather(world.deploy(), world.deploy())
 
     assert {outcome.commit for outcome in outcomes} == {world.head}
+    assert sorted(outcome.said for outcome in outcomes) == ["deployed", "in sync"]
+    assert [kind for kind, _ in world.receipts()] == ["intent", "result"]
     assert (await world.plan()).empty
     assert _inventory(world) == _owned(world)
 
@@ -143,7 +145,8 @@ async def test_a_run_that_is_overtaken_while_it_looks_judges_again(world: World)
 
     outcome = await world.deploy(Overtaken())
 
-    assert outcome.commit == world.head
+    assert (outcome.commit, outcome.said) == (world.head, "in sync")
+    assert [kind for kind, _ in world.receipts()] == ["intent", "result"]
     assert _inventory(world) == _owned(world)
 
 
