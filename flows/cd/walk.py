@@ -32,7 +32,7 @@ from tasks.cd import apply, inspect, lease, ledger, record, verdicts, wait
 from tasks.cd.cluster import Cluster, connect
 from tasks.cd.lease import Lock
 from tasks.cd.record import Stored
-from tasks.common import git
+from tasks.common import git, renders
 from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
 from tasks.common.render import render_environment
 
@@ -128,7 +128,9 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
     with site.timed("fetch and verify"):
         mark, head, environment, stored, known = await _grounds(site, at)
     with site.timed("render"):
-        rendered = await site.presenter.step(render_environment, head.repository, site.name)
+        rendered = await site.presenter.step(
+            render_environment, head.repository, site.name, kept=renders.path(site.host.state)
+        )
     scope = _scope(site, head, environment, known)
     with site.timed("plan"):
         memory = verdicts.path(site.host.state, site.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -32,6 +32,8 @@ class Manifest:
     application: str
     origins: Mapping[Path, Origin]
     """Of every leaf, mapping and list; a default that we filled in has none."""
+    known_fingerprint: str = field(default="", repr=False, compare=False)
+    """The fingerprint, where it was found before."""
 
     @property
     def api_version(self) -> str:
@@ -51,7 +53,7 @@ class Manifest:
     @cached_property
     def fingerprint(self) -> str:
         """Tells this body from any other, for caches; quicker than the digest of the canonical form."""
-        return hashlib.blake2b(encoded(self.body), digest_size=16).hexdigest()
+        return self.known_fingerprint or hashlib.blake2b(encoded(self.body), digest_size=16).hexdigest()
 
     def origin(self, where: Path = ()) -> Origin:
         """Of a part, or of the nearest one around it."""
@@ -123,10 +125,12 @@ _RESERVED = ("applyset.kubernetes.io/", "interlock/nonce")
 
 
 def _check_head(made: Made, body: dict[str, Any]) -> None:
-    for field, form in (("apiVersion", _API_VERSION), ("kind", _KIND)):
-        value = body.get(field)
+    for required, form in (("apiVersion", _API_VERSION), ("kind", _KIND)):
+        value = body.get(required)
         if not isinstance(value, str) or not form.fullmatch(value):
-            raise _error(made, (field,), f"{field} is {value!r}", hint="write it as `kubectl api-resources` shows it")
+            raise _error(
+                made, (required,), f"{required} is {value!r}", hint="write it as `kubectl api-resources` shows it"
+            )
     if body["kind"].endswith("List") and "items" in body:
         raise _error(made, ("kind",), "lists are not applied", hint="write each object as its own document")
     metadata = body.get("metadata")
@@ -140,9 +144,9 @@ def _check_reserved(made: Made, body: dict[str, Any]) -> None:
     if "status" in body:
         raise _error(made, ("status",), "`status` belongs to the cluster", hint="remove it")
     metadata = body["metadata"]
-    for field in _SERVER_FIELDS:
-        if field in metadata:
-            raise _error(made, ("metadata", field), f"`metadata.{field}` belongs to the cluster", hint="remove it")
+    for name in _SERVER_FIELDS:
+        if name in metadata:
+            raise _error(made, ("metadata", name), f"`metadata.{name}` belongs to the cluster", hint="remove it")
     for kind in ("labels", "annotations"):
         entries = metadata.get(kind) or {}
         if not isinstance(entries, dict):

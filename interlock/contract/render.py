@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Identity", "Manifest", "Origin", "Rendered", "checked", "inputs", "render", "render_inputs"]
 
 _SUFFIX = ".yaml.j2"
+MOST_TOGETHER = 250
+"""Applications that are rendered in one process, whose limits they share."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,32 @@ def render_inputs(given: Inputs) -> Rendered:
     )
     refuse_doubles(manifests)
     return Rendered(given.environment, manifests, given.awaiting)
+
+
+def apart(given: Inputs) -> tuple[Inputs, ...]:
+    """The same in parts that need not know of each other: never two template sets, nor many applications, in one.
+
+    What is kept of one set's rendering then owes nothing to another set's templates.
+    """
+    parts: list[Inputs] = []
+    for folder in sorted({each.folder for each in given.applications}):
+        alike = [each for each in given.applications if each.folder == folder]
+        parts += [only(given, alike[at : at + MOST_TOGETHER]) for at in range(0, len(alike), MOST_TOGETHER)]
+    return tuple(parts)
+
+
+def only(given: Inputs, applications: Sequence[ApplicationInputs]) -> Inputs:
+    """The inputs of these applications."""
+    folders = {each.folder for each in applications}
+    templates = {folder: files for folder, files in given.templates.items() if folder in folders}
+    return dataclasses.replace(given, applications=tuple(applications), templates=templates)
+
+
+def whole(given: Inputs, manifests: Mapping[str, tuple[Manifest, ...]]) -> Rendered:
+    """The manifests of every application, by its name, as one render of the environment."""
+    made = tuple(each for application in given.applications for each in manifests[application.name])
+    refuse_doubles(made)
+    return Rendered(given.environment, made, given.awaiting)
 
 
 def checked(rendered: Rendered, given: Inputs) -> Rendered:

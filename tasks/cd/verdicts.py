@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 
 from interlock.cd import verdicts as form
 from interlock.cd.verdicts import Verdicts
+from tasks.common.code import digest_of
 from tasks.common.whole_file import write_whole
 
 
-@lru_cache(maxsize=1)
 def code() -> str:
-    """Which code judges: CD's sources themselves, since what is being developed has no version of its own."""
-    found = hashlib.sha256()
-    for folder in (Path(form.__file__).parent, Path(__file__).parent):
-        for module in sorted(folder.glob("*.py")):
-            found.update(module.read_bytes())
-    return found.hexdigest()
+    """Which code judges."""
+    return digest_of(Path(form.__file__).parent, Path(__file__).parent)
 
 
 def path(state: Path, environment: str) -> Path:

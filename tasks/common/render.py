@@ -1,14 +1,23 @@
-"""Rendering in a process of its own: templates are other people's programs, however tame."""
+"""Rendering in processes of their own: templates are other people's programs, however tame."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
 
-from interlock.contract.render import Inputs, Rendered, checked, inputs
+from interlock.contract import kept_renders
+from interlock.contract.kept_renders import Kept
+from interlock.contract.manifest import Manifest
+from interlock.contract.render import Inputs, Rendered, apart, checked, inputs, only, whole
 from interlock.contract.repository import Repository
 from interlock.errors import RenderError, ToolError
+from tasks.common import renders
 from tasks.common.effect import effect
 
 COMMAND = (sys.executable, "-I", "-m", "tasks.common.render_child")
@@ -17,13 +26,59 @@ _KILLED = -9, -24  # SIGKILL, SIGXCPU
 
 
 @effect(name="render", task_run_name="render {environment}", retries=1)
-def render_environment(repository: Repository, environment: str, placeholder: str | None = None) -> Rendered:
-    """The environment's manifests, as `interlock.contract.render.render` makes them. RenderError when it cannot."""
-    return render_apart(inputs(repository, environment, placeholder=placeholder))
+def render_environment(
+    repository: Repository, environment: str, placeholder: str | None = None, kept: Path | None = None
+) -> Rendered:
+    """The environment's manifests, as `interlock.contract.render.render` makes them. RenderError when it cannot.
+
+    `kept` is a file of ours with what was rendered before: only applications whose inputs changed are rendered again.
+    """
+    return render_apart(inputs(repository, environment, placeholder=placeholder), kept=kept)
 
 
-def render_apart(given: Inputs) -> Rendered:
-    """Render in a child with an empty environment, limited memory and time, and no files."""
+def render_apart(given: Inputs, *, kept: Path | None = None) -> Rendered:
+    """Render in children with an empty environment, limited memory and time, and no files."""
+    keys = kept_renders.keys(given, code=renders.code()) if kept else {}
+    found = _recalled(renders.read(kept, keys.values()), keys)
+    missing = [each for each in given.applications if each.name not in found]
+    parts = apart(only(given, missing))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        made = {name: manifests for part in pool.map(_by_application, parts) for name, manifests in part.items()}
+    rendered = whole(given, {**found, **made})
+    if kept:
+        renders.write(kept, _to_keep(made, keys))
+    return rendered
+
+
+def _recalled(kept: Mapping[bytes, Kept], keys: Mapping[str, bytes]) -> dict[str, tuple[Manifest, ...]]:
+    """What was rendered before, by application; what cannot be read is rendered again."""
+    found: dict[str, tuple[Manifest, ...]] = {}
+    for name, key in keys.items():
+        if key in kept:
+            with suppress(ValueError, TypeError):
+                found[name] = kept_renders.read(kept[key], application=name)
+    return found
+
+
+def _to_keep(made: Mapping[str, tuple[Manifest, ...]], keys: Mapping[str, bytes]) -> dict[bytes, Kept]:
+    forms = {
+        keys[name]: kept_renders.write(manifests)
+        for name, manifests in made.items()
+        if kept_renders.may_be_kept(manifests)
+    }
+    return {key: form for key, form in forms.items() if form}
+
+
+def _by_application(given: Inputs) -> dict[str, tuple[Manifest, ...]]:
+    manifests: dict[str, list[Manifest]] = {each.name: [] for each in given.applications}
+    for manifest in _by_child(given).manifests:
+        if manifest.application not in manifests:
+            raise ToolError(f"the render process answered of {manifest.application!r}, which it was not asked about")
+        manifests[manifest.application].append(manifest)
+    return {name: tuple(found) for name, found in manifests.items()}
+
+
+def _by_child(given: Inputs) -> Rendered:
     request = json.dumps(given.to_json())
     try:
         done = subprocess.run(
