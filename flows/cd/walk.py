@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -16,6 +17,7 @@ from prefect.context import FlowRunContext
 
 from flows.presenter import Presenter
 from interlock.cd import reports
+from interlock.cd.explain import explained
 from interlock.cd.health import Progress
 from interlock.cd.host import CdHost, Ceiling
 from interlock.cd.order import Stage, stages
@@ -135,6 +137,7 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
     with site.timed("plan"):
         memory = verdicts.path(site.host.state, site.name)
         plan = await site.presenter.step(inspect.make_plan, site.cluster, rendered, stored.inventory, scope, memory)
+        plan = explained(plan, rendered.manifests, head.repository.tree)
     mark = mark or Mark(environment.id)
     return Decision(head, environment, rendered, mark, stored, known, scope, plan)
 
@@ -238,6 +241,7 @@ def _scope(site: Site, head: VerifiedHead, environment: Environment, known: Know
         undo=environment.drift == "undo",
         again=known.deployed == head.commit and known.pending is None,
         namespaces=environment.namespaces,
+        masking=secrets.token_bytes(32),
     )
 
 

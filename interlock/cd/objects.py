@@ -74,6 +74,11 @@ def uid(body: Body) -> str:
     return str(body["metadata"]["uid"])
 
 
+def version(body: Body) -> str:
+    """The object's resourceVersion: another one after every write."""
+    return str(body["metadata"].get("resourceVersion", ""))
+
+
 def label(body: Body, key: str) -> str:
     return str((body["metadata"].get("labels") or {}).get(key, ""))
 

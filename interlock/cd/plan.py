@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -23,9 +24,11 @@ from interlock.cd.objects import (
     stamped,
     subject,
     uid,
+    version,
 )
-from interlock.contract.canonical import canonical, digest
-from interlock.contract.render import Identity, Manifest
+from interlock.contract.canonical import canonical, digest, encoded
+from interlock.contract.render import Identity, Manifest, Origin
+from interlock.contract.sources import ValuePlace
 from interlock.errors import ClusterError
 
 NEVER_PRUNED = frozenset(
@@ -38,6 +41,9 @@ NEVER_PRUNED = frozenset(
 )
 NEW_NONCE = "0" * 16
 """Stands for the nonce of an object that a plan would make; the real one is drawn when it is made."""
+
+
+FieldKind = Literal["change", "drift", "foreign", "removed"]
 
 
 class Action(StrEnum):
@@ -64,9 +70,17 @@ class FieldChange:
     live: str | None
     desired: str | None
     manager: str
+    """Who says that he wrote it, how (`Apply` or `Update`) and when (UTC); all empty when nobody does."""
     time: str
-    kind: Literal["change", "drift", "foreign", "removed"]
+    kind: FieldKind
     """What a commit changes; what is put back; what nobody declared: only told of, or taken away."""
+    operation: str = ""
+    at: Path = ()
+    masked: bool = False
+    origin: Origin | None = None
+    """The template's line and expression, or the manifest's line; None when no line of Git makes the field."""
+    values: tuple[ValuePlace, ...] = ()
+    """The values that the expression read, as far as they can be told."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +100,12 @@ class PlanItem:
     removals: tuple[foreign.Unexplained, ...] = ()
     """Foreign things that the environment's decision takes away."""
     uid: str = ""
+    version: str = ""
+    """The resourceVersion of the object that was looked at."""
     manager: str = ""
     time: str = ""
+    origin: Origin | None = None
+    """Where in Git the object is made."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +121,12 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """The same changes at the same commit have the same digest."""
-        rows = [
-            [i.identity.group, i.identity.kind, i.identity.namespace, i.identity.name, i.action]
-            + [[f.path, f.live, f.desired, f.kind] for f in i.fields]
-            for i in self.items
-            if i.action != Action.UNCHANGED
-        ]
+        """The same changes at the same commit have the same digest.
+
+        It holds nothing of a Secret's values, not even hashed: the commit fixes what is desired, UID and version of
+        the object fix what lives.
+        """
+        rows = [_digested(item) for item in self.items if item.action != Action.UNCHANGED]
         return digest(canonical([self.environment, self.commit, rows]))
 
     def having(self, *actions: Action) -> tuple[PlanItem, ...]:
@@ -138,6 +155,20 @@ class Plan:
         return {action.value: n for action in Action if (n := len(self.having(action)))}
 
 
+def _digested(item: PlanItem) -> list[object]:
+    i, masked = item.identity, any(field.masked for field in item.fields)
+    return [
+        *(i.group, i.kind, i.namespace, i.name, item.action),
+        *([item.uid, item.version] if masked else ()),
+        *([f.path, _unmarked(f, f.live), _unmarked(f, f.desired), f.kind] for f in item.fields),
+    ]
+
+
+def _unmarked(field: FieldChange, value: str | None) -> str | None:
+    """A mask as it is in every run."""
+    return MASK if field.masked and value is not None else value
+
+
 def _foreign(item: PlanItem) -> bool:
     return any(field.kind == "foreign" for field in item.fields)
 
@@ -155,6 +186,8 @@ class Scope:
     again: bool
     namespaces: tuple[str, ...]
     """May be taken when they exist already, without the right to prune them."""
+    masking: bytes = b""
+    """A random key of this run, by which masked values can be told apart; without one they all look alike."""
 
     @property
     def manager(self) -> str:
@@ -176,7 +209,9 @@ class Wanted:
 
     def item(self, action: Action, reason: str = "", **more: object) -> PlanItem:
         base = PlanItem(self.identity, action, reason, application=self.manifest.application, body=self.body)
-        return replace(base, uid=uid(self.live) if self.live else "", **more)  # type: ignore[arg-type]
+        if self.live:
+            base = replace(base, uid=uid(self.live), version=version(self.live))
+        return replace(base, **more) if more else base  # type: ignore[arg-type]
 
 
 def wanted(manifest: Manifest, live: Body | None, inventory: Inventory, scope: Scope) -> Wanted:
@@ -273,13 +308,24 @@ def _changed(difference: compare.Difference, want: Wanted, live: Body, scope: Sc
     mine = compare.ours(live, scope.manager)
     held = mine is not None and compare.claimed(mine.fields, difference.path)
     drift = scope.again or (claim is not None and not held)
+    owner = claim if drift else mine if held else None
+    return _field(want.identity, difference, "drift" if drift else "change", owner, scope)
+
+
+def _field(
+    identity: Identity, difference: compare.Difference, kind: FieldKind, owner: compare.Claim | None, scope: Scope
+) -> FieldChange:
+    path = difference.path
     return FieldChange(
-        path=spell(difference.path),
-        live=shown(want.identity, difference.path, difference.before),
-        desired=shown(want.identity, difference.path, difference.after),
-        manager=claim.manager if claim and drift else "",
-        time=claim.time if claim and drift else "",
-        kind="drift" if drift else "change",
+        path=spell(path),
+        live=shown(identity, path, difference.before, key=scope.masking),
+        desired=shown(identity, path, difference.after, key=scope.masking),
+        manager=owner.manager if owner else "",
+        time=owner.time if owner else "",
+        kind=kind,
+        operation=owner.operation if owner else "",
+        at=path,
+        masked=_secret(identity, path),
     )
 
 
@@ -298,9 +344,7 @@ def with_foreign(
         return item
     goes = scope.undo and sure and item.action in {Action.UNCHANGED, Action.CHANGE}
     removals = tuple(thing for thing in things if goes and foreign.removable(thing))
-    fields = tuple(
-        _foreign_field(item.identity, thing, live, scope.manager, removed=thing in removals) for thing in things
-    )
+    fields = tuple(_foreign_field(item.identity, thing, live, scope, removed=thing in removals) for thing in things)
     item = replace(item, fields=(*item.fields, *fields), removals=removals, drift=item.drift or bool(removals))
     if item.action != Action.UNCHANGED:
         return item
@@ -310,31 +354,49 @@ def with_foreign(
 
 
 def _foreign_field(
-    identity: Identity, thing: foreign.Unexplained, live: Body, manager: str, *, removed: bool
+    identity: Identity, thing: foreign.Unexplained, live: Body, scope: Scope, *, removed: bool
 ) -> FieldChange:
-    claim = compare.claimant(live, thing.path, manager=manager)
-    return FieldChange(
-        path=spell(thing.path),
-        live=shown(identity, thing.path, thing.value),
-        desired=shown(identity, thing.path, thing.default),
-        manager=claim.manager if claim else "",
-        time=claim.time if claim else "",
-        kind="removed" if removed else "foreign",
-    )
+    claim = compare.claimant(live, thing.path, manager=scope.manager)
+    difference = compare.Difference(thing.path, thing.value, thing.default)
+    return _field(identity, difference, "removed" if removed else "foreign", claim, scope)
 
 
 MASK = "••••"
 _MOST_SHOWN = 240
+_OPEN_OF_SECRETS = frozenset({"apiVersion", "kind", "type", "immutable"})
+_OPEN_METADATA = frozenset({"name", "namespace", "labels", "finalizers", "ownerReferences"})
 
 
-def shown(identity: Identity, path: Path, value: object) -> str | None:
-    """A value for people. A Secret's data is masked, its length too."""
+def shown(identity: Identity, path: Path, value: object, *, key: bytes = b"") -> str | None:
+    """A value for people; of what a Secret holds a mask, which tells neither content nor length.
+
+    With a key equal values have equal masks, and different ones different masks; the key must be of this run alone,
+    so that nobody can try values against a mask.
+    """
     if value is MISSING:
         return None
-    if (identity.group, identity.kind) == ("", "Secret") and path[:1] in {("data",), ("stringData",)}:
-        return MASK
+    if _secret(identity, path):
+        return _mask(value, key)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
     return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 1] + "…"
+
+
+def _secret(identity: Identity, path: Path) -> bool:
+    """Whether a value is not for showing: all of a Secret but what only describes it.
+
+    An annotation may hold the whole object, as `kubectl apply` writes it.
+    """
+    if (identity.group, identity.kind) != ("", "Secret"):
+        return False
+    if path[:1] == ("metadata",):
+        return not _OPEN_METADATA.intersection(path[1:2])
+    return not _OPEN_OF_SECRETS.intersection(path[:1])
+
+
+def _mask(value: object, key: bytes) -> str:
+    if not key:
+        return MASK
+    return f"{MASK} {hashlib.blake2b(encoded(value), digest_size=4, key=key).hexdigest()}"
 
 
 # what leaves -----------------------------------------------------------------------------------------

@@ -59,6 +59,13 @@ class Manifest:
         """Of a part, or of the nearest one around it."""
         return _origin(self.origins, where)
 
+    def within(self, where: Path) -> Path:
+        """The rest of a path below the place where its expression stands: the part of that expression's value."""
+        origin, outer = self.origins.get(where), where
+        while outer and origin and self.origins.get(outer[:-1]) == origin:
+            outer = outer[:-1]
+        return where[len(outer) :]
+
 
 def _origin(origins: Mapping[Path, Origin], where: Path) -> Origin:
     while where and where not in origins:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.contract import layout
 from interlock.contract.manifest import Identity, Manifest, manifest, refuse_doubles
-from interlock.contract.template import Made, Origin, TemplateSet, read_plain
+from interlock.contract.template import LateOrigins, Made, Origin, TemplateSet, read_plain
 
 if TYPE_CHECKING:
     from interlock.contract.repository import Application, Repository
@@ -48,7 +48,7 @@ class Rendered:
             Manifest(
                 each["body"],
                 each["application"],
-                {tuple(where): Origin(*origin) for where, origin in each["origins"]},
+                LateOrigins(each["origins"]),
             )
             for each in value["manifests"]
         )

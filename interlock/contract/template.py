@@ -40,6 +40,31 @@ class Origin:
     expression: str | None = None
 
 
+class LateOrigins(Mapping[Path, Origin]):
+    """Origins as JSON has them, read only when somebody asks: most manifests are never explained."""
+
+    __slots__ = ("_read", "_rows")
+
+    def __init__(self, rows: Iterable[tuple[Iterable[str | int], tuple[str, int, str | None]]]) -> None:
+        self._rows = rows
+        self._read: dict[Path, Origin] | None = None
+
+    @property
+    def _origins(self) -> dict[Path, Origin]:
+        if self._read is None:
+            self._read = {tuple(where): Origin(*origin) for where, origin in self._rows}
+        return self._read
+
+    def __getitem__(self, where: Path) -> Origin:
+        return self._origins[where]
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self._origins)
+
+    def __len__(self) -> int:
+        return len(self._origins)
+
+
 @dataclass(frozen=True)
 class Made:
     """One YAML document. `origins` has every leaf, mapping and list of `body`."""

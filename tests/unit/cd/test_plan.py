@@ -9,12 +9,12 @@ import pytest
 from interlock.cd import plan
 from interlock.cd.foreign import Unexplained
 from interlock.cd.inventory import Entry, Inventory
-from interlock.cd.objects import PART_OF, Body, ItemKey
+from interlock.cd.objects import PART_OF, Body, ItemKey, Path
 from interlock.cd.order import removal, stages
 from interlock.cd.plan import Action, Look, PlanItem, Wanted
-from interlock.contract.render import Identity
+from interlock.contract.render import Identity, Manifest
 from interlock.errors import ClusterError
-from tests.unit.cd.bodies import MANAGER, claim, config_map, manifest, owns, scope
+from tests.unit.cd.bodies import MANAGER, TIME, claim, config_map, manifest, owns, scope
 
 C = Identity("", "ConfigMap", "shop", "c")
 ENTRY = Entry(C, "shop", "n1", "u1")
@@ -71,9 +71,9 @@ def test_a_change_of_ours_is_a_change_and_one_of_others_is_drift() -> None:
     item = plan.decided(_want({"a": "1", "b": "y"}, live, ENTRY), predicted, scope())
 
     assert item.action == Action.CHANGE
-    assert [(f.path, f.live, f.desired, f.kind, f.manager) for f in item.fields] == [
-        ("data.a", "0", "1", "change", ""),
-        ("data.b", "x", "y", "drift", "kubectl"),
+    assert [(f.path, f.live, f.desired, f.kind, f.manager, f.operation, f.time) for f in item.fields] == [
+        ("data.a", "0", "1", "change", MANAGER, "Apply", TIME),
+        ("data.b", "x", "y", "drift", "kubectl", "Apply", TIME),
     ]
 
 
@@ -179,12 +179,45 @@ def test_an_undo_takes_away_what_is_surely_foreign() -> None:
     assert (unsure.action, unsure.drift, unsure.removals) == (Action.FOREIGN, False, ())
 
 
+SECRET = Identity("", "Secret", "shop", "s")
+
+
 def test_a_secrets_values_are_masked() -> None:
-    """Neither value nor length is shown, for data and stringData."""
-    identity = Identity("", "Secret", "shop", "s")
-    assert {plan.shown(identity, (key, "a"), "hunter2") for key in ("data", "stringData")} == {"••••"}
-    assert plan.shown(identity, ("data",), {"a": "aGk="}) == "••••"
-    assert plan.shown(identity, ("type",), "Opaque") == "Opaque"
+    """Neither value nor length is shown, of data, stringData, and annotations, which may hold the whole object."""
+    last = ("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration")
+    paths: tuple[Path, ...] = (("data", "a"), ("stringData", "a"), ("data",), last, last[:2], ("metadata",), ())
+    assert {plan.shown(SECRET, path, "hunter2") for path in paths} == {"••••"}
+    assert plan.shown(SECRET, ("type",), "Opaque") == "Opaque"
+    assert plan.shown(SECRET, ("metadata", "labels", "a"), "b") == "b"
+    assert plan.shown(SECRET._replace(group="example.org"), ("data", "a"), "open") == "open"
+
+
+def test_masks_tell_equal_from_different_in_one_run_only() -> None:
+    """The same value looks the same, another one different; with another run's key it all looks otherwise."""
+    path, keys = ("data", "a"), (b"1" * 32, b"2" * 32)
+    once, again, other = (plan.shown(SECRET, path, value, key=keys[0]) for value in ("x", "x", "y"))
+    assert once == again != other
+    assert plan.shown(SECRET, path, "x", key=keys[1]) not in {once, other}
+    assert {len(plan.shown(SECRET, path, "x" * n, key=keys[0]) or "") for n in (1, 9, 99)} == {len(once or "")}
+
+
+def _of_secret(value: str, *, key: bytes, version: str = "7") -> plan.Plan:
+    live: Body = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s", "uid": "u", "resourceVersion": version},
+    }
+    manifest_ = Manifest({**live, "metadata": {"name": "s", "namespace": "shop"}}, "shop", {})
+    want = plan.wanted(manifest_, {**live, "data": {"a": value}}, Inventory.of(), scope())
+    item = plan.decided(want, {**live, "data": {"a": "bmV3"}}, scope(masking=key))
+    return plan.Plan("dev", "c" * 40, (item,))
+
+
+def test_a_plans_digest_holds_nothing_of_a_secret() -> None:
+    """It is the same in every run and for every content: what lives is told by the object's version alone."""
+    one = _of_secret("b2xk", key=b"1" * 32)
+    assert one.digest == _of_secret("b2xk", key=b"2" * 32).digest == _of_secret("b3RoZXI=", key=b"2" * 32).digest
+    assert one.digest != _of_secret("b2xk", key=b"1" * 32, version="8").digest
 
 
 def test_stages_and_removal_are_mirrors() -> None:
