@@ -138,11 +138,16 @@ class TestsFailed(ToolError):
 
 
 class ClusterError(ToolError):
-    """The API server's answer. `status` is its HTTP status, 0 when there was none."""
+    """The API server's answer. `status` is its HTTP status, 0 when there was none; `unseen` says that no server has
+    received the request.
+    """
 
-    def __init__(self, message: str, *, status: int = 0, hint: str = "", transient: bool = False) -> None:
+    def __init__(
+        self, message: str, *, status: int = 0, hint: str = "", transient: bool = False, unseen: bool = False
+    ) -> None:
         super().__init__(message, hint=hint, transient=transient)
         self.status = status
+        self.unseen = unseen
 
 
 class Conflict(ClusterError):

@@ -9,7 +9,8 @@ import re
 import ssl
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,11 +28,18 @@ from interlock.contract import strict_yaml
 from interlock.contract.canonical import encoded
 from interlock.contract.render import Identity
 from interlock.errors import ClusterError, Conflict, FormatError, HostConfigError
+from tasks.cd.throttle import Throttle, pauses, retry_after
 
 CONNECTIONS = 8
 """Requests in flight at once: more does not make an API server faster."""
 PAGE = 2500
 """Objects in one answer: few round trips, and an answer of some megabytes."""
+LISTS = 3
+"""How often a LIST starts again when the server has forgotten the version that its pages are of."""
+PATIENCE = 15.0
+"""Seconds for which a request is sent again that found no server, or lost its answer."""
+BUSY_PATIENCE = 60.0
+"""The same, of a server that answers and asks for less."""
 _TIMEOUT = urllib3.Timeout(connect=5, read=60)
 _APPLY = "application/apply-patch+yaml"
 _JSON_PATCH = "application/json-patch+json"
@@ -50,13 +58,22 @@ class Applied:
 
 
 class Cluster:
-    """One API server. Its methods may be called from many threads."""
+    """One API server. Its methods may be called from many threads.
 
-    def __init__(self, client: ApiClient, server: str) -> None:
-        self._client = client
+    What a busy server refuses unseen (429), and what never reached it, is sent again. What may be repeated without
+    harm is also sent again after a lost or broken answer or a passing failure of the server: reads, dry runs, and
+    writes that name the UID of the one object that they are for. All of it within a bound, with jitter.
+    `access` gives the client, and a new one when the server does not know the credential any more (401).
+    """
+
+    def __init__(self, access: Callable[[], ApiClient], server: str) -> None:
+        self._access = access
+        self._client = access()
         self._server = server.rstrip("/")
         self._resources: dict[tuple[str, str], Resource] = {}
         self._asking = threading.Lock()
+        self._renewing = threading.Lock()
+        self.throttle = Throttle(CONNECTIONS + 1)
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +129,19 @@ class Cluster:
         return self.resource(version, kind)
 
     def list(self, resource: Resource, namespace: str = "") -> tuple[Body, ...]:
-        """All objects of a kind, in one namespace or everywhere, as of one moment."""
+        """All objects of a kind, in one namespace or everywhere, as of one moment.
+
+        When the server has forgotten that moment before the last page (410), the whole LIST starts again.
+        """
+        for _ in range(LISTS - 1):
+            try:
+                return self._pages(resource, namespace)
+            except ClusterError as error:
+                if error.status != 410:
+                    raise
+        return self._pages(resource, namespace)
+
+    def _pages(self, resource: Resource, namespace: str) -> tuple[Body, ...]:
         found: list[Body] = []
         query = {"limit": str(PAGE)}
         while True:
@@ -149,6 +178,7 @@ class Cluster:
             body=body,
             content=_APPLY,
             subject=_named(resource, namespace, name),
+            repeatable=dry_run or "uid" in body["metadata"],
         )
         return Applied(answer, status == 201)
 
@@ -157,7 +187,12 @@ class Cluster:
         resource, namespace, name = self._addressed(body)
         query = {"fieldManager": manager, **_dry(dry_run)}
         made: Body = self.request(
-            "POST", resource.path(namespace), query=query, body=body, subject=_named(resource, namespace, name)
+            "POST",
+            resource.path(namespace),
+            query=query,
+            body=body,
+            subject=_named(resource, namespace, name),
+            repeatable=dry_run,
         )
         return made
 
@@ -171,6 +206,7 @@ class Cluster:
             body=patch,
             content=_JSON_PATCH,
             subject=subject(identity),
+            repeatable=dry_run,
         )[1]
         return patched
 
@@ -212,6 +248,7 @@ class Cluster:
                 query=_dry(dry_run),
                 body=options,
                 subject=_named(resource, identity.namespace, identity.name),
+                repeatable=True,
             )
         except ClusterError as error:
             if error.status != 404:
@@ -225,9 +262,11 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: object = None,
         subject: str = "",
+        repeatable: bool = False,
     ) -> Any:
         """One request and its decoded answer; every failure is a ClusterError that names `subject`."""
-        return self._exchange(method, path, query=query or {}, body=body, subject=subject or path)[1]
+        subject = subject or path
+        return self._exchange(method, path, query=query or {}, body=body, subject=subject, repeatable=repeatable)[1]
 
     def _exchange(
         self,
@@ -238,20 +277,77 @@ class Cluster:
         body: object,
         subject: str,
         content: str = "application/json",
+        repeatable: bool = False,
     ) -> tuple[int, Any]:
         url = self._server + quote(path, safe="/:") + (f"?{urlencode(query)}" if query else "")
-        headers = {**self._client.default_headers, "Accept": "application/json"}
+        headers = {"Accept": "application/json"}
         data = None
         if body is not None:
             headers["Content-Type"] = content
             data = encoded(body)
-        with _translated(subject, self._server):
-            answer = self._client.rest_client.pool_manager.request(
+        tries = _Tries(repeatable or method == "GET")
+        while True:
+            client = self._client
+            try:
+                return self._once(client, method, url, headers=headers, data=data, subject=subject)
+            except ClusterError as error:
+                if error.status == 401 and tries.renew():
+                    self._renew(client)
+                elif (pause := tries.pause(error)) is None:
+                    raise
+                else:
+                    time.sleep(pause)
+
+    def _once(
+        self,
+        client: ApiClient,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        data: bytes | None,
+        subject: str,
+    ) -> tuple[int, Any]:
+        headers = {**client.default_headers, **headers}
+        with self.throttle as started, _translated(subject, self._server):
+            answer = client.rest_client.pool_manager.request(
                 method, url, headers=headers, body=data, timeout=_TIMEOUT, retries=False
             )
+            if answer.status == 429:
+                self.throttle.slow_down(started, retry_after(answer.headers.get("Retry-After")))
+            else:
+                self.throttle.bore()
             if answer.status < 400:
                 return answer.status, orjson.loads(answer.data)
         raise refusal(subject, answer.status, answer.data)
+
+    def _renew(self, client: ApiClient) -> None:
+        """Read the credential again, unless another thread has done so since `client` was taken."""
+        with self._renewing:
+            if self._client is client:
+                self._client = self._access()
+
+
+class _Tries:
+    """Whether, and after what pause, one request is sent again."""
+
+    def __init__(self, repeatable: bool) -> None:
+        self._repeatable = repeatable
+        self._renewed = False
+        self._pauses = pauses(PATIENCE)
+        self._until = time.monotonic() + BUSY_PATIENCE
+
+    def renew(self) -> bool:
+        """Whether a refused credential may be read again: once."""
+        first, self._renewed = not self._renewed, True
+        return first
+
+    def pause(self, error: ClusterError) -> float | None:
+        """Seconds to wait; None when it is not sent again. A busy server's own pause is kept by the throttle."""
+        if error.status == 429:
+            return 0.0 if time.monotonic() < self._until else None
+        again = error.transient and (self._repeatable or error.unseen)
+        return next(self._pauses, None) if again else None
 
 
 def refusal(subject: str, status: int, data: bytes) -> ClusterError:
@@ -260,17 +356,19 @@ def refusal(subject: str, status: int, data: bytes) -> ClusterError:
         value: Any = json.loads(data)
         said, reason = str(value.get("message", "")), str(value.get("reason", "refused"))
     except (ValueError, AttributeError):
-        said, reason = "", "refused"
+        said, reason = _plain(data), "refused"
     # An object that does not fit the schema is answered with 500, though trying again never helps.
     schema = _SCHEMA.search(said)
     if schema:
         status = 422
+    full = _FULL in said
     if subject.startswith("Secret/"):
         said = f"{schema['field']}: {schema['problem']}" if schema else reason
     said = said or reason
-    transient = status == 429 or status >= 500
     kind = Conflict if status == 409 else ClusterError
-    return kind(f"{subject}: {said} ({status})", status=status, transient=transient)
+    transient = not full and (status == 429 or status >= 500)
+    hint = _HINTS.get(_FULL if full else status, "")
+    return kind(f"{subject}: {said} ({status})", status=status, transient=transient, hint=hint)
 
 
 @contextmanager
@@ -278,11 +376,32 @@ def _translated(subject: str, server: str) -> Iterator[None]:
     try:
         yield
     except (urllib3.exceptions.HTTPError, OSError) as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise ClusterError(
+                f"{subject}: {server} is not the server that the kubeconfig's authority vouches for",
+                hint="is its certificate-authority the cluster's, and its server's name right?",
+            ) from error
         raise ClusterError(
-            f"{subject}: no answer from {server}: {type(error).__name__}", hint="is the cluster up?", transient=True
+            f"{subject}: no answer from {server}: {type(error).__name__}",
+            hint="is the cluster up?",
+            transient=True,
+            unseen=isinstance(error, urllib3.exceptions.NewConnectionError | urllib3.exceptions.ConnectTimeoutError),
         ) from error
     except (ApiException, ValueError) as error:
         raise ClusterError(f"{subject}: {server} did not answer with JSON", transient=True) from error
+
+
+def _plain(data: bytes) -> str:
+    """What a proxy or an aggregator says in plain text; nothing of a page."""
+    line = data[:200].decode(errors="replace").strip().partition("\n")[0]
+    return line if line.isprintable() and not line.startswith("<") else ""
+
+
+_FULL = "database space exceeded"
+_HINTS: Mapping[int | str, str] = {
+    401: "the kubeconfig's certificate or token is not accepted: has it expired?",
+    _FULL: "etcd is full and takes no writes: compact and defragment it, then disarm its NOSPACE alarm",
+}
 
 
 def _named(resource: Resource, namespace: str, name: str) -> str:
@@ -302,10 +421,12 @@ def connect(kubeconfig: Path) -> Cluster:
     Only an https server, its authority, and a client certificate or a token are taken. A program to run
     (`exec`, `auth-provider`), a proxy, or verification switched off is refused: HostConfigError.
     """
+    return Cluster(lambda: _client(kubeconfig), _server(kubeconfig, _entries(kubeconfig)[0]))
+
+
+def _client(kubeconfig: Path) -> ApiClient:
     cluster, user = _entries(kubeconfig)
-    server = str(cluster.get("server", ""))
-    if urlsplit(server).scheme != "https":
-        raise HostConfigError(f"{kubeconfig}: the server must be an https address, not {server!r}")
+    server = _server(kubeconfig, cluster)
     configuration = Configuration(host=server, proxy="", no_proxy="*")
     client = ApiClient(configuration)
     client.user_agent = "interlock"
@@ -317,7 +438,14 @@ def connect(kubeconfig: Path) -> Cluster:
     )
     if token := _content(kubeconfig, user, "token", encoded=False):
         client.default_headers["Authorization"] = f"Bearer {token.decode().strip()}"
-    return Cluster(client, server)
+    return client
+
+
+def _server(kubeconfig: Path, cluster: Mapping[str, Any]) -> str:
+    server = str(cluster.get("server", ""))
+    if urlsplit(server).scheme != "https":
+        raise HostConfigError(f"{kubeconfig}: the server must be an https address, not {server!r}")
+    return server
 
 
 _CLUSTER_FIELDS = {"server", "certificate-authority", "certificate-authority-data", "tls-server-name"}

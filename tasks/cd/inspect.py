@@ -57,8 +57,12 @@ def look_at(cluster: Cluster, rendered: Rendered, inventory: Inventory, namespac
             objects.update(found)
     wide = {(r.group, r.kind): r for r in kinds if not r.namespaced}
     single = [i for i in sorted(named) if (i.group, i.kind) in wide]
-    bodies = side_by_side(lambda i: cluster.get(wide[(i.group, i.kind)], i.name), single)
-    objects.update((identity, body) for identity, body in zip(single, bodies, strict=True) if body is not None)
+    bodies = side_by_side(lambda i: _got(cluster, wide[(i.group, i.kind)], i.name), single)
+    for identity, body in zip(single, bodies, strict=True):
+        if isinstance(body, ClusterError):
+            unreadable[(identity.group, identity.kind)] = body.message
+        elif body is not None:
+            objects[identity] = body
     return Live(objects, unreadable)
 
 
@@ -88,9 +92,18 @@ def _note(
     try:
         found[key] = ask()
     except ClusterError as error:
-        if error.status != 404:
+        if _of_another_server(key[0], error):
+            missing[key] = error.message
+        elif error.status != 404:
             raise
-        missing.pop(key, None)
+
+
+def _of_another_server(group: str, error: ClusterError) -> bool:
+    """Whether only an aggregated API is broken: what it serves is unknown then, and the rest goes on."""
+    return group not in _BUILT_IN and error.status >= 500
+
+
+_BUILT_IN = frozenset(group_of(version) for version, _, _ in COMMON)
 
 
 def _listed(cluster: Cluster, resource: Resource, namespace: str) -> dict[Identity, Body] | ClusterError:
@@ -98,10 +111,20 @@ def _listed(cluster: Cluster, resource: Resource, namespace: str) -> dict[Identi
     try:
         bodies = cluster.list(resource, namespace)
     except ClusterError as error:
-        if error.status in {403, 405}:
+        if error.status in {403, 405} or _of_another_server(resource.group, error):
             return error
         raise
     return {Identity(resource.group, resource.kind, namespace, body["metadata"]["name"]): body for body in bodies}
+
+
+def _got(cluster: Cluster, resource: Resource, name: str) -> Body | ClusterError | None:
+    """An object of a kind without namespaces, as `_listed`."""
+    try:
+        return cluster.get(resource, name)
+    except ClusterError as error:
+        if _of_another_server(resource.group, error):
+            return error
+        raise
 
 
 # plan ------------------------------------------------------------------------------------------------
