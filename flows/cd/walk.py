@@ -18,10 +18,10 @@ from prefect.context import FlowRunContext
 from flows.presenter import Presenter
 from interlock.cd import reports
 from interlock.cd.explain import explained
-from interlock.cd.health import Progress
 from interlock.cd.host import CdHost, Ceiling
 from interlock.cd.order import Stage, stages
 from interlock.cd.plan import Action, Plan, Scope, reasons
+from interlock.cd.progress import Progress
 from interlock.cd.receipts import Kind, Statement
 from interlock.cd.record import Known, Mark, Record, agreed, part_of, require_contained
 from interlock.cd.reports import Outcome
@@ -33,6 +33,7 @@ from interlock.errors import Blocked, InputError, InterlockError, ParameterError
 from tasks.cd import apply, inspect, lease, ledger, record, verdicts, wait
 from tasks.cd.cluster import Cluster, connect
 from tasks.cd.lease import Lock
+from tasks.cd.observe import Observer, Patience
 from tasks.cd.record import Stored
 from tasks.common import git, renders
 from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
@@ -405,8 +406,14 @@ async def _stage(site: Site, stage: Stage, decision: Decision, stored: Stored, l
     return uids
 
 
-async def _healthy(site: Site, decision: Decision, wanted: Rendered) -> Progress:
-    """Wait with progress; what was not healthy in the end is shown."""
+def patience(decision: Decision) -> Patience:
+    """How this environment judges health, by its commit."""
+    environment = decision.environment
+    return Patience(environment.health_seconds, environment.no_progress_seconds, decision.head.repository.health)
+
+
+async def _healthy(site: Site, decision: Decision, wanted: Rendered) -> None:
+    """Wait with progress; what was not healthy in the end is shown. Unhealthy names it."""
     loop = asyncio.get_running_loop()
     seen: list[Progress] = []
 
@@ -418,15 +425,16 @@ async def _healthy(site: Site, decision: Decision, wanted: Rendered) -> Progress
 
     try:
         with site.timed("wait until healthy"):
-            return await site.presenter.step(
+            found = await site.presenter.step(
                 wait.wait_healthy,
-                site.cluster,
-                wanted,
+                Observer(site.cluster, patience(decision)),
+                wanted.manifests,
                 what=site.name,
-                seconds=decision.environment.health_seconds,
                 tell=tell,
                 newer=_newer(site, decision),
             )
+        if not found.done:
+            raise wait.unhealthy(found)
     except InterlockError:
         if seen:
             await site.presenter.show(reports.health_report(site.name, seen[-1]))
@@ -527,12 +535,12 @@ async def _without_writing(site: Site, decision: Decision, *, upkeep: bool) -> O
         return _outcome(site, replace(decision, plan=replace(decision.plan, items=())), said)
     if not decision.plan.empty:
         return None
-    seen = await asyncio.to_thread(wait.look_at_health, site.cluster, decision.rendered)
+    seen = await asyncio.to_thread(Observer(site.cluster, patience(decision)).look, decision.rendered.manifests)
     if decision.settled:
         return _outcome(site, decision, "in sync", note="" if seen.done else seen.note)
     if upkeep and decision.known.pending == decision.commit and not seen.done:
         await site.presenter.show(reports.health_report(site.name, seen))
-        raise wait.unhealthy(seen, f"still not healthy at {decision.commit[:12]}")
+        raise wait.unhealthy(seen, when=f"still not healthy at {decision.commit[:12]}")
     if decision.stored.record is None or decision.known.pending or not seen.done:
         return None
     await note_deployed(site, decision)

@@ -1,20 +1,27 @@
-"""Whether an object does what it is for, read from itself and its pods. After kstatus, with its known gaps closed."""
+"""Whether an object does what it is for, read from itself alone. After kstatus, with its known gaps closed.
+
+kstatus: sigs.k8s.io/cli-utils/pkg/kstatus/status (core.go, generic.go). Where we say less than it does: a Job must
+complete, a custom resource whose kind reports conditions must have them, a condition counts only for the generation
+that it names. Where more: pods of a workload tell why it waits (`interlock.cd.causes`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from interlock.cd.objects import Body, subject
-from interlock.contract.render import Identity
+from interlock.cd.objects import Body, group_of
+from interlock.contract.health import BUILT_IN_GROUPS, HealthRules
 
 
 class State(StrEnum):
     HEALTHY = "healthy"
     PROGRESSING = "progressing"
     FAILED = "failed"
+    UNKNOWN = "unknown"
+    """It could not be judged: waited for, and never healthy."""
 
 
 @dataclass(frozen=True)
@@ -23,32 +30,38 @@ class Health:
 
     state: State
     reason: str = ""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a wait is: objects that are healthy, all of them, and what the others lack."""
-
-    healthy: int
-    total: int
-    missing: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()
-
-    @property
-    def done(self) -> bool:
-        return self.healthy == self.total
-
-    @property
-    def percent(self) -> float:
-        return 100.0 * self.healthy / self.total if self.total else 100.0
-
-    @property
-    def note(self) -> str:
-        lacking = "; ".join((*self.failed, *self.missing)[:3])
-        return f"{self.healthy} of {self.total} healthy" + (f": {lacking}" if lacking else "")
+    observed: bool = True
+    """False: nothing in the object proves that its controller has seen the newest change."""
 
 
 HEALTHY = Health(State.HEALTHY)
+Kinds = Collection[tuple[str, str]]
+"""(group, kind), without version."""
+
+
+def assess(body: Body | None, *, rules: HealthRules | None = None, silent: Kinds = ()) -> Health:
+    """An object's health; None is an object that does not live.
+
+    `silent` are kinds whose definition gives their status no place for conditions: there is nothing to wait for.
+    """
+    if body is None:
+        return _waiting("does not exist")
+    if _mapping(body["metadata"]).get("deletionTimestamp"):
+        return _waiting("is being deleted")
+    status = _mapping(body.get("status"))
+    if (seen := status.get("observedGeneration")) is not None and seen != _generation(body, seen):
+        return _waiting("its controller has not seen the newest change yet")
+    group, kind = group_of(body["apiVersion"]), body["kind"]
+    if group in BUILT_IN_GROUPS:
+        return _RULES.get((group, kind), _plain)(body, status)
+    if rules and (rule := rules.of(group, kind)):
+        verdict = rule.judge(body)
+        return Health(State(verdict.state), verdict.reason, observed=_proves_observed(body, status))
+    return _custom(body, status, silent=(group, kind) in silent)
+
+
+def _generation(body: Body, otherwise: object) -> object:
+    return _mapping(body["metadata"]).get("generation", otherwise)
 
 
 def _waiting(reason: str) -> Health:
@@ -59,120 +72,149 @@ def _failed(reason: str) -> Health:
     return Health(State.FAILED, reason)
 
 
-def progress(bodies: Mapping[Identity, Body | None], pods: Iterable[Body] = ()) -> Progress:
-    """All wanted objects at one moment. None is an object that does not live."""
-    known = tuple(pods)
-    found = {identity: assess(body, known) for identity, body in bodies.items()}
-    lines = {
-        state: tuple(f"{subject(i)}: {health.reason}" for i, health in found.items() if health.state == state)
-        for state in (State.PROGRESSING, State.FAILED)
-    }
-    healthy = sum(health.state == State.HEALTHY for health in found.values())
-    return Progress(healthy, len(found), lines[State.PROGRESSING], lines[State.FAILED])
-
-
-def assess(body: Body | None, pods: Iterable[Body] = ()) -> Health:
-    """An object's health. `pods` are those of its namespace: they tell why a workload waits."""
-    if body is None:
-        return _waiting("does not exist")
-    if body["metadata"].get("deletionTimestamp"):
-        return _waiting("is being deleted")
-    status = body.get("status") or {}
-    observed = status.get("observedGeneration")
-    if observed is not None and observed != body["metadata"].get("generation", observed):
-        return _waiting("its controller has not seen the newest change yet")
-    health = _rule(body)(body, status)
-    if health.state == State.PROGRESSING and (why := _pod_reason(body, pods)):
-        return Health(health.state, f"{health.reason}; {why}")
-    return health
-
-
-def _rule(body: Body) -> Callable[[Body, Mapping[str, Any]], Health]:
-    group, _, _ = body["apiVersion"].rpartition("/")
-    if rule := _RULES.get((group, body["kind"])):
-        return rule
-    return _generic if "." in group and not group.endswith(".k8s.io") else _plain
-
-
 def _plain(_body: Body, _status: Mapping[str, Any]) -> Health:
-    """A built-in kind that is what it says as soon as it exists."""
+    """A kind that is what it says as soon as it exists, and needs nobody to look at it."""
     return HEALTHY
 
 
-def _generic(body: Body, status: Mapping[str, Any]) -> Health:
-    """A custom resource: without a status nobody has looked at it yet."""
+# custom resources ------------------------------------------------------------------------------------
+
+
+def _custom(body: Body, status: Mapping[str, Any], *, silent: bool) -> Health:
+    """Reconciling, Stalled and Ready as kstatus reads them; a condition of an older generation says nothing."""
     if not status:
-        return _waiting("has no status yet")
-    if _condition(status, "Reconciling") == "True":
-        return _waiting(_said(status, "Reconciling"))
-    if _condition(status, "Stalled") == "True":
+        return HEALTHY if silent else _waiting("has no status yet: no controller has looked at it")
+    generation = _generation(body, None)
+    for condition in _conditions(status):
+        named = condition.get("observedGeneration")
+        if condition.get("type") in _STANDARD and None not in {named, generation} and named != generation:
+            return _waiting(f"its condition {condition['type']} is of generation {named}, not {generation}")
+    found = _by_conditions(status)
+    return replace(found, observed=_proves_observed(body, status))
+
+
+_STANDARD = frozenset({"Ready", "Reconciling", "Stalled"})
+
+
+def _by_conditions(status: Mapping[str, Any]) -> Health:
+    if _is(status, "Stalled", "True"):
         return _failed(_said(status, "Stalled"))
-    if _condition(status, "Ready") in {"False", "Unknown"}:
+    if _is(status, "Reconciling", "True"):
+        return _waiting(_said(status, "Reconciling"))
+    if _find(status, "Ready") and not _is(status, "Ready", "True"):
         return _waiting(_said(status, "Ready"))
     return HEALTHY
 
 
+def _proves_observed(body: Body, status: Mapping[str, Any]) -> bool:
+    """Whether a generation stands beside what the controller says, or the kind has no generations at all."""
+    if _generation(body, None) is None:
+        return True
+    return "observedGeneration" in status or any("observedGeneration" in c for c in _conditions(status))
+
+
+# workloads -------------------------------------------------------------------------------------------
+
+_UNSEEN = "its controller has not seen it yet"
+
+
 def _deployment(body: Body, status: Mapping[str, Any]) -> Health:
-    if _why(status, "Progressing") == "ProgressDeadlineExceeded":
-        return _failed("its rollout made no progress in time")
-    wanted = _wanted(body)
     if "observedGeneration" not in status:
-        return _waiting("its controller has not seen it yet")
-    if (updated := status.get("updatedReplicas", 0)) < wanted:
-        return _waiting(f"{updated} of {wanted} replicas are new")
-    if (extra := status.get("replicas", 0) - updated) > 0:
-        return _waiting(f"{extra} old replicas still run")
-    if (available := status.get("availableReplicas", 0)) < wanted:
-        return _waiting(f"{available} of {wanted} replicas are available")
+        return _waiting(_UNSEEN)
+    wanted, spec = _wanted(body), _mapping(body.get("spec"))
+    if not spec.get("paused"):
+        if _find(status, "Progressing").get("reason") == "ProgressDeadlineExceeded":
+            return _failed(f"its roll-out made no progress in time: {_counted(status, wanted)}")
+        if (updated := _number(status, "updatedReplicas")) < wanted:
+            return _waiting(f"{updated} of {wanted} replicas are new")
+        if (extra := _number(status, "replicas") - updated) > 0:
+            return _waiting(f"{extra} old {_replicas(extra)} still")
+    if min(_number(status, "availableReplicas"), _number(status, "readyReplicas")) < wanted:
+        return _waiting(_counted(status, wanted))
+    return HEALTHY
+
+
+def _counted(status: Mapping[str, Any], wanted: int) -> str:
+    ready, available = _number(status, "readyReplicas"), _number(status, "availableReplicas")
+    return f"{ready} of {wanted} replicas are ready" if ready < wanted else f"{available} of {wanted} are available"
+
+
+def _replicas(count: int) -> str:
+    return "replica runs" if count == 1 else "replicas run"
+
+
+def _replica_set(body: Body, status: Mapping[str, Any]) -> Health:
+    if "observedGeneration" not in status:
+        return _waiting(_UNSEEN)
+    if _is(status, "ReplicaFailure", "True"):
+        return _waiting(_said(status, "ReplicaFailure"))
+    wanted = _wanted(body)
+    if min(_number(status, "availableReplicas"), _number(status, "readyReplicas")) < wanted:
+        return _waiting(_counted(status, wanted))
+    if (extra := _number(status, "replicas") - wanted) > 0:
+        return _waiting(f"{extra} {_replicas(extra)} too many")
     return HEALTHY
 
 
 def _stateful_set(body: Body, status: Mapping[str, Any]) -> Health:
-    wanted = _wanted(body)
     if "observedGeneration" not in status:
-        return _waiting("its controller has not seen it yet")
-    if (ready := status.get("readyReplicas", 0)) < wanted:
+        return _waiting(_UNSEEN)
+    wanted = _wanted(body)
+    if (ready := _number(status, "readyReplicas")) < wanted:
         return _waiting(f"{ready} of {wanted} replicas are ready")
-    strategy = body["spec"].get("updateStrategy") or {}
-    if strategy.get("type") == "OnDelete":
+    if (extra := _number(status, "replicas") - wanted) > 0:
+        return _waiting(f"{extra} {_replicas(extra)} too many")
+    return _stateful_roll_out(body, status, wanted)
+
+
+def _stateful_roll_out(body: Body, status: Mapping[str, Any], wanted: int) -> Health:
+    strategy = _mapping(_mapping(body.get("spec")).get("updateStrategy"))
+    if strategy.get("type") == "OnDelete":  # whoever deletes a pod makes it new: nothing to wait for
         return HEALTHY
-    partition = (strategy.get("rollingUpdate") or {}).get("partition", 0)
-    if (updated := status.get("updatedReplicas", 0)) < wanted - partition:
+    partition = _number(_mapping(strategy.get("rollingUpdate")), "partition")
+    if (updated := _number(status, "updatedReplicas")) < wanted - partition:
         return _waiting(f"{updated} of {wanted - partition} replicas are new")
-    if not partition and status.get("currentRevision") != status.get("updateRevision"):
+    if not partition and wanted and status.get("currentRevision") != status.get("updateRevision"):
         return _waiting("its replicas are of two revisions")
     return HEALTHY
 
 
-def _daemon_set(_body: Body, status: Mapping[str, Any]) -> Health:
-    if "observedGeneration" not in status:
-        return _waiting("its controller has not seen it yet")
-    wanted = status.get("desiredNumberScheduled", 0)
-    for name, words in (("updatedNumberScheduled", "are new"), ("numberAvailable", "are available")):
-        if (count := status.get(name, 0)) < wanted:
+def _daemon_set(body: Body, status: Mapping[str, Any]) -> Health:
+    if "observedGeneration" not in status or "desiredNumberScheduled" not in status:
+        return _waiting(_UNSEEN)
+    wanted = _number(status, "desiredNumberScheduled")
+    counts = [("currentNumberScheduled", "run"), ("numberReady", "are ready"), ("numberAvailable", "are available")]
+    if _mapping(_mapping(body.get("spec")).get("updateStrategy")).get("type") != "OnDelete":
+        counts.insert(1, ("updatedNumberScheduled", "are new"))
+    for name, words in counts:
+        if (count := _number(status, name)) < wanted:
             return _waiting(f"{count} of {wanted} pods {words}")
     return HEALTHY
 
 
 def _job(_body: Body, status: Mapping[str, Any]) -> Health:
-    """Complete, not merely running."""
-    if _condition(status, "Failed") == "True":
+    """Complete, not merely running; one that somebody suspended is as he wants it."""
+    if _is(status, "Failed", "True"):
         return _failed(_said(status, "Failed"))
-    if _condition(status, "Complete") == "True":
+    if _is(status, "Complete", "True") or _is(status, "Suspended", "True"):
         return HEALTHY
-    return _waiting(f"has not completed: {status.get('active', 0)} active, {status.get('failed', 0)} failed")
+    return _waiting(f"has not completed: {_number(status, 'active')} active, {_number(status, 'failed')} failed")
 
 
-def _pod(body: Body, status: Mapping[str, Any]) -> Health:
+def _pod(_body: Body, status: Mapping[str, Any]) -> Health:
     phase = status.get("phase", "Pending")
-    if phase == "Succeeded" or _condition(status, "Ready") == "True":
+    if phase == "Succeeded" or _is(status, "Ready", "True"):
         return HEALTHY
-    why = _trouble(body)
-    return _failed(why or "has failed") if phase == "Failed" else _waiting(why or f"is {phase}")
+    said = f": {status['message']}" if status.get("message") else ""
+    return _failed(f"has failed{said}") if phase == "Failed" else _waiting(f"is {phase} and not ready{said}")
+
+
+# others ----------------------------------------------------------------------------------------------
 
 
 def _service(body: Body, status: Mapping[str, Any]) -> Health:
-    if body["spec"].get("type") == "LoadBalancer" and not (status.get("loadBalancer") or {}).get("ingress"):
+    spec = _mapping(body.get("spec"))
+    if spec.get("type") == "LoadBalancer" and not _mapping(status.get("loadBalancer")).get("ingress"):
         return _waiting("has no load balancer address")
     return HEALTHY
 
@@ -184,89 +226,104 @@ def _claim(_body: Body, status: Mapping[str, Any]) -> Health:
     return HEALTHY if phase == "Bound" else _waiting(f"is {phase}, not bound")
 
 
+def _volume(_body: Body, status: Mapping[str, Any]) -> Health:
+    phase = status.get("phase", "Pending")
+    if phase == "Failed":
+        return _failed(str(status.get("message") or "its volume has failed"))
+    return _waiting("is Pending") if phase == "Pending" else HEALTHY
+
+
 def _definition(_body: Body, status: Mapping[str, Any]) -> Health:
-    if _condition(status, "NamesAccepted") == "False":
+    if _is(status, "NamesAccepted", "False"):
         return _failed(_said(status, "NamesAccepted"))
-    return HEALTHY if _condition(status, "Established") == "True" else _waiting("is not established")
+    if _is(status, "Established", "True"):
+        return HEALTHY
+    refused = _is(status, "Established", "False") and _find(status, "Established").get("reason") != "Installing"
+    return _failed(_said(status, "Established")) if refused else _waiting("is not established")
 
 
 def _namespace(_body: Body, status: Mapping[str, Any]) -> Health:
     return HEALTHY if status.get("phase") == "Active" else _waiting(f"is {status.get('phase', 'not active')}")
 
 
+def _autoscaler(_body: Body, status: Mapping[str, Any]) -> Health:
+    """It reaches what it scales, and can read what it scales by; scaling of what has no replicas is off."""
+    if not _find(status, "AbleToScale"):
+        return _waiting(_UNSEEN)
+    if _is(status, "AbleToScale", "False"):
+        return _waiting(_said(status, "AbleToScale"))
+    active = _find(status, "ScalingActive")
+    if active.get("status") == "False" and active.get("reason") != "ScalingDisabled":
+        return _waiting(_said(status, "ScalingActive"))
+    return HEALTHY
+
+
+def _disruption_budget(_body: Body, status: Mapping[str, Any]) -> Health:
+    """Its numbers were computed; that they allow no disruption now is no fault."""
+    if "observedGeneration" not in status:
+        return _waiting(_UNSEEN)
+    if _find(status, "DisruptionAllowed").get("reason") == "SyncFailed":
+        return _waiting(_said(status, "DisruptionAllowed"))
+    return HEALTHY
+
+
+def _api_service(_body: Body, status: Mapping[str, Any]) -> Health:
+    return HEALTHY if _is(status, "Available", "True") else _waiting(_said(status, "Available"))
+
+
 _RULES: Mapping[tuple[str, str], Callable[[Body, Mapping[str, Any]], Health]] = {
     ("apps", "Deployment"): _deployment,
+    ("apps", "ReplicaSet"): _replica_set,
+    ("", "ReplicationController"): _replica_set,
     ("apps", "StatefulSet"): _stateful_set,
     ("apps", "DaemonSet"): _daemon_set,
     ("batch", "Job"): _job,
     ("", "Pod"): _pod,
     ("", "Service"): _service,
     ("", "PersistentVolumeClaim"): _claim,
+    ("", "PersistentVolume"): _volume,
     ("", "Namespace"): _namespace,
+    ("policy", "PodDisruptionBudget"): _disruption_budget,
+    ("autoscaling", "HorizontalPodAutoscaler"): _autoscaler,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
+    ("apiregistration.k8s.io", "APIService"): _api_service,
 }
+CHANGES_BY_ITSELF: Kinds = frozenset(_RULES)
+"""Built-in kinds that have to be watched; the others are healthy from the moment in which they exist."""
+
+
+# reading ---------------------------------------------------------------------------------------------
+# A custom resource's status has whatever its definition lets in.
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: Mapping[str, Any], name: str) -> int:
+    found = value.get(name)
+    return found if isinstance(found, int) else 0
 
 
 def _wanted(body: Body) -> int:
-    return int(body["spec"].get("replicas", 1))
+    found = _mapping(body.get("spec")).get("replicas")
+    return found if isinstance(found, int) else 1
+
+
+def _conditions(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    found = status.get("conditions")
+    return (each for each in (found if isinstance(found, list) else ()) if isinstance(each, dict))
 
 
 def _find(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
-    return next((c for c in status.get("conditions") or () if c.get("type") == kind), {})
+    return next((each for each in _conditions(status) if each.get("type") == kind), {})
 
 
-def _condition(status: Mapping[str, Any], kind: str) -> str:
-    return str(_find(status, kind).get("status", ""))
-
-
-def _why(status: Mapping[str, Any], kind: str) -> str:
-    return str(_find(status, kind).get("reason", ""))
+def _is(status: Mapping[str, Any], kind: str, value: str) -> bool:
+    return _find(status, kind).get("status") == value
 
 
 def _said(status: Mapping[str, Any], kind: str) -> str:
+    """A condition in its own words: `Ready: Creating: waits for its volume`."""
     found = _find(status, kind)
-    return f"{found.get('reason', kind)}: {found.get('message', 'no message')}"
-
-
-# pods tell why ---------------------------------------------------------------------------------------
-
-
-def _pod_reason(body: Body, pods: Iterable[Body]) -> str:
-    """The newest pod of a workload that is in trouble, in its own words."""
-    selector = (body.get("spec") or {}).get("selector") or {}
-    selector = selector.get("matchLabels") if body["kind"] != "Service" else None
-    if not selector:
-        return ""
-    namespace = body["metadata"].get("namespace")
-    mine = [p for p in pods if p["metadata"].get("namespace") == namespace and _selected(p, selector)]
-    mine.sort(key=lambda pod: pod["metadata"].get("creationTimestamp", ""), reverse=True)
-    return next((f"pod {p['metadata']['name']}: {why}" for p in mine if (why := _trouble(p))), "")
-
-
-def _selected(pod: Body, selector: Mapping[str, str]) -> bool:
-    labels = pod["metadata"].get("labels") or {}
-    return all(labels.get(key) == value for key, value in selector.items())
-
-
-def _trouble(pod: Body) -> str:
-    """What keeps a pod from being ready: not scheduled, an image that does not come, a container that ends."""
-    status = pod.get("status") or {}
-    if _condition(status, "PodScheduled") == "False":
-        return _said(status, "PodScheduled")
-    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
-        state = container.get("state") or {}
-        waiting, ended = state.get("waiting") or {}, state.get("terminated") or {}
-        if reason := waiting.get("reason"):
-            if reason in {"ContainerCreating", "PodInitializing"}:
-                continue
-            return f"container {container['name']}: {reason}" + _detail(waiting, container)
-        if ended.get("exitCode"):
-            return f"container {container['name']}: exited with {ended['exitCode']}"
-    return str(status.get("message", ""))
-
-
-def _detail(waiting: Mapping[str, Any], container: Mapping[str, Any]) -> str:
-    last = ((container.get("lastState") or {}).get("terminated") or {}).get("exitCode")
-    parts = [str(waiting["message"])] if waiting.get("message") else []
-    parts += [f"it exited with {last}"] if last is not None else []
-    return f" ({'; '.join(parts)})" if parts else ""
+    return ": ".join(str(part) for part in (kind, found.get("reason"), found.get("message")) if part)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from interlock.cd.health import Progress
 from interlock.cd.objects import subject
 from interlock.cd.plan import Action, FieldChange, Plan, PlanItem
+from interlock.cd.progress import Progress, Seen
 from interlock.contract.report import Report, Table, cell
 from interlock.errors import InterlockError, Refused
 
@@ -157,11 +157,32 @@ def refusal_report(environment: str, error: InterlockError, *, verified: str | N
 
 def health_report(environment: str, progress: Progress) -> Report:
     """What is not healthy, and why."""
-    states = [("failed", line) for line in progress.failed] + [("waiting", line) for line in progress.missing]
-    rows = [(state, *line.split(": ", 1)) for state, line in states]
-    table = Table.of("State", "Object", "Why", rows=_cut(rows))
+    rows = [_health_row(seen) for seen in (*progress.failed, *progress.missing)]
+    table = Table.of("State", "Object", "Application", "Why", rows=_cut(rows))
     title = f"{environment}: {progress.healthy} of {progress.total} objects are healthy"
-    return Report("health", title, "", (table,) if rows else (), data=asdict(progress))
+    return Report("health", title, "", (table,) if rows else (), data=health_data(progress))
+
+
+def _health_row(seen: Seen) -> tuple[str, ...]:
+    return seen.health.state.value, subject(seen.target.identity), seen.target.application or NOTHING, seen.line
+
+
+def health_data(progress: Progress) -> object:
+    """Health as JSON: counts, and each object that is not healthy."""
+    return {
+        "healthy": progress.healthy,
+        "total": progress.total,
+        "objects": [
+            {
+                **seen.target.identity._asdict(),
+                "application": seen.target.application,
+                "state": seen.health.state.value,
+                "reason": seen.health.reason,
+                "causes": [asdict(cause) for cause in seen.causes],
+            }
+            for seen in (*progress.failed, *progress.missing)
+        ],
+    }
 
 
 def outcome_report(outcome: Outcome) -> Report:

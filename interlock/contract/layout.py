@@ -9,6 +9,7 @@ SIGNERS = "trust/signers.yaml"
 BINDINGS = "trust/bindings.yaml"
 GATE = "policy/gate.yaml"
 WAIVERS = "policy/waivers.yaml"
+HEALTH = "policy/health.yaml"
 APPLICATION_REPOSITORY = "interlock.yaml"  # in an application repository
 
 _RELEASE = re.compile(r"environments/([^/]+)/([^/]+)/release\.yaml")

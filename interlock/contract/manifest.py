@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from interlock.contract import duration
 from interlock.contract.canonical import canonical, encoded
 from interlock.contract.strict_yaml import Path
 from interlock.contract.template import Made, Origin
@@ -128,6 +129,10 @@ _SERVER_FIELDS = (
     "selfLink",
     "uid",
 )
+HEALTH_TIMEOUT = "interlock.dev/health-timeout"
+"""The annotation that gives an object a time of its own to become healthy, such as `10m`."""
+NO_PROGRESS_TIMEOUT = "interlock.dev/no-progress-timeout"
+"""The same for how long it may stand still before it is failed."""
 _RESERVED = ("applyset.kubernetes.io/", "interlock/nonce")
 
 
@@ -164,6 +169,15 @@ def _check_reserved(made: Made, body: dict[str, Any]) -> None:
                 raise _error(made, where, f"{key} is written by Interlock itself", hint="remove it")
             if not isinstance(value, str):
                 raise _error(made, where, f"metadata.{kind}: {key} must be text, not {value!r}", hint="quote it")
+            if kind == "annotations" and key in {HEALTH_TIMEOUT, NO_PROGRESS_TIMEOUT}:
+                _check_duration(made, where, key, value)
+
+
+def _check_duration(made: Made, where: Path, key: str, value: str) -> None:
+    try:
+        duration.seconds(value)
+    except ValueError as error:
+        raise _error(made, where, f"{key}: {error}", hint="write it as 90s, 10m or 1h30m") from None
 
 
 _CLUSTER_SCOPED = frozenset(

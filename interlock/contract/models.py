@@ -21,6 +21,8 @@ _KEY = r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/=]+( .
 _STABLE_ID = r"^[0-9a-f]{12}$"
 _NAME_OR_STAR = r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$"
 _REPORT = r"^/[^\0]*\.xml$"
+_GROUP_OR_END = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$"
+_KIND_OR_STAR = r"^(\*|[A-Z][A-Za-z0-9]{0,62})$"
 
 MEANINGS = {
     _NAME: "a name (lower-case letters, digits and `-`, at most 63)",
@@ -33,6 +35,8 @@ MEANINGS = {
     _STABLE_ID: "an id (12 hex digits)",
     _NAME_OR_STAR: "a component's name or *",
     _REPORT: "an absolute path that ends in .xml",
+    _GROUP_OR_END: "an API group with a dot in it, or `*.` and the end of one",
+    _KIND_OR_STAR: "a kind such as Bucket, or *",
 }
 """What a text must be, by its pattern, in words that finish the sentence "… is not"."""
 
@@ -146,6 +150,27 @@ class WaiversFile(File):
     waivers: tuple[Waiver, ...] = ()
 
 
+class HealthRuleEntry(Model):
+    """When a custom resource is healthy: CEL over `object`, the resource as it lives.
+
+    `failed` is asked first. What is neither failed nor healthy is in progress, and `message` says why. An expression
+    without an answer, as for a field that is not there, is none: the resource is waited for.
+    """
+
+    name: Name
+    group: Annotated[str, StringConstraints(pattern=_GROUP_OR_END, max_length=253)]
+    kind: Annotated[str, StringConstraints(pattern=_KIND_OR_STAR)]
+    healthy: Annotated[str, StringConstraints(min_length=1)]
+    failed: str = ""
+    message: str = ""
+
+
+class HealthFile(File):
+    """policy/health.yaml. The rule that names a kind most exactly counts; built-in kinds have their own."""
+
+    rules: tuple[HealthRuleEntry, ...] = ()
+
+
 class EnvironmentFile(File):
     """environments/<env>/environment.yaml"""
 
@@ -155,7 +180,9 @@ class EnvironmentFile(File):
     """The first is where templates put objects; manifests may use any of them."""
     drift: Literal["observe", "undo"] = "undo"
     health_seconds: int = Field(default=300, ge=1, le=86400)
-    """How long a sync waits for health."""
+    """How long a sync waits for the health of each object, from the moment in which it begins to wait for it."""
+    no_progress_seconds: int | None = Field(default=None, ge=1, le=86400)
+    """What has not moved for so long while it is not healthy is failed; without it, only the whole time counts."""
 
 
 class ApplicationFile(File):

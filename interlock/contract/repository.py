@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from interlock.contract import evidence, layout, strict_yaml
+from interlock.contract.cel import CelError
+from interlock.contract.health import BUILT_IN_GROUPS, HealthRule, HealthRules
 from interlock.contract.models import (
     ApplicationFile,
     Binding,
@@ -14,6 +16,7 @@ from interlock.contract.models import (
     EnvironmentFile,
     EnvironmentsFile,
     GateFile,
+    HealthFile,
     ReleasedComponent,
     ReleaseFile,
     Signer,
@@ -54,6 +57,7 @@ class Environment:
     namespaces: tuple[str, ...]
     drift: Literal["observe", "undo"]
     health_seconds: int
+    no_progress_seconds: int | None
     applications: Mapping[str, Application]
 
 
@@ -65,6 +69,7 @@ class Repository:
     bindings: tuple[Binding, ...]
     gate: GateFile
     waivers: tuple[Waiver, ...]
+    health: HealthRules
     environments: Mapping[str, Environment]
     tree: Tree
 
@@ -85,6 +90,7 @@ def read(tree: Tree) -> Repository:
         bindings=bindings,
         gate=_read_gate(tree, names),
         waivers=_read_waivers(tree, bindings),
+        health=_read_health(tree),
         environments=environments,
         tree=tree,
     )
@@ -171,6 +177,39 @@ def _read_waivers(tree: Tree, bindings: tuple[Binding, ...]) -> tuple[Waiver, ..
     return waivers
 
 
+def _read_health(tree: Tree) -> HealthRules:
+    """None of them when the file is missing. Every expression is compiled: one that is no CEL is found here."""
+    if layout.HEALTH not in tree.files:
+        return HealthRules()
+    document = strict_yaml.load(tree.text(layout.HEALTH), path=layout.HEALTH)
+    found: dict[tuple[str, str], HealthRule] = {}
+    for index, entry in enumerate(strict_yaml.validate(document, HealthFile).rules):
+        rule = HealthRule(**entry.model_dump())
+        _check_health_rule(document, index, rule)
+        if other := found.get((rule.group, rule.kind)):
+            message = f"{rule.kind} of {rule.group} has the rule {other.name} already"
+            raise document.error(message, ("rules", index), hint="join the two")
+        found[(rule.group, rule.kind)] = rule
+    return HealthRules(tuple(found.values()))
+
+
+def _check_health_rule(document: strict_yaml.Document, index: int, rule: HealthRule) -> None:
+    if rule.group in BUILT_IN_GROUPS:
+        hint = "built-in kinds have rules of their own; these here are for custom resources"
+        raise document.error(f"{rule.group} is a built-in group", ("rules", index, "group"), hint=hint)
+    for field, expects in (("healthy", "BOOL"), ("failed", "BOOL"), ("message", "STRING")):
+        try:
+            program = rule.program(field)
+        except CelError as error:
+            raise document.error(f"{field} is no CEL: {error}", ("rules", index, field), hint=_CEL_HINT) from None
+        if program and program.answers not in {expects, "DYN"}:
+            message = f"{field} gives {program.answers}, and must give {expects}"
+            raise document.error(message, ("rules", index, field), hint=_CEL_HINT)
+
+
+_CEL_HINT = 'such as: object.status.conditions.exists(c, c.type == "Ready" && c.status == "True")'
+
+
 # environments ----------------------------------------------------------------------------------------
 
 
@@ -219,6 +258,7 @@ def _read_environment(tree: Tree, name: str, bindings: tuple[Binding, ...]) -> E
         namespaces=file.namespaces,
         drift=file.drift,
         health_seconds=file.health_seconds,
+        no_progress_seconds=file.no_progress_seconds,
         applications={each: _read_application(tree, name, each, mine) for each in applications},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -80,6 +81,23 @@ def test_mappings_merge_and_all_else_replaces() -> None:
     assert repository.merge(base, over) == expected
 
 
+def _health(*expressions: str, group: str = "example.org") -> str:
+    entries = [
+        f"  - name: r{n}\n    group: {json.dumps(group)}\n    kind: Widget\n    healthy: {json.dumps(text)}\n"
+        for n, text in enumerate(expressions)
+    ]
+    return "format: 1\nrules:\n" + "".join(entries)
+
+
+def test_health_rules_are_read_and_compiled() -> None:
+    """policy/health.yaml may be missing; what it says of a kind is found by group and kind."""
+    assert repository.read(environment_tree()).health.rules == ()
+    found = repository.read(environment_tree({layout.HEALTH: _health("object.status.ok", group="*.example.org")}))
+    rule = found.health.of("a.example.org", "Widget")
+    assert rule is not None
+    assert rule.judge({"status": {"ok": True}}).state == "healthy"
+
+
 def test_waivers_may_be_missing() -> None:
     """No waivers file means no waivers; without a gate there is no repository."""
     assert repository.read(environment_tree({layout.WAIVERS: None})).waivers == ()
@@ -120,6 +138,14 @@ WAIVER = "  - {finding: CVE-1, component: api, reason: some reason, owner: ada, 
         ({layout.GATE: "format: 1\nformat: 1\n"}, "policy/gate.yaml:2:1: the key 'format' stands here and in line 1"),
         ({layout.GATE: "format: &a 1\n"}, "policy/gate.yaml:1:9: anchors and aliases are not allowed"),
         ({layout.WAIVERS: f"format: 1\nwaivers:\n{WAIVER}"}, "waivers.yaml:3:22: no component is named 'api'"),
+        ({layout.HEALTH: _health("object.status.")}, "health.yaml:6:5: healthy is no CEL: 1:15: Syntax error"),
+        ({layout.HEALTH: _health("objekt.status")}, "health.yaml:6:5: healthy is no CEL: 1:7: undeclared reference to"),
+        ({layout.HEALTH: _health("1 + 1")}, "health.yaml:6:5: healthy gives INT, and must give BOOL"),
+        ({layout.HEALTH: _health("a" * 5000)}, "healthy is no CEL: the expression has 5000 characters"),
+        ({layout.HEALTH: _health("true", group="apps")}, "health.yaml:4:5: rules.0.group: 'apps' is not an API group"),
+        ({layout.HEALTH: _health("true", group="storage.k8s.io")}, "health.yaml:4:5: storage.k8s.io is a built-in"),
+        ({layout.HEALTH: _health("true", "true")}, "health.yaml:7:5: Widget of example.org has the rule r0 already"),
+        ({layout.HEALTH: "format: 1\nrules: [{name: x}]\n"}, "health.yaml:2:9: the field 'group' is missing"),
         ({layout.environment("dev"): None}, "environments/dev/environment.yaml: the file is missing"),
         ({layout.environment("prod"): SECOND.replace("e" * 12, ENVIRONMENT_ID)}, "belongs to dev already"),
         (
