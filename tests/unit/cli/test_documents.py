@@ -13,6 +13,7 @@ from interlock.contract.models import (
     EnvironmentsFile,
     File,
     GateFile,
+    HealthFile,
     SignersFile,
     WaiversFile,
 )
@@ -29,6 +30,7 @@ MODELS: dict[str, type[File]] = {
     "trust/bindings.yaml": BindingsFile,
     "policy/gate.yaml": GateFile,
     "policy/waivers.yaml": WaiversFile,
+    "policy/health.yaml": HealthFile,
     "applications/shop/application.yaml": ApplicationFile,
     "environments/dev/environment.yaml": EnvironmentFile,
 }
