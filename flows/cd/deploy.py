@@ -25,14 +25,16 @@ async def deploy_order(
     *,
     actor: str = "command line",
     reviewed: Reviewed | None = None,
+    prove_all: bool = False,
 ) -> Outcome:
     """Verify, render, plan, apply in stages, wait until healthy, prune, record.
 
     `revision` is a hint: the branch's newest verified commit is deployed, and never one that is older than what is.
-    With a `reviewed` plan just that is applied, or Blocked says what moved since.
+    With a `reviewed` plan just that is applied, or Blocked says what moved since. With `prove_all` every new object
+    goes through a dry run first.
     Raises Refused, Blocked, LockHeld, Unhealthy, Superseded; what was done until then is in the ledger.
     """
-    async with opened(presenter, host, environment, what="deploy", actor=actor) as site:
+    async with opened(presenter, host, environment, what="deploy", actor=actor, prove_all=prove_all) as site:
         result = await reconcile(site, reviewed=reviewed)
     if revision and not _has(host, revision, result.commit):
         presenter.say(f"the hint {revision[:12]} is not in the branch's history: {result.commit[:12]} is what it has")

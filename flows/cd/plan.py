@@ -23,9 +23,13 @@ async def plan_order(
     revision: str | None = None,
     *,
     actor: str = "command line",
+    prove_all: bool = False,
 ) -> Plan:
-    """The plan of the newest verified commit, shown and given. `plan.empty` says that a deploy would write nothing."""
-    async with opened(presenter, host, environment, what="plan", actor=actor) as site:
+    """The plan of the newest verified commit, shown and given. `plan.empty` says that a deploy would write nothing.
+
+    With `prove_all` every new object goes through a dry run, not only those that could surprise.
+    """
+    async with opened(presenter, host, environment, what="plan", actor=actor, prove_all=prove_all) as site:
         decision = await decide(site)
         await introduce(site, decision)
         await presenter.show(reports.plan_report(decision.plan))

@@ -56,6 +56,8 @@ class Site:
     what: str
     """`deploy`, `resync` or `plan`."""
     actor: str
+    prove_all: bool = False
+    """Whether every new object goes through a dry run."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -101,7 +103,9 @@ class Decision:
 
 
 @asynccontextmanager
-async def opened(presenter: Presenter, host: CdHost, environment: str, *, what: str, actor: str) -> AsyncIterator[Site]:
+async def opened(
+    presenter: Presenter, host: CdHost, environment: str, *, what: str, actor: str, prove_all: bool = False
+) -> AsyncIterator[Site]:
     """The environment, connected; ParameterError when cd.yaml does not give it to this host."""
     if environment not in host.environments:
         raise ParameterError(
@@ -111,7 +115,7 @@ async def opened(presenter: Presenter, host: CdHost, environment: str, *, what: 
     await presenter.tag(f"environment:{environment}")
     cluster = connect(host.clusters[host.environments[environment].cluster].kubeconfig)
     with cluster:
-        yield Site(presenter, host, environment, cluster, what, actor)
+        yield Site(presenter, host, environment, cluster, what, actor, prove_all)
 
 
 def flow_run() -> str:
@@ -136,8 +140,16 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
         )
     scope = _scope(site, head, environment, known)
     with site.timed("plan"):
-        memory = verdicts.path(site.host.state, site.name)
-        plan = await site.presenter.step(inspect.make_plan, site.cluster, rendered, stored.inventory, scope, memory)
+        plan = await site.presenter.step(
+            inspect.make_plan,
+            site.cluster,
+            rendered,
+            stored.inventory,
+            scope,
+            verdicts.path(site.host.state, site.name),
+            schemas=site.host.state / "schemas",
+            prove_all=site.prove_all,
+        )
         plan = explained(plan, rendered.manifests, head.repository.tree)
     mark = mark or Mark(environment.id)
     return Decision(head, environment, rendered, mark, stored, known, scope, plan)

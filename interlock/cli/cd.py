@@ -55,18 +55,22 @@ def _name(user: int) -> str:
         return str(user)
 
 
-async def plan_order(presenter: TerminalPresenter, environment: str, revision: str | None) -> bool:
+async def plan_order(
+    presenter: TerminalPresenter, environment: str, revision: str | None, *, prove_all: bool = False
+) -> bool:
     """The flow's own order; whether anything differs from Git."""
     host, _ = registered(environment)
-    found = await plan.plan_order(presenter, host, environment, revision, actor=_actor())
+    found = await plan.plan_order(presenter, host, environment, revision, actor=_actor(), prove_all=prove_all)
     return bool(found.writes or found.stops or found.drifted)
 
 
-async def sync_order(presenter: TerminalPresenter, environment: str, plan: Path | None) -> None:
+async def sync_order(
+    presenter: TerminalPresenter, environment: str, plan: Path | None, *, prove_all: bool = False
+) -> None:
     """The flow's own order, under the same lock; with a plan's file just that plan, or nothing."""
     host, _ = registered(environment)
     found = _reviewed(plan) if plan else None
-    await deploy.deploy_order(presenter, host, environment, actor=_actor(), reviewed=found)
+    await deploy.deploy_order(presenter, host, environment, actor=_actor(), reviewed=found, prove_all=prove_all)
 
 
 def _reviewed(file: Path) -> Reviewed:

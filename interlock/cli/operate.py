@@ -46,6 +46,9 @@ Examples:
   interlock status --repository ~/environments
 """
 
+ProveAll = Annotated[
+    bool, typer.Option("--prove-all", help="Try every new object in a dry run, not only one of each kind.")
+]
 Name = Annotated[str, typer.Argument(metavar="ENV", help="The environment's name.", callback=names.name)]
 Clone = Annotated[Path, typer.Option("--repository", help="A clone of the environment repository.", file_okay=False)]
 
@@ -86,6 +89,7 @@ def plan(
     revision: Annotated[
         str | None, typer.Option(help="A verified commit, 40 hex digits; otherwise the newest.")
     ] = None,
+    prove_all: ProveAll = False,
     form: Output = Format.TABLE,
 ) -> None:
     """Show what a sync would change, and what somebody changed in the cluster. Writes nothing."""
@@ -94,7 +98,7 @@ def plan(
     with halves.needs("cd"):
         from interlock.cli.cd import plan_order
 
-    differs = run(lambda telling: plan_order(telling, environment, revision), form)
+    differs = run(lambda telling: plan_order(telling, environment, revision, prove_all=prove_all), form)
     raise typer.Exit(1 if differs else 0)
 
 
@@ -105,6 +109,7 @@ def sync(
         Path | None,
         typer.Option("--plan", help="Apply just this plan, or refuse with what moved since.", dir_okay=False),
     ] = None,
+    prove_all: ProveAll = False,
     form: Output = Format.TABLE,
 ) -> None:
     """Make the cluster what the newest verified commit says, wait until it is healthy, record it."""
@@ -113,7 +118,7 @@ def sync(
     with halves.needs("cd"):
         from interlock.cli.cd import sync_order
 
-    run(lambda telling: sync_order(telling, environment, plan), form)
+    run(lambda telling: sync_order(telling, environment, plan, prove_all=prove_all), form)
 
 
 def status(

@@ -40,6 +40,11 @@ class Manifest:
     def api_version(self) -> str:
         return str(self.body["apiVersion"])
 
+    @property
+    def type(self) -> tuple[str, str]:
+        """`apiVersion` and `kind`."""
+        return self.api_version, str(self.body["kind"])
+
     @cached_property
     def identity(self) -> Identity:
         group = self.api_version.rpartition("/")[0]

@@ -11,17 +11,22 @@ from typing import TypeVar
 
 from interlock.cd import foreign
 from interlock.cd import plan as decide
+from interlock.cd.admission import Admission
 from interlock.cd.control import COMMON, is_own
 from interlock.cd.inventory import Inventory
 from interlock.cd.objects import Body, Resource, group_of, subject
 from interlock.cd.order import rank
 from interlock.cd.plan import Action, Look, Plan, PlanItem, Scope, Wanted
+from interlock.cd.proof import ASKED, UNKNOWN_ADMISSION, Proof, beside_refused, misfit, proofs
 from interlock.cd.verdicts import ground, learned, recall
 from interlock.contract.canonical import canonical
+from interlock.contract.manifest import Manifest
 from interlock.contract.render import Identity, Rendered
+from interlock.contract.schema import Problem, Schema, of_definitions
 from interlock.errors import Blocked, ClusterError
 from tasks.cd import verdicts
 from tasks.cd.cluster import CONNECTIONS, Cluster
+from tasks.cd.schemas import ServerSchemas, read_admission
 from tasks.common.effect import effect
 
 T = TypeVar("T")
@@ -35,6 +40,10 @@ class Live:
 
     objects: Mapping[Identity, Body]
     unreadable: Mapping[GroupKind, str]
+
+    def hidden(self, identity: Identity) -> str:
+        """Why objects of this kind cannot be seen; empty when they can."""
+        return self.unreadable.get((identity.group, identity.kind), "")
 
 
 def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -132,11 +141,19 @@ def _got(cluster: Cluster, resource: Resource, name: str) -> Body | ClusterError
 
 @effect(name="plan", retries=3)
 def make_plan(
-    cluster: Cluster, rendered: Rendered, inventory: Inventory, scope: Scope, memory: Path | None = None
+    cluster: Cluster,
+    rendered: Rendered,
+    inventory: Inventory,
+    scope: Scope,
+    memory: Path | None = None,
+    *,
+    schemas: Path | None = None,
+    prove_all: bool = False,
 ) -> Plan:
     """What would have to change. Reads and dry runs only.
 
     `memory` is a file of ours with the verdicts of earlier plans; without one, everything is compared.
+    `schemas` is a folder of ours for the server's schemas. With `prove_all` every new object goes through a dry run.
     Blocked when Git renders nothing at all while the environment owns objects: an empty render never prunes.
     """
     if not rendered.manifests and inventory.entries and not rendered.awaiting:
@@ -151,7 +168,9 @@ def make_plan(
     remembered = verdicts.read(memory, ground=rests_on)
     recalled = recall(remembered, rendered.manifests, live.objects, inventory, scaled)
     wants = [decide.wanted(m, live.objects.get(m.identity), inventory, scope) for m in recalled.rest]
-    judged, notes = _items(cluster, wants, live, scope, scaled)
+    proven, notes = _proofs(cluster, wants, live, rendered, folder=schemas, everything=prove_all)
+    judged, said = _items(cluster, wants, live, scope, scaled=scaled, proven=proven)
+    notes += said
     known = {**recalled.known, **learned(wants, judged, scaled)}
     if known != remembered.known:
         verdicts.write(memory, replace(remembered, known=known))
@@ -160,7 +179,7 @@ def make_plan(
     gone = [entry for identity, entry in inventory.entries.items() if identity not in named]
     gone = [entry for entry in gone if entry.application not in rendered.awaiting]
     left = {entry.identity: decide.leaving(entry, live.objects.get(entry.identity), scope) for entry in gone}
-    readable = {i: item for i, item in left.items() if (i.group, i.kind) not in live.unreadable}
+    readable = {i: item for i, item in left.items() if not live.hidden(i)}
     items += [item for item in readable.values() if item]
     foreigners = {i: body for i, body in live.objects.items() if not is_own(body, scope.control_namespace)}
     items += decide.strangers(foreigners, inventory, named)
@@ -175,8 +194,42 @@ def make_plan(
     )
 
 
+def _proofs(
+    cluster: Cluster,
+    wants: Iterable[Wanted],
+    live: Live,
+    rendered: Rendered,
+    *,
+    folder: Path | None,
+    everything: bool,
+) -> tuple[Mapping[Identity, Proof], list[str]]:
+    """What is known of each new object, and what is to be told of how it was found."""
+    new = [want for want in wants if want.live is None and not live.hidden(want.identity)]
+    if not new:
+        return {}, []
+    server = ServerSchemas(cluster, folder)
+    defined = of_definitions(manifest.body for manifest in rendered.manifests)
+    rules = Admission() if everything else read_admission(cluster)
+
+    def schema(manifest: Manifest) -> Schema | None:
+        return server.find(*manifest.type) or defined.get(manifest.type)
+
+    def judged(manifest: Manifest) -> bool:
+        return rules.may_judge(cluster.resource(*manifest.type))
+
+    found = proofs(new, schema=schema, judged=judged, everything=everything)
+    unasked = any(not proof.asked for proof in found.values())
+    return found, [UNKNOWN_ADMISSION] if unasked and not rules.known else []
+
+
 def _items(
-    cluster: Cluster, wants: Sequence[Wanted], live: Live, scope: Scope, scaled: Collection[Identity]
+    cluster: Cluster,
+    wants: Sequence[Wanted],
+    live: Live,
+    scope: Scope,
+    *,
+    scaled: Collection[Identity],
+    proven: Mapping[Identity, Proof],
 ) -> tuple[list[PlanItem], list[str]]:
     """One item for each, in their order. Only what has to be asked about goes into the pool."""
     made = {want.identity for want in wants if want.live is None}
@@ -187,10 +240,12 @@ def _items(
 
     def one(pair: tuple[Wanted, Look]) -> PlanItem:
         want, look = pair
-        if reason := live.unreadable.get((want.identity.group, want.identity.kind)):
+        if reason := live.hidden(want.identity):
             return want.item(Action.UNKNOWN, f"cannot be read: {reason}")
-        item = _judged(cluster, want, scope, made, look)
-        if want.live is None or item.action == Action.BLOCKED:
+        if want.live is None:
+            return _newcomer(cluster, want, scope, made, proven[want.identity].problems)
+        item = _judged(cluster, want, scope, look)
+        if item.action == Action.BLOCKED:
             return item
         found = unexplained(want, want.live)
         if not found:
@@ -198,27 +253,49 @@ def _items(
         return _with_foreign(cluster, item, found, want=want, live=want.live, scope=scope, notes=notes)
 
     looks = [(want, decide.look(want, scope)) for want in wants]
-    alike = {
+    known = {
         want.identity: want.item(Action.UNCHANGED)
         for want, look in looks
         if look == Look.SETTLED and want.live and not unexplained(want, want.live)
     }
-    asked = iter(side_by_side(one, [pair for pair in looks if pair[0].identity not in alike]))
-    return [alike.get(want.identity) or next(asked) for want in wants], notes
+    known |= {want.identity: decide.new(want) for want in wants if not proven.get(want.identity, ASKED).asked}
+
+    def ask() -> None:
+        open_ = [pair for pair in looks if pair[0].identity not in known]
+        known.update((item.identity, item) for item in side_by_side(one, open_))
+
+    ask()
+    # When the sample of a kind is refused, the server is asked about every one of it.
+    for identity in beside_refused(wants, proven, known):
+        del known[identity]
+    ask()
+    return [known[want.identity] for want in wants], notes
 
 
-def _judged(cluster: Cluster, want: Wanted, scope: Scope, made: set[Identity], look: Look) -> PlanItem:
+def _newcomer(
+    cluster: Cluster, want: Wanted, scope: Scope, made: set[Identity], problems: tuple[Problem, ...]
+) -> PlanItem:
+    """A new object: what the server says of it, or what its schema does when the server cannot be asked yet."""
+    if _comes_with_plan(want, made):
+        return misfit(want, problems) if problems else decide.new(want)
+    try:
+        cluster.apply(want.body, manager=scope.manager, force=True, dry_run=True)
+    except ClusterError as error:
+        refused = decide.refused(want, error)
+        return misfit(want, problems, error.message) if problems and refused.action == Action.BLOCKED else refused
+    return decide.new(want)
+
+
+def _judged(cluster: Cluster, want: Wanted, scope: Scope, look: Look) -> PlanItem:
     if look == Look.NOT_OURS:
         return decide.not_ours(want)
     if look == Look.SETTLED:
         return want.item(Action.UNCHANGED)
-    if want.live is None and _comes_with_plan(want, made):
-        return decide.new(want)
     try:
         predicted = cluster.apply(want.body, manager=scope.manager, force=True, dry_run=True)
     except ClusterError as error:
         return decide.refused(want, error)
-    return decide.new(want) if want.live is None else decide.decided(want, predicted.body, scope)
+    return decide.decided(want, predicted.body, scope)
 
 
 def _comes_with_plan(want: Wanted, made: set[Identity]) -> bool:

@@ -33,6 +33,7 @@ BREAKS = {
     "gitpython": ("tasks.common.broken_gitpython", "git"),
     "jinja2": ("tasks.common.broken_jinja2", "jinja2"),
     "yaml": ("tasks.common.broken_yaml", "yaml"),
+    "jsonschema": ("tasks.common.broken_jsonschema", "jsonschema_rs"),
     "terminal": ("flows.broken_terminal", "rich"),
     "subprocess": ("flows.broken_subprocess", "subprocess"),
 }

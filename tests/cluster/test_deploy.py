@@ -252,8 +252,8 @@ async def test_a_field_that_no_schema_has_is_blocked(world: World) -> None:
     with pytest.raises(Blocked) as blocked:
         await world.deploy()
 
-    assert ".spec.replica: field not declared in schema" in blocked.value.message
-    assert "/hidden: .stringDatas: field not declared in schema" in blocked.value.message
+    assert "/wrong: blocked: spec.replica: unknown field (did you mean replicas?)" in blocked.value.message
+    assert "/hidden: blocked: stringDatas: unknown field (did you mean stringData?)" in blocked.value.message
     assert "hunter2" not in blocked.value.message
 
 

@@ -1,0 +1,86 @@
+"""How much of a plan's new objects the server is asked about before anything is written.
+
+An object that fits the server's own schema, and whose metadata is right, is sent to a dry run only as the first of its
+kind in its namespace (quota, admission), when an admission webhook or policy may judge its kind, or when there is no
+schema. The dry run also has the last word on what does not fit: a schema may say more than the server asks for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from interlock.cd.plan import Action, PlanItem, Wanted
+from interlock.contract import metadata
+from interlock.contract.manifest import Identity, Manifest
+from interlock.contract.schema import Problem, Schema
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What is known of a new object. `asked`: whether a dry run is needed too."""
+
+    problems: tuple[Problem, ...]
+    asked: bool
+
+
+ASKED = Proof((), asked=True)
+UNKNOWN_ADMISSION = (
+    "the cluster's admission webhooks and policies cannot be read: of each kind of new objects one was tried in every "
+    "namespace; --prove-all tries all of them"
+)
+
+
+def proofs(
+    wants: Iterable[Wanted],
+    *,
+    schema: Callable[[Manifest], Schema | None],
+    judged: Callable[[Manifest], bool],
+    everything: bool = False,
+) -> Mapping[Identity, Proof]:
+    """Of each new object. `judged` says whether admission may judge its kind; `everything` asks about all."""
+    found: dict[Identity, Proof] = {}
+    tried: set[_Sample] = set()
+    for want in wants:
+        manifest, sample = want.manifest, _sample(want)
+        fits = schema(manifest)
+        problems = (*(fits.problems(manifest.body) if fits else ()), *metadata.problems(manifest.body))
+        asked = everything or fits is None or bool(problems) or sample not in tried or judged(manifest)
+        if not problems:
+            tried.add(sample)
+        found[want.identity] = Proof(problems, asked)
+    return found
+
+
+_Sample = tuple[str, str, str]
+
+
+def _sample(want: Wanted) -> _Sample:
+    return *want.manifest.type, want.identity.namespace
+
+
+def beside_refused(
+    wants: Iterable[Wanted], proven: Mapping[Identity, Proof], items: Mapping[Identity, PlanItem]
+) -> tuple[Identity, ...]:
+    """The objects that nobody asked about, and whose sample did not pass."""
+    new = [want for want in wants if want.identity in proven]
+    sound = [want for want in new if not proven[want.identity].problems]
+    refused = {_sample(want) for want in sound if items[want.identity].action != Action.CREATE}
+    return tuple(want.identity for want in new if not proven[want.identity].asked and _sample(want) in refused)
+
+
+def misfit(want: Wanted, problems: Collection[Problem], refused: str = "") -> PlanItem:
+    """An object that does not fit its schema, with the field and the template's line of each problem.
+
+    What the server `refused` it for is told too, unless that is about one of these fields.
+    """
+    reasons = [told(want.manifest, problem) for problem in problems]
+    if refused and not any(str(problem.where[-1]) in refused for problem in problems if problem.where):
+        reasons.append(refused)
+    return want.item(Action.BLOCKED, "; ".join(reasons))
+
+
+def told(manifest: Manifest, problem: Problem) -> str:
+    """A problem with the place in Git that made it."""
+    origin = manifest.origin(problem.where)
+    return f"{problem} at {origin.path}:{origin.line}"
