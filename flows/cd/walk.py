@@ -20,6 +20,7 @@ from interlock.cd import reports
 from interlock.cd.explain import explained
 from interlock.cd.host import CdHost, Ceiling
 from interlock.cd.order import Stage, stages
+from interlock.cd.permissions import Lacking
 from interlock.cd.plan import Action, Plan, Scope, reasons
 from interlock.cd.progress import Progress
 from interlock.cd.receipts import Kind, Statement
@@ -30,7 +31,7 @@ from interlock.contract.canonical import digest
 from interlock.contract.render import Identity, Rendered
 from interlock.contract.repository import Environment
 from interlock.errors import Blocked, InputError, InterlockError, ParameterError, Refused
-from tasks.cd import apply, inspect, lease, ledger, record, verdicts, wait
+from tasks.cd import apply, inspect, lease, ledger, permissions, record, verdicts, wait
 from tasks.cd.cluster import Cluster, connect
 from tasks.cd.lease import Lock
 from tasks.cd.observe import Observer, Patience
@@ -266,6 +267,27 @@ def require_possible(plan: Plan) -> None:
             reasons=reasons(plan.stops),
             hint="nothing was written; the plan names each of them",
         )
+
+
+async def lacking(site: Site, plan: Plan) -> Lacking | None:
+    """What RBAC does not allow of a plan, shown with the Role that is missing."""
+    found = await asyncio.to_thread(permissions.lacking, site.cluster, plan)
+    if found:
+        await site.presenter.show(reports.permissions_report(plan.environment, found, site.ceiling.control_namespace))
+    return found
+
+
+async def require_permitted(site: Site, plan: Plan) -> None:
+    """Blocked, before anything is written, when RBAC does not allow what the plan asks for."""
+    found = await lacking(site, plan)
+    if found is None:
+        return
+    raise Blocked(
+        f"{plan.environment}: {found.username} may not do all that {plan.commit[:12]} asks for",
+        reasons=tuple(str(need) for need in found.needs),
+        hint="nothing was written; the Role that is missing is in the report `permissions`, "
+        "and `interlock bootstrap cluster` writes all that the environment needs",
+    )
 
 
 async def introduce(site: Site, decision: Decision) -> None:
@@ -572,6 +594,7 @@ async def _by_writing(
             return done
         if not decision.scope.again or decision.plan.stops:
             await site.presenter.show(reports.plan_report(decision.plan))
+        await require_permitted(site, decision.plan)
         require_possible(decision.plan)
         undone = decision.settled and any(item.drift for item in decision.plan.writes)
         said = "drift undone" if undone else "deployed"

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from interlock.cd.objects import subject
+from interlock.cd.permissions import Lacking, missing_roles
 from interlock.cd.plan import Action, FieldChange, Plan, PlanItem
 from interlock.cd.progress import Progress, Seen
 from interlock.contract.report import Report, Table, cell
+from interlock.contract.strict_yaml import dump
 from interlock.errors import InterlockError, Refused
 
 NOTHING = "—"
@@ -214,3 +216,25 @@ def _item_data(item: PlanItem) -> object:
         "drift": item.drift,
         "fields": [asdict(change) for change in item.fields],
     }
+
+
+def permissions_report(environment: str, lacking: Lacking, control_namespace: str) -> Report:
+    """Each right that is missing, and what an administrator applies for it."""
+    roles = missing_roles(lacking, control_namespace)
+    text = "---\n".join(dump(body) for body in roles)
+    rows = tuple(
+        (need.verb, f"{need.plural}.{need.group}".rstrip("."), need.namespace or f"(named {need.name})")
+        for need in lacking.needs
+    )
+    lines = ["What an administrator of the cluster applies:", "", *(f"    {line}" for line in text.splitlines())]
+    return Report(
+        "permissions",
+        f"{environment}: {lacking.username} lacks {len(rows)} rights",
+        "\n".join(lines) if roles else "",
+        (Table(("verb", "kind", "namespace"), rows),),
+        data={
+            "username": lacking.username,
+            "missing": [need.attributes for need in lacking.needs],
+            "roles": list(roles),
+        },
+    )

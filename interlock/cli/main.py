@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from interlock import __version__
-from interlock.cli import access, application, bind, check, environment, host, key, operate, output
+from interlock.cli import access, application, bind, bootstrap, check, environment, host, key, operate, output
 from interlock.errors import InterlockError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ app.command("key", epilog=key.EXAMPLES)(key.key)
 app.command("bind", epilog=bind.EXAMPLES)(bind.bind)
 app.command("check", epilog=check.EXAMPLES)(check.check)
 app.command("access", epilog=access.EXAMPLES)(access.access)
+app.add_typer(bootstrap.app, name="bootstrap")
 app.command("render", epilog=operate.RENDER_EXAMPLES)(operate.render)
 app.command("plan", epilog=operate.PLAN_EXAMPLES)(operate.plan)
 app.command("sync", epilog=operate.SYNC_EXAMPLES)(operate.sync)

@@ -13,6 +13,7 @@ from interlock.cli.output import Format, Output
 from interlock.errors import ParameterError
 
 if TYPE_CHECKING:
+    from interlock.contract.render import Rendered
     from interlock.contract.repository import Environment, Repository
 
 _STAND_IN = "never.released"
@@ -68,19 +69,25 @@ def render(
     Needs no host and no cluster; signatures are not verified. The output is YAML, or JSON with --output json.
     """
     from interlock.contract import strict_yaml
-    from tasks.common.render import render_environment
 
-    read = _read_clone(repository, commit)
-    _require(read, environment)
-    rendered = render_environment.fn(read, environment, _STAND_IN if unreleased else None)
+    read = read_clone(repository, commit)
+    require(read, environment)
+    made = rendered(read, environment, unreleased=unreleased)
     output.note(f"{environment} from {repository}, {commit or 'the files as they lie there'}; signatures not verified")
-    for each in rendered.awaiting:
+    for each in made.awaiting:
         output.note(f"awaiting: {each} has a component that was never released, so its template renders nothing yet")
     if form is Format.JSON:
-        output.show_json([manifest.body for manifest in rendered.manifests])
+        output.show_json([manifest.body for manifest in made.manifests])
         return
-    for manifest in rendered.manifests:
+    for manifest in made.manifests:
         typer.echo(f"---\n{strict_yaml.dump(manifest.body)}", nl=False)
+
+
+def rendered(repository: Repository, environment: str, *, unreleased: bool) -> Rendered:
+    """The environment as it would be applied; with `unreleased`, what was never released with a stand-in image."""
+    from tasks.common.render import render_environment
+
+    return render_environment.fn(repository, environment, _STAND_IN if unreleased else None)
 
 
 def plan(
@@ -144,20 +151,20 @@ def status(
 def _status_of_clone(folder: Path, environment: str | None, form: Format) -> None:
     from interlock.cli import standing
 
-    read = _read_clone(folder, "HEAD")
-    chosen = list(read.environments.values()) if environment is None else [_require(read, environment)]
+    read = read_clone(folder, "HEAD")
+    chosen = list(read.environments.values()) if environment is None else [require(read, environment)]
     title = f"{read.commit[:12]} of {folder}; signatures not verified, the cluster was not asked"
     output.show(standing.report(standing.releases(chosen), (), title=title), form)
 
 
-def _read_clone(folder: Path, commit: str | None) -> Repository:
+def read_clone(folder: Path, commit: str | None) -> Repository:
     from interlock.cli import clone
     from interlock.contract import repository
 
     return repository.read(clone.read(folder, commit))
 
 
-def _require(repository: Repository, name: str) -> Environment:
+def require(repository: Repository, name: str) -> Environment:
     if name not in repository.environments:
         known = ", ".join(repository.environments)
         raise ParameterError(f"environment {name}: there is none of that name", hint=f"there are: {known}")

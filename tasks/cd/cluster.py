@@ -361,13 +361,13 @@ def refusal(subject: str, status: int, data: bytes) -> ClusterError:
     schema = _SCHEMA.search(said)
     if schema:
         status = 422
-    full = _FULL in said
+    known = next((words for words in _HINTS if words in said), "")
     if subject.startswith("Secret/"):
         said = f"{schema['field']}: {schema['problem']}" if schema else reason
     said = said or reason
     kind = Conflict if status == 409 else ClusterError
-    transient = not full and (status == 429 or status >= 500)
-    hint = _HINTS.get(_FULL if full else status, "")
+    transient = known != _FULL and (status == 429 or status >= 500)
+    hint = _NOT_ACCEPTED if status == 401 else _HINTS.get(known, "")
     return kind(f"{subject}: {said} ({status})", status=status, transient=transient, hint=hint)
 
 
@@ -398,8 +398,9 @@ def _plain(data: bytes) -> str:
 
 
 _FULL = "database space exceeded"
-_HINTS: Mapping[int | str, str] = {
-    401: "the kubeconfig's certificate or token is not accepted: has it expired?",
+_NOT_ACCEPTED = "the kubeconfig's certificate or token is not accepted: has it expired?"
+_HINTS = {
+    "is forbidden: User": "`interlock bootstrap cluster ENV`, run by an administrator, gives CD what it needs",
     _FULL: "etcd is full and takes no writes: compact and defragment it, then disarm its NOSPACE alarm",
 }
 
