@@ -22,7 +22,21 @@ from interlock.errors import Blocked, FormatError, InterlockError, LockHeld, Ref
 from tests.unit.cli.commands import PROGRAM, interlock, program
 
 COMMANDS = {
-    *("access", "bind", "check", "declare", "init", "key", "plan", "receive", "register", "render", "status", "sync"),
+    *(
+        "access",
+        "bind",
+        "bootstrap",
+        "check",
+        "declare",
+        "init",
+        "key",
+        "plan",
+        "receive",
+        "register",
+        "render",
+        "status",
+        "sync",
+    ),
     *("version", "worker"),
 }
 
@@ -50,7 +64,11 @@ def test_every_command_explains_itself(words: tuple[str, ...], tmp_path: Path) -
 
     assert done.returncode == 0, done.stderr
     assert f"Usage: interlock {' '.join(words)}".strip() in done.stdout
-    assert "Examples" in done.stdout or words in {(), ("init",), ("version",)} or words[:1] == ("register",)
+    assert (
+        "Examples" in done.stdout
+        or words in {(), ("bootstrap",), ("init",), ("version",)}
+        or words[:1] == ("register",)
+    )
 
 
 def test_help_comes_at_once(tmp_path: Path) -> None:
