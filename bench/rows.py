@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from bench import estate as estates
 from bench import ground as grounds
 from bench.ground import Ground
 from bench.measure import Claim, Row, compare
 from bench.peers import Kubectl, Raw, kubectl
+from interlock.cd.objects import Body
 from sandbox.supervisor import Sandbox
 
 LIST, PATCH, KUBECTL_DIFF, KUBECTL_APPLY = "raw LIST, decoded", "raw PATCH loop", "kubectl diff", "kubectl apply"
@@ -99,8 +101,45 @@ def apply_few(sandbox: Sandbox, folder: Path, count: int) -> list[Row]:
         return compare((Claim(f"apply-{few}-of-{count}", what, ours, {peer: "≤ 1.5"}),), {peer: patches})
 
 
+def many_all(sandbox: Sandbox, folder: Path, count: int) -> list[Row]:
+    """One commit that changes every object of every application."""
+    what = f"deploy, from fetch to recorded, of a commit that changes all of {count} applications of 4 objects"
+    return _many(sandbox, folder, count, changed=count, name=f"apps-{count}-all", what=what, goal="≤ 15 s")
+
+
+def many_one(sandbox: Sandbox, folder: Path, count: int) -> list[Row]:
+    """One commit that changes one application."""
+    what = f"deploy, from fetch to recorded, of a commit that changes one of {count} applications of 4 objects"
+    return _many(sandbox, folder, count, changed=1, name=f"apps-{count}-one", what=what, goal="≤ 2 s")
+
+
+def _many(sandbox: Sandbox, folder: Path, count: int, *, changed: int, name: str, what: str, goal: str) -> list[Row]:
+    """The peer lists what there is and patches what changed, in a namespace that has the same objects."""
+    with (
+        grounds.environment(sandbox, folder) as ground,
+        grounds.environment(sandbox, folder) as other,
+        estates.estate(ground, count) as estate,
+    ):
+        raw, values, wanted = Raw(other), itertools.count(), list[Body]()
+        estate.deploy()
+        raw.apply(estate.bodies(other.namespace))
+
+        def before() -> None:
+            estate.push(f"value-{next(values)}", applications=changed)
+            wanted[:] = estate.bodies(other.namespace, applications=changed)
+
+        def patches() -> None:
+            raw.list()
+            raw.apply(wanted)
+
+        peer = "raw LIST, raw PATCHes"
+        return compare((Claim(name, what, estate.deploy, {peer: goal}),), {peer: patches}, before=before, runs=3)
+
+
 ROWS: Mapping[str, Callable[[Sandbox, Path, int], list[Row]]] = {
     "plan-unchanged": plan_unchanged,
     "apply-new": apply_new,
     "apply-100": apply_few,
+    "apps-all": lambda sandbox, folder, count: many_all(sandbox, folder, count // 10),
+    "apps-one": lambda sandbox, folder, count: many_one(sandbox, folder, count // 10),
 }
