@@ -18,8 +18,9 @@ from rich.table import Column, Table
 from bench import ground, rows
 from bench.measure import Row
 from bench.peers import kubectl, kubectl_version
+from tasks.common.garbage import collected_rarely
 
-_COLUMNS = ("Row", "Ours, s", "Peer", "Peer, s", "Ratio", "Goal", "Spread", "Runs")
+_COLUMNS = ("Row", "Ours", "Peer", "Peer's", "Ratio", "Goal", "Spread", "Runs")
 _WIDTH = 140
 _VERSIONS = ("interlock", "kubernetes", "urllib3", "orjson")
 
@@ -42,7 +43,7 @@ def main(
     if kubectl() is None:
         console.print("kubectl is not here: its rows are left out; `make bench` installs it")
     found: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder, ground.control_plane() as sandbox:
+    with tempfile.TemporaryDirectory() as folder, ground.control_plane() as sandbox, collected_rarely():
         for name in names or rows.ROWS:
             console.print(f"measuring {name} with {objects} objects …")
             found += rows.ROWS[name](sandbox, Path(folder), objects)
@@ -55,9 +56,13 @@ def main(
 def _table(found: list[Row]) -> Table:
     table = Table(*(Column(name, no_wrap=True) for name in _COLUMNS))
     for row in found:
-        figures = (f"{row.ours_s:.2f}", row.peer, f"{row.peer_s:.2f}", f"{row.ratio:.3f}", row.goal)
+        figures = (_figure(row.ours_s, row.unit), row.peer, _figure(row.peer_s, row.unit), f"{row.ratio:.3f}", row.goal)
         table.add_row(row.name, *figures, f"{row.spread:.0%}", str(row.runs))
     return table
+
+
+def _figure(value: float, unit: str) -> str:
+    return f"{value:.2f} {unit}"
 
 
 def _document(found: list[Row]) -> dict[str, object]:

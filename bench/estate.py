@@ -35,7 +35,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _ACCOUNT, _PASSWORD = "bench", "bench"
 _AUTHOR = Person("bench", "bench@example.org")
-_NAME = "dev"
+NAME = "dev"
 _SET = """\
 apiVersion: v1
 kind: ConfigMap
@@ -114,12 +114,17 @@ class Estate:
 
     def deploy(self) -> None:
         """From fetch to recorded: what a deploy does, without Prefect around it."""
-        outcome = asyncio.run(deploy_order(Quiet(), self.host, _NAME))
+        outcome = asyncio.run(deploy_order(Quiet(), self.host, NAME))
         assert outcome.commit == self.head, outcome.sentence
+
+    def peak(self, *, deploying: bool) -> float:
+        """The most memory that a process of a deploy needs, in MB; or one that has only imported what a deploy does."""
+        command = [sys.executable, "-m", "bench.peak", *([str(self.folder / "cd.yaml")] if deploying else [])]
+        return float(subprocess.run(command, capture_output=True, check=True).stdout)
 
     def rendered(self) -> Rendered:
         head = fetch_verified.fn(self.host.environment_repository, state=self.folder / "reader", since=None)
-        return render_environment.fn(head.repository, _NAME)
+        return render_environment.fn(head.repository, NAME)
 
     def bodies(self, namespace: str, *, applications: int | None = None) -> list[Body]:
         """What the newest commit declares, of the first so many applications, for another namespace."""
@@ -180,7 +185,7 @@ def _files(ground: Ground, public: str, count: int) -> dict[str, str]:
         layout.SIGNERS: strict_yaml.dump({"format": 1, "signers": [signer]}),
         layout.BINDINGS: "format: 1\nbindings: []\n",
         layout.GATE: "format: 1\n",
-        layout.environment(_NAME): strict_yaml.dump(environment),
+        layout.environment(NAME): strict_yaml.dump(environment),
         f"{layout.templates('web')}/all.yaml.j2": _SET,
     }
     for name in application_names(count):
@@ -190,7 +195,7 @@ def _files(ground: Ground, public: str, count: int) -> dict[str, str]:
 
 
 def _values(application: str) -> str:
-    return layout.values(_NAME, application)
+    return layout.values(NAME, application)
 
 
 def _greeting(text: str) -> str:
@@ -212,7 +217,7 @@ def _host(ground: Ground, key: Path, public: str, *, auth: Path, address: str, r
         "ledger": {"name": "ledger", "url": f"{address}/ledger.git", "auth": str(auth)},
         "signing": {"signer": "cd", "key": str(key)},
         "clusters": {"bench": {"kubeconfig": str(ground.kubeconfig)}},
-        "environments": {_NAME: {"cluster": "bench", "namespaces": [ground.namespace], "control_namespace": control}},
+        "environments": {NAME: {"cluster": "bench", "namespaces": [ground.namespace], "control_namespace": control}},
     }
     path = ground.folder / "cd.yaml"
     path.write_text(strict_yaml.dump(value))

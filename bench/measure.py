@@ -18,7 +18,7 @@ LONG_RUNS = 2
 
 @dataclass(frozen=True)
 class Claim:
-    """Something of ours that is measured. `goals` are what its ratio to each peer is to be."""
+    """Something of ours that is measured. `goals` are what its ratio to each peer, or its own figure, is to be."""
 
     name: str
     what: str
@@ -28,7 +28,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Row:
-    """One claim beside one peer. Seconds are medians; `spread` is (slowest - fastest) / median, of ours."""
+    """One claim beside one peer. Figures are medians; `spread` is (slowest - fastest) / median, of ours.
+
+    `unit` says what is counted where it is not seconds.
+    """
 
     name: str
     what: str
@@ -39,6 +42,7 @@ class Row:
     spread: float
     runs: int
     goal: str
+    unit: str = "s"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -59,13 +63,14 @@ def compare(
                 continue
             before()
             taken[name].append(timed(work))
-    return [_row(claim, taken[claim.name], peer, taken[peer]) for claim in claims for peer in peers]
+    return [row(claim, taken[claim.name], peer, taken[peer]) for claim in claims for peer in peers]
 
 
-def _row(claim: Claim, ours: Sequence[float], peer: str, theirs: Sequence[float]) -> Row:
+def row(claim: Claim, ours: Sequence[float], peer: str, theirs: Sequence[float], *, unit: str = "s") -> Row:
+    """From all runs of both."""
     mine, other = statistics.median(ours), statistics.median(theirs)
     spread = (max(ours) - min(ours)) / mine
-    return Row(claim.name, claim.what, mine, peer, other, mine / other, spread, len(ours), claim.goals[peer])
+    return Row(claim.name, claim.what, mine, peer, other, mine / other, spread, len(ours), claim.goals[peer], unit)
 
 
 def timed(work: Work) -> float:

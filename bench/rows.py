@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from bench import estate as estates
 from bench import ground as grounds
 from bench.ground import Ground
-from bench.measure import Claim, Row, compare
+from bench.measure import RUNS, Claim, Row, Work, compare, row, timed
 from bench.peers import Kubectl, Raw, kubectl
 from interlock.cd.objects import Body
 from sandbox.supervisor import Sandbox
@@ -136,10 +137,49 @@ def _many(sandbox: Sandbox, folder: Path, count: int, *, changed: int, name: str
         return compare((Claim(name, what, estate.deploy, {peer: goal}),), {peer: patches}, before=before, runs=3)
 
 
+def memory(sandbox: Sandbox, folder: Path, count: int) -> list[Row]:
+    """What one deploy needs of the host, beside a process that has only imported what it needs."""
+    applications = count // len(grounds.KINDS)
+    with grounds.environment(sandbox, folder) as ground, estates.estate(ground, applications) as estate:
+        estate.deploy()
+        ours, imports = list[float](), list[float]()
+        for number in range(RUNS):
+            estate.push(f"value-{number}", applications=1)
+            ours.append(estate.peak(deploying=True))
+            imports.append(estate.peak(deploying=False))
+        what = f"peak memory of a deploy that changes one of {applications} applications, {count} objects in all"
+        claim = Claim(f"memory-{count}", what, lambda: None, {"imports only": "≤ 300 MB"})
+        return [row(claim, ours, "imports only", imports, unit="MB")]
+
+
+def growth(sandbox: Sandbox, folder: Path, count: int) -> list[Row]:
+    """How much longer a plan of fifty times as many unchanged objects takes, beside how much longer the LIST takes."""
+    few, many = count // 10, count * 5
+    with grounds.environment(sandbox, folder) as small, grounds.environment(sandbox, folder) as large:
+        taken: dict[str, list[float]] = {name: [] for name in ("small", "large", "list small", "list large")}
+        works: dict[str, Work] = {}
+        for name, ground, number in (("small", small, few), ("large", large, many)):
+            rendered = ground.rendered(grounds.bodies(ground.namespace, number))
+            ground.sync(rendered)
+            assert ground.plan(rendered).empty
+            works[name] = partial(ground.plan, rendered)
+            works[f"list {name}"] = Raw(ground).list
+        for _ in range(RUNS):
+            for name, work in works.items():
+                taken[name].append(timed(work))
+        ours = [a / b for a, b in zip(taken["large"], taken["small"], strict=True)]
+        lists = [a / b for a, b in zip(taken["list large"], taken["list small"], strict=True)]
+        what = f"plan of {many} unchanged objects over plan of {few}"
+        claim = Claim(f"growth-{few}-{many}", what, lambda: None, {LIST: "≤ 1"})
+        return [row(claim, ours, LIST, lists, unit="times")]
+
+
 ROWS: Mapping[str, Callable[[Sandbox, Path, int], list[Row]]] = {
     "plan-unchanged": plan_unchanged,
     "apply-new": apply_new,
     "apply-100": apply_few,
     "apps-all": lambda sandbox, folder, count: many_all(sandbox, folder, count // 10),
+    "memory": memory,
+    "growth": growth,
     "apps-one": lambda sandbox, folder, count: many_one(sandbox, folder, count // 10),
 }

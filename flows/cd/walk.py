@@ -38,6 +38,7 @@ from tasks.cd.observe import Observer, Patience
 from tasks.cd.record import Stored
 from tasks.common import git, renders
 from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
+from tasks.common.garbage import collected_rarely
 from tasks.common.render import render_environment
 
 LOCK_SECONDS = 90.0
@@ -115,7 +116,7 @@ async def opened(
         )
     await presenter.tag(f"environment:{environment}")
     cluster = connect(host.clusters[host.environments[environment].cluster].kubeconfig)
-    with cluster:
+    with cluster, collected_rarely():
         yield Site(presenter, host, environment, cluster, what, actor, prove_all)
 
 
