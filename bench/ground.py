@@ -10,19 +10,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from interlock.cd.control import control_manifests
 from interlock.cd.inventory import Inventory
 from interlock.cd.objects import Body
-from interlock.cd.order import stages
+from interlock.cd.order import course
 from interlock.cd.plan import Action, Plan, Scope
 from interlock.cd.record import part_of
 from interlock.contract.manifest import Manifest
 from interlock.contract.render import Identity, Rendered
 from sandbox.supervisor import Sandbox
 from sandbox.terminal import Terminal
-from tasks.cd import apply, inspect, lease
+from tasks.cd import apply, inspect, lease, rollout
 from tasks.cd.cluster import Cluster, connect
+from tasks.cd.observe import Observer, Patience
+from tasks.cd.rollout import Watching
 
 KINDS = {"ConfigMap": "v1", "ServiceAccount": "v1", "Service": "v1", "Deployment": "apps/v1"}
 """What is made, in equal parts, with its apiVersion."""
@@ -62,11 +65,14 @@ class Ground:
         uids: dict[Identity, str] = {}
         control, manager = self.scope.control_namespace, self.scope.manager
         with lease.held(self.cluster, namespace=control, name=manager, who="bench") as lock:
-            for stage in stages(plan.having(Action.CREATE, Action.CHANGE)):
-                uids |= apply.apply_stage.fn(
-                    self.cluster, stage, name=stage.name, inventory=inventory, scope=self.scope, lock=lock
-                )
-        self.inventory = inventory.noted(uids)
+            order = course(plan.having(Action.CREATE, Action.CHANGE), {})
+            given: Any = {"inventory": inventory, "scope": self.scope, "lock": lock}
+            for stage in (order.definitions, order.foundations):
+                uids |= apply.apply_stage.fn(self.cluster, stage, name=stage.name, **given).uids
+            watching = Watching(Observer(self.cluster, Patience(60)), lambda _: None, lambda: False)
+            rolled = rollout.apply_applications.fn(self.cluster, order.units, (), watching=watching, **given)
+            assert not rolled.failed, rolled.failed
+        self.inventory = inventory.noted({**uids, **rolled.uids})
 
     def remove(self) -> None:
         """Delete the namespace with all that is in it, and wait: its end would slow what comes next."""

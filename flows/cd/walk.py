@@ -9,26 +9,26 @@ import asyncio
 import datetime as dt
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from prefect.context import FlowRunContext
 
+from flows.cd.rollout import applied
 from flows.presenter import Presenter
 from interlock.cd import reports
+from interlock.cd.advance import Advance, begun
 from interlock.cd.explain import explained
 from interlock.cd.host import CdHost, Ceiling
-from interlock.cd.order import Stage, stages
 from interlock.cd.permissions import Lacking
-from interlock.cd.plan import Action, Plan, Scope, reasons
-from interlock.cd.progress import Progress
+from interlock.cd.plan import Action, Plan, Scope
 from interlock.cd.receipts import Kind, Statement
 from interlock.cd.record import Known, Mark, Record, agreed, part_of, require_contained
 from interlock.cd.reports import Outcome
 from interlock.cd.reviewed import Reviewed, require_same
 from interlock.contract.canonical import digest
-from interlock.contract.render import Identity, Rendered
+from interlock.contract.render import Rendered
 from interlock.contract.repository import Environment
 from interlock.errors import Blocked, InputError, InterlockError, ParameterError, Refused
 from tasks.cd import apply, inspect, lease, ledger, permissions, record, verdicts, wait
@@ -36,7 +36,7 @@ from tasks.cd.cluster import Cluster, connect
 from tasks.cd.lease import Lock
 from tasks.cd.observe import Observer, Patience
 from tasks.cd.record import Stored
-from tasks.common import git, renders
+from tasks.common import renders
 from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
 from tasks.common.garbage import collected_rarely
 from tasks.common.render import render_environment
@@ -92,6 +92,12 @@ class Decision:
     @property
     def commit(self) -> str:
         return self.head.commit
+
+    @property
+    def patience(self) -> Patience:
+        """How the environment judges health, by its commit."""
+        environment = self.environment
+        return Patience(environment.health_seconds, environment.no_progress_seconds, self.head.repository.health)
 
     @property
     def settled(self) -> bool:
@@ -153,6 +159,7 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
             prove_all=site.prove_all,
         )
         plan = explained(plan, rendered.manifests, head.repository.tree)
+        plan = replace(plan, blocked=begun(plan, environment).blocked)
     mark = mark or Mark(environment.id)
     return Decision(head, environment, rendered, mark, stored, known, scope, plan)
 
@@ -260,16 +267,6 @@ def _scope(site: Site, head: VerifiedHead, environment: Environment, known: Know
     )
 
 
-def require_possible(plan: Plan) -> None:
-    """Blocked, before anything is written, when an object cannot be made as Git says."""
-    if plan.stops:
-        raise Blocked(
-            f"{plan.environment}: {len(plan.stops)} objects cannot be made as {plan.commit[:12]} says",
-            reasons=reasons(plan.stops),
-            hint="nothing was written; the plan names each of them",
-        )
-
-
 async def lacking(site: Site, plan: Plan) -> Lacking | None:
     """What RBAC does not allow of a plan, shown with the Role that is missing."""
     found = await asyncio.to_thread(permissions.lacking, site.cluster, plan)
@@ -369,14 +366,17 @@ async def decided_again(site: Site, decision: Decision, *, at: str | None) -> De
     return decision
 
 
-async def sync(site: Site, decision: Decision, lock: Lock) -> Decision:
-    """Intent, apply in stages, wait, prune, record, result. Gives the decision with what is recorded now."""
-    plan, undoing = decision.plan, decision.settled
+async def sync(site: Site, decision: Decision, lock: Lock, advance: Advance) -> Decision:
+    """Intent, apply in order, wait, prune, record, result. Gives the decision with what is recorded now.
+
+    Raises how it ended when an application did not get through: the others did, and `deployed` stays where it was.
+    """
+    plan, undoing = advance.possible(), decision.settled
     mark = decision.mark.ahead(decision.stored.record, verified=decision.commit)
     mark = record.write_mark(site.host.state, site.name, mark)
+    said: dict[str, object] = {"plan": decision.plan.digest, "counts": _writes(plan)}
     with site.timed("record"):
-        mark, intent = await receipt(site, mark, "intent", plan=plan.digest, counts=_writes(plan))
-    said = {"plan": plan.digest, "counts": _writes(plan), "intent": intent}
+        mark, said["intent"] = await receipt(site, mark, "intent", **said)
     now = Record(
         decision.environment.id,
         verified=decision.commit,
@@ -384,9 +384,9 @@ async def sync(site: Site, decision: Decision, lock: Lock) -> Decision:
         pending=None if undoing else decision.commit,
     )
     try:
-        stored = await _applied(site, decision, now, lock)
-        await _healthy(site, decision, decision.rendered)
-        stored = await _pruned(site, decision, stored, lock)
+        stored, advance = await applied(site, replace(decision, plan=plan), now, lock, advance)
+        stored = await _pruned(site, decision, stored, lock, advance)
+        _require_through(advance)
     except InterlockError as error:
         await receipt(site, mark, "result", outcome=type(error).__name__.lower(), note=error.message[:1500], **said)
         raise
@@ -396,6 +396,11 @@ async def sync(site: Site, decision: Decision, lock: Lock) -> Decision:
         stored = await site.presenter.step(record.write_record, site.cluster, stored, done)
         mark, _ = await receipt(site, mark, "result", outcome="healthy", **said)
     return replace(decision, stored=stored, mark=mark)
+
+
+def _require_through(advance: Advance) -> None:
+    if not advance.through:
+        raise advance.error(written=True)
 
 
 def _writes(plan: Plan) -> dict[str, int]:
@@ -409,91 +414,9 @@ def _record(stored: Stored) -> Record:
     return stored.record
 
 
-async def _applied(site: Site, decision: Decision, now: Record, lock: Lock) -> Stored:
-    """Inventory with intents first, objects next, then their UIDs."""
-    plan, step = decision.plan, site.presenter.step
-    entries = [decision.stored.inventory.entries[identity] for identity in plan.forgotten]
-    gone = await step(apply.confirm_absent, site.cluster, entries) if entries else ()
-    inventory = apply.intents(replace(plan, forgotten=gone), decision.stored.inventory, decision.scope)
-    with site.timed("record"):
-        stored = await step(record.write_inventory, site.cluster, decision.stored, inventory, now)
-    uids: dict[Identity, str] = {}
-    for stage in stages(plan.having(Action.CREATE, Action.CHANGE)):
-        with site.timed("apply"):
-            uids |= await _stage(site, stage, decision, stored, lock)
-    with site.timed("record"):
-        return await step(record.write_inventory, site.cluster, stored, inventory.noted(uids), _record(stored))
-
-
-async def _stage(site: Site, stage: Stage, decision: Decision, stored: Stored, lock: Lock) -> Mapping[Identity, str]:
-    uids = await site.presenter.step(
-        apply.apply_stage,
-        site.cluster,
-        stage,
-        name=stage.name,
-        inventory=stored.inventory,
-        scope=decision.scope,
-        lock=lock,
-    )
-    if stage.name == "definitions":
-        defined = tuple(m for m in decision.rendered.manifests if m.identity in uids)
-        await _healthy(site, decision, replace(decision.rendered, manifests=defined))
-    return uids
-
-
-def patience(decision: Decision) -> Patience:
-    """How this environment judges health, by its commit."""
-    environment = decision.environment
-    return Patience(environment.health_seconds, environment.no_progress_seconds, decision.head.repository.health)
-
-
-async def _healthy(site: Site, decision: Decision, wanted: Rendered) -> None:
-    """Wait with progress; what was not healthy in the end is shown. Unhealthy names it."""
-    loop = asyncio.get_running_loop()
-    seen: list[Progress] = []
-
-    def tell(progress: Progress) -> None:
-        if not seen or seen[-1].note != progress.note:
-            seen.append(progress)
-            told = site.presenter.progress("health", progress.percent, progress.note)
-            asyncio.run_coroutine_threadsafe(told, loop).result()
-
-    try:
-        with site.timed("wait until healthy"):
-            found = await site.presenter.step(
-                wait.wait_healthy,
-                Observer(site.cluster, patience(decision)),
-                wanted.manifests,
-                what=site.name,
-                tell=tell,
-                newer=_newer(site, decision),
-            )
-        if not found.done:
-            raise wait.unhealthy(found)
-    except InterlockError:
-        if seen:
-            await site.presenter.show(reports.health_report(site.name, seen[-1]))
-        raise
-
-
-def _newer(site: Site, decision: Decision) -> Callable[[], bool]:
-    """Whether the branch has a newer commit that would pass: one that is refused does not end a wait."""
-    remote, state = site.host.environment_repository, site.host.state
-
-    def newer() -> bool:
-        if git.fetch(git.mirror_path(state, remote.name), remote) == decision.commit:
-            return False
-        try:
-            return fetch_verified.fn(remote, state=state, since=decision.commit).commit != decision.commit
-        except InterlockError:
-            return False
-
-    return newer
-
-
-async def _pruned(site: Site, decision: Decision, stored: Stored, lock: Lock) -> Stored:
+async def _pruned(site: Site, decision: Decision, stored: Stored, lock: Lock, advance: Advance) -> Stored:
     """Only after health, and only what the plan named; what does not go at once stays in the inventory."""
-    items = decision.plan.having(Action.PRUNE)
+    items = [item for item in decision.plan.having(Action.PRUNE) if advance.may_prune(item.application)]
     with site.timed("prune"):
         if items:
             gone = await site.presenter.step(apply.prune, site.cluster, items, lock)
@@ -570,7 +493,7 @@ async def _without_writing(site: Site, decision: Decision, *, upkeep: bool) -> O
         return _outcome(site, replace(decision, plan=replace(decision.plan, items=())), said)
     if not decision.plan.empty:
         return None
-    seen = await asyncio.to_thread(Observer(site.cluster, patience(decision)).look, decision.rendered.manifests)
+    seen = await asyncio.to_thread(Observer(site.cluster, decision.patience).look, decision.rendered.manifests)
     if decision.settled:
         return _outcome(site, decision, "in sync", note="" if seen.done else seen.note)
     if upkeep and decision.known.pending == decision.commit and not seen.done:
@@ -596,8 +519,24 @@ async def _by_writing(
         if not decision.scope.again or decision.plan.stops:
             await site.presenter.show(reports.plan_report(decision.plan))
         await require_permitted(site, decision.plan)
-        require_possible(decision.plan)
+        advance = await _begun(site, decision, upkeep=upkeep)
+        if not advance.through and advance.possible().empty:
+            raise advance.error(written=False)
         undone = decision.settled and any(item.drift for item in decision.plan.writes)
         said = "drift undone" if undone else "deployed"
-        decision = await sync(site, decision, lock)
+        decision = await sync(site, decision, lock, advance)
     return _outcome(site, decision, said)
+
+
+async def _begun(site: Site, decision: Decision, *, upkeep: bool) -> Advance:
+    """What is stopped from the beginning.
+
+    At a commit that was waited for already, an upkeep does not wait for what is needed again: it is healthy or not.
+    """
+    advance = begun(decision.plan, decision.environment)
+    if not upkeep or decision.known.pending != decision.commit:
+        return advance
+    needed = advance.needed_as_they_are()
+    wanted = [manifest for manifest in decision.rendered.manifests if manifest.application in needed]
+    seen = await asyncio.to_thread(Observer(site.cluster, decision.patience).look, wanted)
+    return advance.without(wait.failures(seen, when=f"still not healthy at {decision.commit[:12]}"))

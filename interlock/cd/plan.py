@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -118,6 +118,8 @@ class Plan:
     repairs: tuple[Entry, ...] = ()
     forgotten: tuple[Identity, ...] = ()
     notes: tuple[str, ...] = ()
+    blocked: Mapping[str, str] = field(default_factory=dict)
+    """The applications that stay as they are, and why: `interlock.cd.advance` decides it."""
 
     @property
     def digest(self) -> str:

@@ -63,6 +63,9 @@ def plan_report(plan: Plan) -> Report:
     lines += [f"- note: {cell(note)}" for note in plan.notes]
     objects = Table.of("Action", "Object", "Application", "Why", rows=_cut(map(_object_row, named)))
     tables = (objects, *_field_table(named)) if named else ()
+    if plan.blocked:
+        blocked = Table.of("Application", "Stays as it is because", rows=_cut(plan.blocked.items()))
+        tables = (blocked, *tables)
     title = f"Plan for {plan.environment} at {plan.commit[:12]}: {summary(plan)}"
     return Report("plan", title, "\n".join(lines), tables, data=plan_data(plan))
 
@@ -203,6 +206,7 @@ def plan_data(plan: Plan) -> object:
         "digest": plan.digest,
         "counts": plan.counts,
         "notes": list(plan.notes),
+        "blocked": dict(plan.blocked),
         "items": [_item_data(item) for item in plan.items],
     }
 

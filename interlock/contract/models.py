@@ -171,6 +171,13 @@ class HealthFile(File):
     rules: tuple[HealthRuleEntry, ...] = ()
 
 
+class ApplicationOrder(Model):
+    """What one application of an environment waits for."""
+
+    after: tuple[Name, ...] = Field(min_length=1)
+    """The applications that must be healthy before this one is changed."""
+
+
 class EnvironmentFile(File):
     """environments/<env>/environment.yaml"""
 
@@ -183,6 +190,10 @@ class EnvironmentFile(File):
     """How long a sync waits for the health of each object, from the moment in which it begins to wait for it."""
     no_progress_seconds: int | None = Field(default=None, ge=1, le=86400)
     """What has not moved for so long while it is not healthy is failed; without it, only the whole time counts."""
+    order: dict[Name, ApplicationOrder] = {}
+    """By application; who is not named waits for nobody."""
+    on_error: Literal["application", "environment"] = "application"
+    """What an object that cannot be made as Git says holds back: its application and those after it, or everything."""
 
 
 class ApplicationFile(File):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
 from interlock.contract import evidence, layout, strict_yaml
@@ -58,7 +59,10 @@ class Environment:
     drift: Literal["observe", "undo"]
     health_seconds: int
     no_progress_seconds: int | None
+    on_error: Literal["application", "environment"]
     applications: Mapping[str, Application]
+    after: Mapping[str, tuple[str, ...]]
+    """What each application waits for; without a cycle. Who is not named waits for nobody."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +249,8 @@ def _stray(path: str) -> FormatError:
 
 def _read_environment(tree: Tree, name: str, bindings: tuple[Binding, ...]) -> Environment:
     path = layout.environment(name)
-    file = strict_yaml.parse(tree.text(path), EnvironmentFile, path=path)
+    document = strict_yaml.load(tree.text(path), path=path)
+    file = strict_yaml.validate(document, EnvironmentFile)
     folder = f"environments/{name}"
     # What CI writes makes no application: whoever holds its key could bring one back that people removed.
     people = [each for each in tree.under(folder) if each != path and not layout.is_machines(each)]
@@ -259,8 +264,36 @@ def _read_environment(tree: Tree, name: str, bindings: tuple[Binding, ...]) -> E
         drift=file.drift,
         health_seconds=file.health_seconds,
         no_progress_seconds=file.no_progress_seconds,
+        on_error=file.on_error,
+        after=_read_order(document, file, applications),
         applications={each: _read_application(tree, name, each, mine) for each in applications},
     )
+
+
+def _read_order(
+    document: strict_yaml.Document, file: EnvironmentFile, applications: Collection[str]
+) -> dict[str, tuple[str, ...]]:
+    """What each application waits for. FormatError for a name that is no application here, and for a cycle."""
+    after = {name: each.after for name, each in sorted(file.order.items())}
+    for name, others in after.items():
+        _require_application(document, name, applications, ("order", name))
+        for place, other in enumerate(others):
+            _require_application(document, other, applications, ("order", name, "after", place))
+    try:
+        TopologicalSorter(after).prepare()
+    except CycleError as error:
+        cycle = error.args[1][::-1]  # each is waited for by the next one there
+        message = f"applications wait for each other: {' → '.join(cycle)}"
+        raise document.error(message, ("order", cycle[0]), hint="take one `after` out of the circle") from None
+    return after
+
+
+def _require_application(
+    document: strict_yaml.Document, name: str, applications: Collection[str], where: strict_yaml.Path
+) -> None:
+    if name not in applications:
+        hint = f"it has: {', '.join(applications) or 'none'}"
+        raise document.error(f"this environment has no application {name!r}", where, hint=hint)
 
 
 def _check_environments(environments: Iterable[Environment]) -> None:

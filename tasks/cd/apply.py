@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from interlock.cd import foreign
 from interlock.cd.inventory import Entry, Inventory
@@ -36,26 +37,51 @@ def intents(plan: Plan, inventory: Inventory, scope: Scope) -> Inventory:
     return inventory.with_entries((*plan.repairs, *new, *again)).without(plan.forgotten)
 
 
+@dataclass(frozen=True)
+class Written:
+    """What came of objects that were to be applied: their UIDs, or what the server said instead."""
+
+    uids: Mapping[Identity, str] = field(default_factory=dict)
+    refused: Mapping[Identity, ClusterError] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, parts: Iterable[Written]) -> Written:
+        uids: dict[Identity, str] = {}
+        refused: dict[Identity, ClusterError] = {}
+        for part in parts:
+            uids |= part.uids
+            refused |= part.refused
+        return cls(uids, refused)
+
+
 @effect(name="apply stage", task_run_name="apply {name}")
 def apply_stage(
     cluster: Cluster, stage: Stage, *, name: str, inventory: Inventory, scope: Scope, lock: Lock
-) -> Mapping[Identity, str]:
-    """Apply a stage's objects side by side and give their UIDs. What is there already stays as it is."""
+) -> Written:
+    """Apply a stage's objects side by side. What is there already stays as it is.
+
+    One that is refused does not keep the others; LockHeld keeps all.
+    """
     lock.renew()
-    return dict(
-        side_by_side(lambda item: _apply_one(cluster, item, inventory=inventory, scope=scope, lock=lock), stage.items)
-    )
+    done = side_by_side(lambda item: apply_one(cluster, item, inventory=inventory, scope=scope, lock=lock), stage.items)
+    return Written.of(done)
 
 
-def _apply_one(
-    cluster: Cluster, item: PlanItem, *, inventory: Inventory, scope: Scope, lock: Lock
-) -> tuple[Identity, str]:
+def apply_one(cluster: Cluster, item: PlanItem, *, inventory: Inventory, scope: Scope, lock: Lock) -> Written:
+    """Apply one object."""
+    try:
+        return Written({item.identity: _apply_one(cluster, item, inventory=inventory, scope=scope, lock=lock)})
+    except ClusterError as error:
+        return Written(refused={item.identity: error})
+
+
+def _apply_one(cluster: Cluster, item: PlanItem, *, inventory: Inventory, scope: Scope, lock: Lock) -> str:
     assert item.body is not None  # noqa: S101 - what is written has a body
     if item.applied:
         done = _applied(cluster, item, item.body, inventory=inventory, scope=scope, lock=lock)
     if item.removals:
         done = _tried(lambda: _without_foreign(cluster, item, scope), lock)
-    return item.identity, uid(done)
+    return uid(done)
 
 
 def _applied(cluster: Cluster, item: PlanItem, body: Body, *, inventory: Inventory, scope: Scope, lock: Lock) -> Body:

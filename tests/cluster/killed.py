@@ -36,7 +36,7 @@ class Killer(Recorder):
         reached = effect.name == self.effect and self.steps.count(effect.name) == self.number - 1
         if reached and self.when == "before":
             die()
-        if self.when == "write" and effect.name in {"apply stage", "prune"}:
+        if self.when == "write" and effect.name in {"apply stage", "apply applications", "prune"}:
             _count_writes(args[0], self.number)
         result = await super().step(effect, *args, **kwargs)
         if reached and self.when == "after":

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 
 from flows.cd.walk import decide, opened
 from interlock.cd import foreign
 from interlock.cd.objects import identify
-from interlock.cd.order import stages
+from interlock.cd.order import Stage
 from interlock.cd.plan import Action
 from interlock.errors import ClusterError, Conflict
 from tasks.cd import apply, lease
@@ -29,12 +28,15 @@ async def test_what_appeared_since_the_plan_is_left_as_it_was(world: World) -> N
         world.admin.create(theirs, manager="somebody")
         inventory = apply.intents(decision.plan, decision.stored.inventory, decision.scope)
         items = tuple(i for i in decision.plan.having(Action.CREATE) if i.identity.name == "c")
-        stage = replace(stages(items)[0])
-        with (
-            lease.held(site.cluster, namespace=world.control, name=world.manager, who="test") as lock,
-            pytest.raises(Conflict, match="appeared since the plan"),
-        ):
-            apply.apply_stage.fn(site.cluster, stage, name="x", inventory=inventory, scope=decision.scope, lock=lock)
+        stage = Stage("x", items)
+        with lease.held(site.cluster, namespace=world.control, name=world.manager, who="test") as lock:
+            written = apply.apply_stage.fn(
+                site.cluster, stage, name="x", inventory=inventory, scope=decision.scope, lock=lock
+            )
+
+    (refused,) = written.refused.values()
+    assert isinstance(refused, Conflict)
+    assert "appeared since the plan" in refused.message
 
     live = world.get("ConfigMap", "c")
     assert live is not None

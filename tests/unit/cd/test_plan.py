@@ -10,8 +10,7 @@ from interlock.cd import plan
 from interlock.cd.foreign import Unexplained
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import PART_OF, Body, ItemKey, Path
-from interlock.cd.order import removal, stages
-from interlock.cd.plan import Action, Look, PlanItem, Wanted
+from interlock.cd.plan import Action, Look, Wanted
 from interlock.contract.render import Identity, Manifest
 from interlock.errors import ClusterError
 from tests.unit.cd.bodies import MANAGER, TIME, claim, config_map, manifest, owns, scope
@@ -218,22 +217,6 @@ def test_a_plans_digest_holds_nothing_of_a_secret() -> None:
     one = _of_secret("b2xk", key=b"1" * 32)
     assert one.digest == _of_secret("b2xk", key=b"2" * 32).digest == _of_secret("b3RoZXI=", key=b"2" * 32).digest
     assert one.digest != _of_secret("b2xk", key=b"1" * 32, version="8").digest
-
-
-def test_stages_and_removal_are_mirrors() -> None:
-    """Namespaces first and webhooks last when making; users before what they use when removing."""
-    kinds = ("ValidatingWebhookConfiguration", "Deployment", "Service", "Namespace", "ServiceAccount")
-    items = [PlanItem(Identity("", kind, "", kind.lower()), Action.CREATE) for kind in kinds]
-    made = [(stage.name, [item.identity.kind for item in stage.items]) for stage in stages(items)]
-    assert made == [
-        ("definitions", ["Namespace"]),
-        ("configuration", ["ServiceAccount", "Service"]),
-        ("workloads", ["Deployment"]),
-        ("admission", ["ValidatingWebhookConfiguration"]),
-    ]
-    assert [item.identity.kind for item in removal(items)] == [
-        kind for _, kinds in reversed(made) for kind in reversed(kinds)
-    ]
 
 
 def test_an_awaited_label_is_not_shown_as_a_field() -> None:

@@ -105,6 +105,40 @@ def test_waivers_may_be_missing() -> None:
         repository.read(environment_tree({layout.GATE: None}))
 
 
+def test_applications_have_an_order() -> None:
+    """Who waits for whom is read with the environment; who is not named waits for nobody."""
+    plain = "environments/dev/{}/manifests/a.yaml"
+    changes = {plain.format("db"): "a: 1\n", plain.format("cache"): "a: 1\n"}
+    dev = repository.read(environment_tree(changes | ordered("shop: {after: [db, cache]}"))).environments["dev"]
+    assert (dict(dev.after), dev.on_error) == ({"shop": ("db", "cache")}, "application")
+
+
+def ordered(*entries: str) -> dict[str, str | bytes | None]:
+    text = environment_tree().text(layout.environment("dev"))
+    return {layout.environment("dev"): text + "order:\n" + "".join(f"  {entry}\n" for entry in entries)}
+
+
+@pytest.mark.parametrize(
+    ("entries", "complaint"),
+    [
+        (("shop: {after: [web]}",), r"environment.yaml:\d:18: this environment has no application 'web'"),
+        (("web: {after: [shop]}",), r"environment.yaml:\d:3: this environment has no application 'web'"),
+        (("shop: {after: [shop]}",), r"environment.yaml:\d:3: applications wait for each other: shop → shop"),
+        (
+            ("shop: {after: [a]}", "a: {after: [b]}", "b: {after: [shop]}"),
+            r"environment.yaml:\d+:3: applications wait for each other: a → b → shop → a",
+        ),
+        (("shop: {after: []}",), "after: needs at least 1"),
+        (("shop: {after: [a], before: [b]}",), "unknown field 'before'"),
+    ],
+)
+def test_an_order_that_cannot_be_is_refused(entries: tuple[str, ...], complaint: str) -> None:
+    """A name that is no application here and a circle are shown with file and line, the circle as a whole."""
+    others: dict[str, str | bytes | None] = {f"environments/dev/{name}/manifests/x.yaml": "a: 1\n" for name in "ab"}
+    with pytest.raises(FormatError, match=complaint):
+        repository.read(environment_tree(others | ordered(*entries)))
+
+
 BINDING = f"""\
   - {{source: fork, component: web, application: shop, environments: [dev], image: {IMAGE_REPOSITORY}, signer: ada}}
 """

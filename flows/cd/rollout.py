@@ -1,0 +1,197 @@
+"""The middle of a sync: a plan's objects, in the order of stages and applications, and the waits between them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from interlock.cd import reports
+from interlock.cd.advance import Advance, refusals
+from interlock.cd.order import Course, Stage, course
+from interlock.cd.plan import Action
+from interlock.cd.progress import Progress
+from interlock.cd.record import Record
+from interlock.contract.render import Identity, Manifest
+from interlock.errors import InterlockError
+from tasks.cd import apply, record, rollout, wait
+from tasks.cd.lease import Lock
+from tasks.cd.observe import Observer
+from tasks.cd.record import Stored
+from tasks.cd.rollout import Watching
+from tasks.common import git
+from tasks.common.environment_repository import fetch_verified
+
+if TYPE_CHECKING:
+    from flows.cd.walk import Decision, Site
+
+
+async def applied(site: Site, decision: Decision, now: Record, lock: Lock, advance: Advance) -> tuple[Stored, Advance]:
+    """Inventory with intents first, objects next, then their UIDs; then all of them healthy, and what comes last."""
+    plan, step = decision.plan, site.presenter.step
+    entries = [decision.stored.inventory.entries[identity] for identity in plan.forgotten]
+    gone = await step(apply.confirm_absent, site.cluster, entries) if entries else ()
+    inventory = apply.intents(replace(plan, forgotten=gone), decision.stored.inventory, decision.scope)
+    with site.timed("record"):
+        stored = await step(record.write_inventory, site.cluster, decision.stored, inventory, now)
+    order = course(plan.having(Action.CREATE, Action.CHANGE), decision.environment.after)
+    writing = Writing(site, decision, stored, lock, Observer(site.cluster, decision.patience))
+    advance, definitions = await _defined(writing, order.definitions, advance)
+    advance, foundations = await _stage(writing, order.foundations, advance)
+    advance, applications = await _applications(writing, order, advance)
+    writing = await _noted(writing, {**definitions, **foundations, **applications})
+    last = {item.identity for item in order.admission.items}
+    advance = await _healthy(writing, [m for m in decision.rendered.manifests if m.identity not in last], advance)
+    if last:
+        advance, admission = await _stage(writing, order.admission, advance)
+        writing = await _noted(writing, admission)
+        advance = await _healthy(writing, [m for m in decision.rendered.manifests if m.identity in last], advance)
+    return writing.stored, advance
+
+
+@dataclass(frozen=True)
+class Writing:
+    """What every step of a sync writes with."""
+
+    site: Site
+    decision: Decision
+    stored: Stored
+    lock: Lock
+    observer: Observer
+
+    @property
+    def together(self) -> bool:
+        return self.decision.environment.on_error == "environment"
+
+
+Applied = tuple[Advance, Mapping[Identity, str]]
+"""How far the applications are after a step, and the UIDs of what it made."""
+
+
+async def _defined(writing: Writing, stage: Stage, advance: Advance) -> Applied:
+    """Namespaces and custom kinds, until they are there for whoever needs them."""
+    advance, uids = await _stage(writing, stage, advance)
+    defined = [manifest for manifest in writing.decision.rendered.manifests if manifest.identity in uids]
+    if not defined:
+        return advance, uids
+    advance = await _healthy(writing, defined, advance)
+    kinds = [m.body for m in defined if m.identity.kind == "CustomResourceDefinition" and advance.goes(m.application)]
+    if kinds:
+        await writing.site.presenter.step(wait.wait_served, writing.site.cluster, kinds)
+    return advance, uids
+
+
+async def _stage(writing: Writing, stage: Stage, advance: Advance) -> Applied:
+    """Apply what belongs to no order of applications. A definition that is refused stops all that use it."""
+    shared = stage.name == "definitions"
+    items = tuple(item for item in stage.items if shared or advance.goes(item.application))
+    if not items:
+        return advance, {}
+    with writing.site.timed("apply"):
+        written = await writing.site.presenter.step(
+            apply.apply_stage,
+            writing.site.cluster,
+            replace(stage, items=items),
+            name=stage.name,
+            inventory=writing.stored.inventory,
+            scope=writing.decision.scope,
+            lock=writing.lock,
+        )
+    return _without(writing, advance, refusals(written.refused, writing.decision.plan.items)), written.uids
+
+
+async def _applications(writing: Writing, order: Course, advance: Advance) -> Applied:
+    """Each as soon as those that it waits for are healthy."""
+    units = [unit for unit in order.units if advance.goes(unit.application)]
+    if not units:
+        return advance, {}
+    site = writing.site
+    async with _watching(writing) as watching:
+        with site.timed("apply"):
+            rolled = await site.presenter.step(
+                rollout.apply_applications,
+                site.cluster,
+                units,
+                writing.decision.rendered.manifests,
+                inventory=writing.stored.inventory,
+                scope=writing.decision.scope,
+                lock=writing.lock,
+                watching=watching,
+                together=writing.together,
+            )
+    return _without(writing, advance, rolled.failed), rolled.uids
+
+
+def _without(writing: Writing, advance: Advance, failed: Mapping[str, InterlockError]) -> Advance:
+    """With those that failed now. Nothing goes on when the environment wants all or nothing."""
+    advance = advance.without(failed)
+    if failed and writing.together:
+        raise advance.error(written=True)
+    return advance
+
+
+async def _noted(writing: Writing, uids: Mapping[Identity, str]) -> Writing:
+    """With the UIDs that the server gave."""
+    now = writing.stored.record
+    assert now is not None  # noqa: S101 - written before the first object
+    inventory = writing.stored.inventory.noted(uids)
+    with writing.site.timed("record"):
+        stored = await writing.site.presenter.step(
+            record.write_inventory, writing.site.cluster, writing.stored, inventory, now
+        )
+    return replace(writing, stored=stored)
+
+
+# waiting ---------------------------------------------------------------------------------------------
+
+
+async def _healthy(writing: Writing, manifests: Sequence[Manifest], advance: Advance) -> Advance:
+    """Wait for all that go on."""
+    site, wanted = writing.site, [manifest for manifest in manifests if advance.goes(manifest.application)]
+    async with _watching(writing) as watching:
+        with site.timed("wait until healthy"):
+            seen = await site.presenter.step(
+                wait.wait_healthy,
+                watching.observer,
+                wanted,
+                what=site.name,
+                tell=watching.tell,
+                newer=watching.newer,
+            )
+    return _without(writing, advance, wait.failures(seen))
+
+
+@asynccontextmanager
+async def _watching(writing: Writing) -> AsyncIterator[Watching]:
+    """Waiting with progress; what was not healthy in the end is shown."""
+    site, loop = writing.site, asyncio.get_running_loop()
+    seen: list[Progress] = []
+
+    def tell(progress: Progress) -> None:
+        if not seen or seen[-1].note != progress.note:
+            seen.append(progress)
+            told = site.presenter.progress("health", progress.percent, progress.note)
+            asyncio.run_coroutine_threadsafe(told, loop).result()
+
+    try:
+        yield Watching(writing.observer, tell, _newer(site, writing.decision))
+    finally:
+        if seen and not seen[-1].done:
+            await site.presenter.show(reports.health_report(site.name, seen[-1]))
+
+
+def _newer(site: Site, decision: Decision) -> Callable[[], bool]:
+    """Whether the branch has a newer commit that would pass: one that is refused does not end a wait."""
+    remote, state = site.host.environment_repository, site.host.state
+
+    def newer() -> bool:
+        if git.fetch(git.mirror_path(state, remote.name), remote) == decision.commit:
+            return False
+        try:
+            return fetch_verified.fn(remote, state=state, since=decision.commit).commit != decision.commit
+        except InterlockError:
+            return False
+
+    return newer
