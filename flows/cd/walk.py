@@ -9,7 +9,7 @@ import asyncio
 import datetime as dt
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -19,8 +19,11 @@ from flows.cd.rollout import applied
 from flows.presenter import Presenter
 from interlock.cd import reports
 from interlock.cd.advance import Advance, begun
+from interlock.cd.budget import allowance
 from interlock.cd.explain import explained
+from interlock.cd.guards import Guards
 from interlock.cd.host import CdHost, Ceiling
+from interlock.cd.inventory import Inventory
 from interlock.cd.permissions import Lacking
 from interlock.cd.plan import Action, Plan, Scope
 from interlock.cd.receipts import Kind, Statement
@@ -28,7 +31,7 @@ from interlock.cd.record import Known, Mark, Record, agreed, part_of, require_co
 from interlock.cd.reports import Outcome
 from interlock.cd.reviewed import Reviewed, require_same
 from interlock.contract.canonical import digest
-from interlock.contract.render import Rendered
+from interlock.contract.render import Identity, Rendered
 from interlock.contract.repository import Environment
 from interlock.errors import Blocked, InputError, InterlockError, ParameterError, Refused
 from tasks.cd import apply, inspect, lease, ledger, permissions, record, verdicts, wait
@@ -41,6 +44,10 @@ from tasks.common.environment_repository import VerifiedHead, fetch_verified, re
 from tasks.common.garbage import collected_rarely
 from tasks.common.render import render_environment
 
+STAND_IN = "never.released"
+"""The image registry of what is rendered before its first release, only to learn what it would make."""
+PRUNE_SECONDS = 20.0
+"""How long a sync waits for what it deleted; what takes longer stays in the inventory."""
 LOCK_SECONDS = 90.0
 """How long a run waits for the environment's lock."""
 MISMATCH_PAUSES = (1.0, 2.0, 4.0)
@@ -146,7 +153,7 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
         rendered = await site.presenter.step(
             render_environment, head.repository, site.name, kept=renders.path(site.host.state)
         )
-    scope = _scope(site, head, environment, known)
+    scope = await _scope(site, head, environment, known, rendered=rendered, inventory=stored.inventory)
     with site.timed("plan"):
         plan = await site.presenter.step(
             inspect.make_plan,
@@ -253,7 +260,16 @@ async def _known(
     return stored, known, head
 
 
-def _scope(site: Site, head: VerifiedHead, environment: Environment, known: Known) -> Scope:
+async def _scope(
+    site: Site,
+    head: VerifiedHead,
+    environment: Environment,
+    known: Known,
+    *,
+    rendered: Rendered,
+    inventory: Inventory,
+) -> Scope:
+    silent = frozenset(environment.applications) - {m.application for m in rendered.manifests} - {*rendered.awaiting}
     return Scope(
         environment=site.name,
         environment_id=environment.id,
@@ -264,7 +280,31 @@ def _scope(site: Site, head: VerifiedHead, environment: Environment, known: Know
         again=known.deployed == head.commit and known.pending is None,
         namespaces=environment.namespaces,
         masking=secrets.token_bytes(32),
+        guards=Guards.of(environment.file, silent=silent),
+        elsewhere=await _awaited(site, head, rendered, inventory),
+        begun=known.pending == head.commit,
     )
+
+
+async def _awaited(site: Site, head: VerifiedHead, rendered: Rendered, inventory: Inventory) -> Mapping[Identity, str]:
+    """Of what leaves: the objects that applications will have once they are released for the first time."""
+    named = {manifest.identity for manifest in rendered.manifests}
+    if not rendered.awaiting or not inventory.entries.keys() - named:
+        return {}
+    expected = await site.presenter.step(render_environment, head.repository, site.name, STAND_IN)
+    made = {each.identity: each.application for each in expected.manifests if each.identity not in named}
+    return {identity: f"{name}, which awaits its first release, has it in Git" for identity, name in made.items()}
+
+
+def require_within_budget(plan: Plan) -> None:
+    """Blocked, before anything is written, when the plan does more than the environment's budget allows."""
+    if plan.over:
+        raise Blocked(
+            f"{plan.environment}: {plan.commit[:12]} is over the environment's budget",
+            reasons=plan.over,
+            hint="nothing was written; if that is meant, raise `budget` in its environment.yaml, or allow just this: "
+            + allowance(plan),
+        )
 
 
 async def lacking(site: Site, plan: Plan) -> Lacking | None:
@@ -419,7 +459,9 @@ async def _pruned(site: Site, decision: Decision, stored: Stored, lock: Lock, ad
     items = [item for item in decision.plan.having(Action.PRUNE) if advance.may_prune(item.application)]
     with site.timed("prune"):
         if items:
-            gone = await site.presenter.step(apply.prune, site.cluster, items, lock)
+            gone = await site.presenter.step(
+                apply.prune, site.cluster, items, lock, scope=decision.scope, seconds=PRUNE_SECONDS
+            )
             inventory = stored.inventory.without(gone)
             stored = await site.presenter.step(record.write_inventory, site.cluster, stored, inventory, _record(stored))
         await site.presenter.step(record.narrow_parent, site.cluster, stored)
@@ -488,7 +530,7 @@ async def _without_writing(site: Site, decision: Decision, *, upkeep: bool) -> O
 
     An upkeep does not wait for the health of a commit that was waited for already: Unhealthy at once.
     """
-    if decision.settled and decision.held_back and not decision.plan.stops:
+    if decision.settled and decision.held_back and not (decision.plan.stops or decision.plan.over):
         said = "drift observed" if decision.plan.drifted else "in sync"
         return _outcome(site, replace(decision, plan=replace(decision.plan, items=())), said)
     if not decision.plan.empty:
@@ -516,9 +558,10 @@ async def _by_writing(
         # Whoever had the lock before may have done it all.
         if done := await _without_writing(site, decision, upkeep=upkeep):
             return done
-        if not decision.scope.again or decision.plan.stops:
+        if not decision.scope.again or decision.plan.stops or decision.plan.over:
             await site.presenter.show(reports.plan_report(decision.plan))
         await require_permitted(site, decision.plan)
+        require_within_budget(decision.plan)
         advance = await _begun(site, decision, upkeep=upkeep)
         if not advance.through and advance.possible().empty:
             raise advance.error(written=False)

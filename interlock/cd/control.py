@@ -155,7 +155,7 @@ def _by_group(kinds: Iterable[Kind], verbs: Sequence[str]) -> list[Body]:
 
 
 def _own_namespaces(names: Sequence[str]) -> list[Body]:
-    return [_rule("", ["namespaces"], ["get", "create", "patch"], names)]
+    return [_rule("", ["namespaces"], ["get", "create", "patch", "delete"], names)]
 
 
 def _bound(kind: str, name: str, namespace: str, rules: list[Body], subjects: Sequence[Subject]) -> tuple[Body, Body]:

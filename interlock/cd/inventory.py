@@ -8,6 +8,7 @@ import json
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from interlock.contract.canonical import canonical
 from interlock.contract.render import Identity
@@ -26,7 +27,9 @@ class Entry:
     nonce: str
     uid: str = ""
     adopted: bool = False
-    """Was there before us, or was replaced behind our back: kept up to date, never pruned."""
+    """Was there before us, or was replaced behind our back: kept up to date, pruned only when it is confirmed."""
+    keep: bool = False
+    """The manifest that was applied last says that the object stays when Git drops it."""
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,10 @@ def _shard(identity: Identity, shards: int) -> int:
 
 def _row(entry: Entry) -> list[object]:
     i = entry.identity
-    return [i.group, i.kind, i.namespace, i.name, entry.application, entry.nonce, entry.uid, entry.adopted]
+    row: list[object] = [i.group, i.kind, i.namespace, i.name, entry.application, entry.nonce, entry.uid, entry.adopted]
+    return [*row, True] if entry.keep else row
 
 
-def _entry(row: list[str]) -> Entry:
-    group, kind, namespace, name, application, nonce, uid, adopted = row
-    return Entry(Identity(group, kind, namespace, name), application, nonce, uid, bool(adopted))
+def _entry(row: list[Any]) -> Entry:
+    group, kind, namespace, name, application, nonce, uid, adopted, *keep = row
+    return Entry(Identity(group, kind, namespace, name), application, nonce, uid, bool(adopted), keep == [True])

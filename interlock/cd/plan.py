@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Literal
 
 from interlock.cd import compare, foreign
+from interlock.cd.guards import Guards, keeps
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import (
     MISSING,
@@ -18,8 +19,6 @@ from interlock.cd.objects import (
     Body,
     Path,
     annotation,
-    controlled,
-    label,
     spell,
     stamped,
     subject,
@@ -31,14 +30,6 @@ from interlock.contract.render import Identity, Manifest, Origin
 from interlock.contract.sources import ValuePlace
 from interlock.errors import ClusterError
 
-NEVER_PRUNED = frozenset(
-    {
-        ("", "Namespace"),
-        ("", "PersistentVolume"),
-        ("", "PersistentVolumeClaim"),
-        ("apiextensions.k8s.io", "CustomResourceDefinition"),
-    }
-)
 NEW_NONCE = "0" * 16
 """Stands for the nonce of an object that a plan would make; the real one is drawn when it is made."""
 
@@ -106,6 +97,12 @@ class PlanItem:
     time: str = ""
     origin: Origin | None = None
     """Where in Git the object is made."""
+    kept: bool = False
+    """Git does not name it any more, it is the environment's, and it stays."""
+    confirmable: bool = False
+    """What is kept would go by a signed confirmation."""
+    release: bool = False
+    """What is pruned is let go of instead of deleted."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +117,10 @@ class Plan:
     notes: tuple[str, ...] = ()
     blocked: Mapping[str, str] = field(default_factory=dict)
     """The applications that stay as they are, and why: `interlock.cd.advance` decides it."""
+    over: tuple[str, ...] = ()
+    """What is over the environment's budget, with the numbers: nothing is written then."""
+    mark: str = ""
+    """Names these changes for an allowance, whatever the commit."""
 
     @property
     def digest(self) -> str:
@@ -145,7 +146,16 @@ class Plan:
     @property
     def drifted(self) -> tuple[PlanItem, ...]:
         """What somebody changed, foreign things included."""
-        return tuple(item for item in self.items if item.drift or item.action == Action.FOREIGN or _foreign(item))
+        return tuple(
+            item
+            for item in self.items
+            if item.drift or (item.action == Action.FOREIGN and not item.kept) or _foreign(item)
+        )
+
+    @property
+    def kept(self) -> tuple[PlanItem, ...]:
+        """What Git dropped and the environment still owns."""
+        return tuple(item for item in self.items if item.kept)
 
     @property
     def empty(self) -> bool:
@@ -190,6 +200,11 @@ class Scope:
     """May be taken when they exist already, without the right to prune them."""
     masking: bytes = b""
     """A random key of this run, by which masked values can be told apart; without one they all look alike."""
+    guards: Guards = field(default_factory=Guards)
+    elsewhere: Mapping[Identity, str] = field(default_factory=dict)
+    """What leaves and must not be pruned, because something else of this commit will have it; with the reason."""
+    begun: bool = False
+    """A sync of this commit began: what it may do was judged then."""
 
     @property
     def manager(self) -> str:
@@ -401,31 +416,7 @@ def _mask(value: object, key: bytes) -> str:
     return f"{MASK} {hashlib.blake2b(encoded(value), digest_size=4, key=key).hexdigest()}"
 
 
-# what leaves -----------------------------------------------------------------------------------------
-
-
-def leaving(entry: Entry, live: Body | None, scope: Scope) -> PlanItem | None:
-    """What becomes of an owned object that Git no longer names; None when only the inventory has to forget it."""
-    if live is None or not _same_object(entry, live) or entry.adopted:
-        return None
-    reason = _kept(entry, live, scope)
-    item = PlanItem(entry.identity, Action.PRUNE, application=entry.application, uid=uid(live))
-    return replace(item, action=Action.FOREIGN, reason=f"kept: {reason}") if reason else item
-
-
-def _same_object(entry: Entry, live: Body) -> bool:
-    return uid(live) == entry.uid if entry.uid else annotation(live, NONCE) == entry.nonce
-
-
-def _kept(entry: Entry, live: Body, scope: Scope) -> str:
-    """Why an object must not be pruned; nothing when all conditions hold."""
-    if (entry.identity.group, entry.identity.kind) in NEVER_PRUNED:
-        return f"a {entry.identity.kind} is never pruned by itself: delete it by hand when its data may go"
-    if label(live, PART_OF) != scope.part_of:
-        return "it does not carry our label any more"
-    if compare.ours(live, scope.manager) is None:
-        return "we own none of its fields any more"
-    return "a controller owns it" if controlled(live) else ""
+# what is not ours or not as noted ------------------------------------------------------------------
 
 
 def foreign_object(live: Body, identity: Identity) -> PlanItem:
@@ -453,7 +444,8 @@ def strangers(live: Mapping[Identity, Body], inventory: Inventory, desired: Iter
 
 def entered(entry: Entry, manifest: Manifest, live: Body) -> bool:
     """Whether the inventory is right about an object: there is nothing to repair."""
-    return entry.uid == live["metadata"]["uid"] and entry.application == manifest.application
+    noted = entry.application, entry.keep
+    return entry.uid == live["metadata"]["uid"] and noted == (manifest.application, keeps(manifest.body))
 
 
 def repaired(want: Wanted) -> Entry | None:
@@ -461,7 +453,8 @@ def repaired(want: Wanted) -> Entry | None:
     if want.entry is None or want.live is None or _stranger(want.entry, want.live):
         return None
     adopted = want.entry.adopted or _replaced(want)
-    right = replace(want.entry, application=want.manifest.application, uid=uid(want.live), adopted=adopted)
+    application, keep = want.manifest.application, keeps(want.manifest.body)
+    right = replace(want.entry, application=application, uid=uid(want.live), adopted=adopted, keep=keep)
     return right if right != want.entry else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
+from interlock.cd.budget import allowance
 from interlock.cd.objects import subject
 from interlock.cd.permissions import Lacking, missing_roles
 from interlock.cd.plan import Action, FieldChange, Plan, PlanItem
@@ -61,6 +62,8 @@ def plan_report(plan: Plan) -> Report:
     unchanged = len(plan.items) - len(named)
     lines = [f"Commit `{plan.commit[:12]}`. {unchanged} objects are as they should be."]
     lines += [f"- note: {cell(note)}" for note in plan.notes]
+    lines += [f"- **over the budget:** {cell(line)}" for line in plan.over]
+    lines += [f"- to allow just these changes, add to environment.yaml: `{allowance(plan)}`"] if plan.over else []
     objects = Table.of("Action", "Object", "Application", "Why", rows=_cut(map(_object_row, named)))
     tables = (objects, *_field_table(named)) if named else ()
     if plan.blocked:
@@ -207,6 +210,8 @@ def plan_data(plan: Plan) -> object:
         "counts": plan.counts,
         "notes": list(plan.notes),
         "blocked": dict(plan.blocked),
+        "over": list(plan.over),
+        "mark": plan.mark,
         "items": [_item_data(item) for item in plan.items],
     }
 

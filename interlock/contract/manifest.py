@@ -139,6 +139,8 @@ HEALTH_TIMEOUT = "interlock.dev/health-timeout"
 NO_PROGRESS_TIMEOUT = "interlock.dev/no-progress-timeout"
 """The same for how long it may stand still before it is failed."""
 _RESERVED = ("applyset.kubernetes.io/", "interlock/nonce")
+PRUNE = "interlock.dev/prune"
+"""The annotation that keeps an object in the cluster when Git drops it; its one value is `never`."""
 
 
 def _check_head(made: Made, body: dict[str, Any]) -> None:
@@ -174,11 +176,20 @@ def _check_reserved(made: Made, body: dict[str, Any]) -> None:
                 raise _error(made, where, f"{key} is written by Interlock itself", hint="remove it")
             if not isinstance(value, str):
                 raise _error(made, where, f"metadata.{kind}: {key} must be text, not {value!r}", hint="quote it")
-            if kind == "annotations" and key in {HEALTH_TIMEOUT, NO_PROGRESS_TIMEOUT}:
-                _check_duration(made, where, key, value)
+            _check_own(made, where, value)
 
 
-def _check_duration(made: Made, where: Path, key: str, value: str) -> None:
+def _check_own(made: Made, where: Path, value: str) -> None:
+    """Annotations that mean something to Interlock have values that it knows."""
+    kind, key = where[1:]
+    if kind == "annotations" and key in {HEALTH_TIMEOUT, NO_PROGRESS_TIMEOUT}:
+        _check_duration(made, where, key, value)
+    if key == PRUNE and (kind, value) != ("annotations", "never"):
+        hint = "write it as an annotation with the value `never`, or leave it out"
+        raise _error(made, where, f"metadata.{kind}: {key}: {value} means nothing", hint=hint)
+
+
+def _check_duration(made: Made, where: Path, key: object, value: str) -> None:
     try:
         duration.seconds(value)
     except ValueError as error:

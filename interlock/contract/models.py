@@ -23,6 +23,9 @@ _NAME_OR_STAR = r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$"
 _REPORT = r"^/[^\0]*\.xml$"
 _GROUP_OR_END = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$"
 _KIND_OR_STAR = r"^(\*|[A-Z][A-Za-z0-9]{0,62})$"
+_KIND = r"^[A-Z][A-Za-z0-9]{0,62}(\.[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$"
+_UID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+_CHANGES = r"^[0-9a-f]{16}$"
 
 MEANINGS = {
     _NAME: "a name (lower-case letters, digits and `-`, at most 63)",
@@ -37,6 +40,9 @@ MEANINGS = {
     _REPORT: "an absolute path that ends in .xml",
     _GROUP_OR_END: "an API group with a dot in it, or `*.` and the end of one",
     _KIND_OR_STAR: "a kind such as Bucket, or *",
+    _KIND: "a kind such as ConfigMap, or Certificate.cert-manager.io with its group",
+    _UID: "an object's UID, as the plan shows it",
+    _CHANGES: "the mark of a plan's changes (16 hex digits), as the plan shows it",
 }
 """What a text must be, by its pattern, in words that finish the sentence "… is not"."""
 
@@ -58,6 +64,11 @@ ImageRepository = Annotated[str, StringConstraints(pattern=_IMAGE_REPOSITORY, ma
 PublicKey = Annotated[str, StringConstraints(pattern=_KEY)]
 StableId = Annotated[str, StringConstraints(pattern=_STABLE_ID)]
 """Made once by `interlock init`, never changed; names objects in clusters, so that a renamed environment keeps them."""
+KindName = Annotated[str, StringConstraints(pattern=_KIND)]
+"""`ConfigMap`, `Deployment.apps`: as KEP-3659 writes group and kind."""
+Uid = Annotated[str, StringConstraints(pattern=_UID)]
+Reason = Annotated[str, StringConstraints(min_length=10, max_length=1000)]
+"""Why, for whoever reads the commit later."""
 Severity = Literal["UNKNOWN", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 """A path pattern: `*` stays within a folder, `**` does not."""
@@ -139,7 +150,7 @@ class Waiver(Model):
 
     finding: Annotated[str, StringConstraints(min_length=3, max_length=200)]
     component: Annotated[str, StringConstraints(pattern=_NAME_OR_STAR)]
-    reason: Annotated[str, StringConstraints(min_length=10, max_length=1000)]
+    reason: Reason
     owner: Annotated[str, StringConstraints(min_length=1, max_length=200)]
     ends: Annotated[dt.date, Field(strict=False)]
 
@@ -178,6 +189,60 @@ class ApplicationOrder(Model):
     """The applications that must be healthy before this one is changed."""
 
 
+class Confirmation(Model):
+    """One object that Git does not name any more, and that goes by this word alone.
+
+    The UID binds it: it never holds for a later object of the same name.
+    """
+
+    kind: KindName
+    namespace: Name | None = None
+    name: Annotated[str, StringConstraints(min_length=1, max_length=253)]
+    uid: Uid
+    action: Literal["delete", "release"] = "delete"
+    """`release` leaves it in the cluster, as nobody's: without our label, nonce and claims."""
+    reason: Reason
+
+
+class Budget(Model):
+    """The most that one sync may do; over one of these nothing is written. Without `deletes` and `share`, a sync
+    may delete ten objects, or 30 % of what the environment owns where that is more.
+    """
+
+    deletes: int | None = Field(default=None, ge=0)
+    """Objects deleted."""
+    share: int | None = Field(default=None, ge=0, le=100)
+    """The same in percent of the environment's objects. With both, the larger one counts."""
+    dependants: int = Field(default=100, ge=0)
+    """What else goes with what is deleted: replica sets, pods, all that is in a namespace."""
+    kinds: dict[KindName, Annotated[int, Field(ge=0)]] = {}
+    """Objects deleted, of one kind."""
+    objects: int | None = Field(default=None, ge=0)
+    """Objects made, changed and deleted."""
+    replicas: int | None = Field(default=None, ge=0)
+    """Pods that scaling down and deleting workloads takes away."""
+    restarts: int | None = Field(default=None, ge=0)
+    """Workloads whose pods are replaced."""
+
+
+class Allowance(Model):
+    """These changes may pass over the budget, and no others: once something moves, they have another mark."""
+
+    changes: Annotated[str, StringConstraints(pattern=_CHANGES)]
+    reason: Reason
+
+
+class Reclaim(Model):
+    """The record in the cluster was lost: the objects that Git names and that carry our label and claims are ours.
+
+    Bound to the ledger: after the next healthy result it holds no more.
+    """
+
+    result: int = Field(ge=0)
+    """The number of the newest healthy result in the environment's ledger; 0 when there is none."""
+    reason: Reason
+
+
 class EnvironmentFile(File):
     """environments/<env>/environment.yaml"""
 
@@ -194,6 +259,14 @@ class EnvironmentFile(File):
     """By application; who is not named waits for nobody."""
     on_error: Literal["application", "environment"] = "application"
     """What an object that cannot be made as Git says holds back: its application and those after it, or everything."""
+    state: Literal["active", "removed"] = "active"
+    """`removed` is a tombstone: what the environment owns is taken away in order."""
+    protected: tuple[KindName, ...] = ()
+    """Kinds that go only by confirmation, beside namespaces, definitions, volumes and their claims."""
+    prune: tuple[Confirmation, ...] = ()
+    budget: Budget = Budget()
+    allow: Allowance | None = None
+    reclaim: Reclaim | None = None
 
 
 class ApplicationFile(File):

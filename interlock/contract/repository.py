@@ -63,6 +63,8 @@ class Environment:
     applications: Mapping[str, Application]
     after: Mapping[str, tuple[str, ...]]
     """What each application waits for; without a cycle. Who is not named waits for nobody."""
+    file: EnvironmentFile
+    """What environment.yaml says beside that."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +257,9 @@ def _read_environment(tree: Tree, name: str, bindings: tuple[Binding, ...]) -> E
     # What CI writes makes no application: whoever holds its key could bring one back that people removed.
     people = [each for each in tree.under(folder) if each != path and not layout.is_machines(each)]
     applications = sorted({each.split("/")[2] for each in people})
+    if applications and file.state == "removed":
+        message = f"the environment is removed, and still has {', '.join(applications)}"
+        raise document.error(message, ("state",), hint=f"remove the folders in {folder}/, or this line")
     mine = tuple(each for each in bindings if name in each.environments)
     return Environment(
         name=name,
@@ -267,6 +272,7 @@ def _read_environment(tree: Tree, name: str, bindings: tuple[Binding, ...]) -> E
         on_error=file.on_error,
         after=_read_order(document, file, applications),
         applications={each: _read_application(tree, name, each, mine) for each in applications},
+        file=file,
     )
 
 

@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from interlock.cd import foreign
+from interlock.cd.guards import keeps
+from interlock.cd.handover import release_patch
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import NONCE, Body, annotation, identify, stamped, subject, uid
-from interlock.cd.order import Stage, removal
+from interlock.cd.order import Stage
 from interlock.cd.plan import Action, Plan, PlanItem, Scope
+from interlock.cd.prune import not_ours_to_delete, same_object, waves
 from interlock.contract.render import Identity
 from interlock.errors import ClusterError, Conflict
 from tasks.cd.cluster import Cluster
@@ -25,16 +28,26 @@ _TRIES = 4
 def intents(plan: Plan, inventory: Inventory, scope: Scope) -> Inventory:
     """The inventory before the first write: every object that will be made, with the nonce that will claim it."""
     new = [
-        Entry(item.identity, item.application, secrets.token_hex(8), adopted=item.action == Action.CHANGE)
+        Entry(
+            item.identity,
+            item.application,
+            secrets.token_hex(8),
+            adopted=item.action == Action.CHANGE,
+            keep=_keeps(item),
+        )
         for item in plan.having(Action.CREATE, Action.CHANGE)
         if item.identity not in inventory.entries
     ]
     again = [  # somebody deleted it: what is made now has another UID
-        Entry(item.identity, item.application, inventory.entries[item.identity].nonce)
+        Entry(item.identity, item.application, inventory.entries[item.identity].nonce, keep=_keeps(item))
         for item in plan.having(Action.CREATE)
         if item.identity in inventory.entries
     ]
     return inventory.with_entries((*plan.repairs, *new, *again)).without(plan.forgotten)
+
+
+def _keeps(item: PlanItem) -> bool:
+    return item.body is not None and keeps(item.body)
 
 
 @dataclass(frozen=True)
@@ -154,28 +167,62 @@ def _tried(write: Callable[[], Body], lock: Lock) -> Body:
 
 
 @effect(name="prune", task_run_name="prune")
-def prune(cluster: Cluster, items: Iterable[PlanItem], lock: Lock) -> tuple[Identity, ...]:
-    """Delete, by UID, what the plan says may go; gives those whose absence the server confirmed.
+def prune(
+    cluster: Cluster, items: Iterable[PlanItem], lock: Lock, *, scope: Scope, seconds: float, thorough: bool = False
+) -> tuple[Identity, ...]:
+    """Take away, by UID, what the plan says may go; gives those that the environment does not own any more.
 
-    An object with finalizers may take longer than we wait: it stays in the inventory and the next run looks again.
+    Wave after wave, users before what they use: what does not go in time keeps its inventory entry, stops the waves
+    behind it, and the next run looks again. `thorough` waits for pods and other dependants too.
     """
-    lock.renew()
-    ordered = removal(items)
-    for item in ordered:
+    gone: list[Identity] = []
+    deadline = time.monotonic() + seconds
+    for wave in waves(items):
+        lock.renew()
+        asked = side_by_side(lambda i: _taken_away(cluster, i, lock, scope=scope, thorough=thorough), wave)
+        done = side_by_side(lambda pair: pair[1] and _gone(cluster, pair[0], deadline), zip(wave, asked, strict=True))
+        gone += [item.identity for item, absent in zip(wave, done, strict=True) if absent]
+        if not all(done):
+            break
+    return tuple(gone)
+
+
+def _taken_away(cluster: Cluster, item: PlanItem, lock: Lock, *, scope: Scope, thorough: bool) -> bool:
+    """Delete or let go of this very version of the object; False when it became somebody else's since the plan."""
+    for _ in range(_TRIES):
         lock.require_held()
-        cluster.delete(item.identity, uid=item.uid)
-    deadline = time.monotonic() + 20
-    return tuple(item.identity for item in ordered if _gone(cluster, item, deadline))
+        live = cluster.find(item.identity)
+        if live is None or uid(live) != item.uid:
+            return True
+        if not item.release and not_ours_to_delete(live, scope):
+            return False
+        try:
+            if item.release:
+                cluster.patch(item.identity, release_patch(live, scope.manager), manager=scope.manager)
+            else:
+                cluster.delete(item.identity, uid=item.uid, version=_version(live), foreground=thorough)
+        except ClusterError as error:
+            if error.status not in {409, 422}:
+                raise
+            continue  # written in between
+        return True
+    return False
+
+
+def _version(live: Body) -> str:
+    return str(live["metadata"]["resourceVersion"])
 
 
 def _gone(cluster: Cluster, item: PlanItem, deadline: float) -> bool:
-    while True:
+    """Whether the server says so before the deadline; what was let go of is not waited for."""
+    while not item.release:
         live = cluster.find(item.identity)
         if live is None or uid(live) != item.uid:
             return True
         if time.monotonic() > deadline:
             return False
         time.sleep(0.2)
+    return True
 
 
 @effect(name="confirm absence", retries=3)
@@ -193,5 +240,4 @@ def _absent(cluster: Cluster, entry: Entry) -> bool:
         return True  # the kind itself is not served any more
     if live is None:
         return True
-    same = uid(live) == entry.uid if entry.uid else annotation(live, NONCE) == entry.nonce
-    return entry.adopted or not same
+    return not same_object(entry, live)

@@ -237,10 +237,17 @@ class Cluster:
             )
         return resource, namespace, name
 
-    def delete(self, identity: Identity, *, uid: str, dry_run: bool = False) -> None:
-        """Delete the object of this UID and no other; its dependants follow. Already gone is done."""
+    def delete(
+        self, identity: Identity, *, uid: str, version: str = "", foreground: bool = False, dry_run: bool = False
+    ) -> None:
+        """Delete the object of this UID, and of this resourceVersion if one is given; already gone is done.
+
+        Its dependants follow, or go first with `foreground`. Conflict when it is another object or version.
+        """
         resource = self.preferred(identity.group, identity.kind)
-        options = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        policy = "Foreground" if foreground else "Background"
+        preconditions = {"uid": uid, **({"resourceVersion": version} if version else {})}
+        options = {"preconditions": preconditions, "propagationPolicy": policy}
         try:
             self.request(
                 "DELETE",

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from interlock.cd import foreign
+from interlock.cd import budget, foreign, prune
 from interlock.cd import plan as decide
 from interlock.cd.admission import Admission
 from interlock.cd.control import COMMON, is_own
-from interlock.cd.inventory import Inventory
+from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import Body, Resource, group_of, subject
 from interlock.cd.order import rank
 from interlock.cd.plan import Action, Look, Plan, PlanItem, Scope, Wanted
@@ -156,13 +156,14 @@ def make_plan(
     `schemas` is a folder of ours for the server's schemas. With `prove_all` every new object goes through a dry run.
     Blocked when Git renders nothing at all while the environment owns objects: an empty render never prunes.
     """
-    if not rendered.manifests and inventory.entries and not rendered.awaiting:
+    if not rendered.manifests and inventory.entries and not rendered.awaiting and not scope.guards.removed:
         raise Blocked(
             f"environment {scope.environment}: {scope.commit[:12]} renders no object, and it owns "
             f"{len(inventory.entries)}: nothing is pruned",
-            hint="keep at least one object in Git, such as its Namespace, or remove the environment on purpose",
+            hint="keep at least one object in Git, such as its Namespace; "
+            "to remove the environment on purpose, write `state: removed` into its environment.yaml",
         )
-    live = look_at(cluster, rendered, inventory, scope.namespaces)
+    live = look_at(cluster, rendered, inventory, prune.looked_at(inventory, scope))
     scaled = foreign.scaled(manifest.body for manifest in rendered.manifests)
     rests_on = ground(scope, server=cluster.server, version=cluster.version, code=verdicts.code())
     remembered = verdicts.read(memory, ground=rests_on)
@@ -176,21 +177,23 @@ def make_plan(
         verdicts.write(memory, replace(remembered, known=known))
     items = [*recalled.items, *judged]
     named = {manifest.identity for manifest in rendered.manifests}
-    gone = [entry for identity, entry in inventory.entries.items() if identity not in named]
-    gone = [entry for entry in gone if entry.application not in rendered.awaiting]
-    left = {entry.identity: decide.leaving(entry, live.objects.get(entry.identity), scope) for entry in gone}
-    readable = {i: item for i, item in left.items() if not live.hidden(i)}
-    items += [item for item in readable.values() if item]
+    left, forgotten = _leaving(cluster, rendered, live, inventory, scope)
+    items += left
     foreigners = {i: body for i, body in live.objects.items() if not is_own(body, scope.control_namespace)}
     items += decide.strangers(foreigners, inventory, named)
     notes += [f"{kind} cannot be read: {why}" for (_, kind), why in sorted(live.unreadable.items())]
+    weight = budget.weigh(items, live.objects, owned=len(inventory.entries))
+    judged_budget = budget.judged(items, weight, scope)
+    notes += [*prune.advice(left, inventory, scope), *judged_budget.notes]
     return Plan(
         scope.environment,
         scope.commit,
         tuple(sorted(items, key=lambda item: rank(item.identity))),
         repairs=tuple(entry for want in wants if (entry := decide.repaired(want))),
-        forgotten=tuple(identity for identity, item in readable.items() if item is None),
+        forgotten=forgotten,
         notes=tuple(notes),
+        over=judged_budget.over,
+        mark=judged_budget.mark,
     )
 
 
@@ -220,6 +223,62 @@ def _proofs(
     found = proofs(new, schema=schema, judged=judged, everything=everything)
     unasked = any(not proof.asked for proof in found.values())
     return found, [UNKNOWN_ADMISSION] if unasked and not rules.known else []
+
+
+def _leaving(
+    cluster: Cluster, rendered: Rendered, live: Live, inventory: Inventory, scope: Scope
+) -> tuple[tuple[PlanItem, ...], tuple[Identity, ...]]:
+    """What becomes of owned objects that Git does not name, and which of them the inventory has to forget.
+
+    What could not be read is neither: it may be there or not.
+    """
+    named = {manifest.identity for manifest in rendered.manifests}
+    gone = [e for i, e in inventory.entries.items() if i not in named and e.application not in rendered.awaiting]
+    gone = [entry for entry in gone if not live.hidden(entry.identity)]
+    aside = _look_aside(cluster, [entry for entry in gone if prune.aside(entry, scope)])
+    items: list[PlanItem] = []
+    forgotten: list[Identity] = []
+    for entry in gone:
+        found = aside.get(entry.identity, live.objects.get(entry.identity))
+        if isinstance(found, ClusterError):
+            items.append(prune.unseen(entry, found.message))
+        elif item := prune.leaving(entry, found, scope):
+            items.append(item)
+        else:
+            forgotten.append(entry.identity)
+    seen = {**live.objects, **{i: body for i, body in aside.items() if isinstance(body, dict)}}
+    return _tried(cluster, prune.weighed(items, seen, named)), tuple(forgotten)
+
+
+def _look_aside(cluster: Cluster, entries: Sequence[Entry]) -> dict[Identity, Body | ClusterError | None]:
+    """One GET for each object in a namespace that the environment has no more: nothing is listed there."""
+
+    def one(entry: Entry) -> Body | ClusterError | None:
+        try:
+            return cluster.find(entry.identity)
+        except ClusterError as error:
+            if error.transient or not error.status:
+                raise
+            return error
+
+    return dict(zip((entry.identity for entry in entries), side_by_side(one, entries), strict=True))
+
+
+def _tried(cluster: Cluster, items: Iterable[PlanItem]) -> tuple[PlanItem, ...]:
+    """What goes by confirmation is asked about in a dry run, before anything is written."""
+
+    def one(item: PlanItem) -> PlanItem:
+        if item.action != Action.PRUNE or not item.reason or item.release:
+            return item
+        try:
+            cluster.delete(item.identity, uid=item.uid, dry_run=True)
+        except ClusterError as error:
+            if error.transient or not error.status:
+                raise
+            return replace(item, action=Action.BLOCKED, reason=f"cannot be deleted: {error.message}")
+        return item
+
+    return tuple(side_by_side(one, items))
 
 
 def _items(

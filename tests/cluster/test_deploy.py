@@ -142,7 +142,7 @@ async def test_a_strangers_object_is_not_taken(world: World) -> None:
 
 
 async def test_the_namespace_itself_may_be_in_git_and_is_never_pruned(world: World) -> None:
-    """The environment's own namespace is taken although it exists, and stays when Git drops it."""
+    """The environment's own namespace is taken although it exists, and stays ours when Git drops it."""
     namespace = {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -160,7 +160,11 @@ async def test_the_namespace_itself_may_be_in_git_and_is_never_pruned(world: Wor
     live = world.get("Namespace", world.namespace)
     assert live is not None
     assert "deletionTimestamp" not in live["metadata"]
-    assert [identity.kind for identity in world.inventory().entries] == ["ConfigMap"]
+    assert [identity.kind for identity in world.inventory().entries] == ["ConfigMap", "Namespace"]
+    plan = await world.plan()
+    assert plan.empty
+    assert not plan.drifted
+    assert [(item.identity.kind, item.kept, item.confirmable) for item in plan.kept] == [("Namespace", True, True)]
 
 
 async def test_what_the_server_refuses_is_blocked_before_anything_is_written(world: World) -> None:

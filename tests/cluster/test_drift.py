@@ -229,7 +229,7 @@ async def test_a_stranger_in_the_namespace_is_reported_and_left(world: World) ->
 
 
 async def test_an_object_that_was_replaced_is_put_right_and_never_pruned(world: World) -> None:
-    """Deleted and made anew by hand: another UID. Its fields are put back; its removal is nobody's right."""
+    """Deleted and made anew by hand: another UID. Its fields are put back; its removal needs a signed word."""
     world.push_objects("c", config_map("c", {"a": "1"}))
     await world.deploy()
     world.delete(world.path("configmaps", "c"))
@@ -243,7 +243,9 @@ async def test_an_object_that_was_replaced_is_put_right_and_never_pruned(world: 
     await world.deploy()
 
     assert world.get("ConfigMap", "c") is not None
-    assert "c" not in {identity.name for identity in world.inventory().entries}
+    assert [item.reason for item in (await world.plan()).kept] == [
+        "kept: it was there before us, or was replaced by somebody, and goes only by confirmation"
+    ]
 
 
 @pytest.mark.parametrize("bad", ["rewritten", "not a manifest"])

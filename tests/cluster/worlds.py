@@ -113,6 +113,12 @@ class World:
     def remove(self, *names: str) -> str:
         return self.push({manifest_path(name): None for name in names})
 
+    def push_settings(self, changes: Mapping[str, str | None] | None = None, **settings: object) -> str:
+        """The environment's file with these fields beside what it needs; `changes` go into the same commit."""
+        needed = {"format": 1, "id": self.environment_id, "cluster": "sandbox", "namespaces": [self.namespace]}
+        file = yaml.safe_dump({**needed, "health_seconds": 20, **settings})
+        return self.push({layout.environment("dev"): file, **(changes or {})})
+
     def force(self, commit: str) -> None:
         """Move the branch where nobody may."""
         mirror = self.repository.mirror

@@ -6,6 +6,7 @@ from typing import Literal
 
 from interlock.cd.advance import Advance, begun, refusals
 from interlock.cd.plan import Action, Plan, PlanItem
+from interlock.contract.models import EnvironmentFile
 from interlock.contract.render import Identity
 from interlock.contract.repository import Application, Environment
 from interlock.errors import Blocked, ClusterError, InterlockError, Unhealthy
@@ -39,6 +40,7 @@ def environment(
         on_error=on_error,
         applications=applications,
         after=after,
+        file=EnvironmentFile(format=1, id="0123456789ab", cluster="c", namespaces=("shop",)),
     )
 
 

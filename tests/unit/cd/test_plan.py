@@ -115,42 +115,6 @@ def test_a_refusal_is_never_in_sync(error: ClusterError, action: Action) -> None
     assert item.action in plan.STOPS
 
 
-@pytest.mark.parametrize(
-    ("live", "action"),
-    [
-        (config_map({}, claim(MANAGER, owns())), Action.PRUNE),
-        (config_map({}, claim(MANAGER, owns()), uid="u2"), None),
-        (None, None),
-        (config_map({}, claim(MANAGER, owns()), owned=False), Action.FOREIGN),
-        (config_map({}, claim("somebody", owns())), Action.FOREIGN),
-        (config_map({}, claim(MANAGER, owns(), operation="Update")), Action.FOREIGN),
-    ],
-)
-def test_only_what_is_ours_four_times_is_pruned(live: Body | None, action: Action | None) -> None:
-    """Label, UID, our Apply: all must hold; another UID or nothing is only forgotten."""
-    item = plan.leaving(ENTRY, live, scope())
-    assert (item.action if item else None) == action
-
-
-def test_a_controllers_object_is_kept() -> None:
-    """A copy of our labels on a controller's product does not make it ours to delete."""
-    live = config_map({}, claim(MANAGER, owns()))
-    live["metadata"]["ownerReferences"] = [{"kind": "Widget", "name": "w", "uid": "w1", "controller": True}]
-    item = plan.leaving(ENTRY, live, scope())
-    assert item is not None
-    assert item.reason == "kept: a controller owns it"
-
-
-def test_adopted_objects_and_claims_are_never_pruned() -> None:
-    """What was there before us is forgotten; a PersistentVolumeClaim is kept and reported."""
-    live = config_map({}, claim(MANAGER, owns()))
-    assert plan.leaving(replace(ENTRY, adopted=True), live, scope()) is None
-    volume = {**live, "kind": "PersistentVolumeClaim"}
-    item = plan.leaving(replace(ENTRY, identity=C._replace(kind="PersistentVolumeClaim")), volume, scope())
-    assert item is not None
-    assert item.action == Action.FOREIGN
-
-
 def test_a_foreign_thing_is_one_entry_with_who_and_when() -> None:
     """An injected container is one field, claimed by whoever put it there."""
     path = ("spec", "containers", ItemKey((("name", "miner"),)))

@@ -1,0 +1,180 @@
+"""How much one sync may do: what a plan takes away, held against the environment's budget. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from interlock.cd.guards import GroupKind, Guards, kind_name
+from interlock.cd.objects import Body, uid
+from interlock.cd.plan import MASK, WRITES, Action, Plan, PlanItem, Scope
+from interlock.contract.canonical import canonical, digest
+from interlock.contract.models import Budget
+from interlock.contract.render import Identity
+
+DELETES, SHARE = 10, 30
+"""What may be deleted where an environment says nothing: so many objects, or percent where that is more."""
+_RESTARTED: frozenset[GroupKind] = frozenset(
+    {("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet"), ("apps", "ReplicaSet")}
+)
+
+
+@dataclass(frozen=True)
+class Weight:
+    """What a plan does, in numbers. `kinds` counts deletions."""
+
+    owned: int
+    objects: int = 0
+    deletes: int = 0
+    dependants: int = 0
+    replicas: int = 0
+    restarts: int = 0
+    kinds: Mapping[str, int] | None = None
+
+
+def weigh(items: Iterable[PlanItem], live: Mapping[Identity, Body], *, owned: int) -> Weight:
+    """`live` is all that was looked at: what goes with a deletion is found in it."""
+    writes = tuple(item for item in items if item.action in WRITES)
+    deleted = tuple(item for item in writes if item.action == Action.PRUNE and not item.release)
+    changed = tuple(item for item in writes if item.action == Action.CHANGE)
+    return Weight(
+        owned=owned,
+        objects=len(writes),
+        deletes=len(deleted),
+        dependants=len(dependants(deleted, live)),
+        replicas=sum(_replicas(live.get(item.identity)) for item in deleted) + sum(map(_scaled_down, changed)),
+        restarts=sum(map(_restarts, changed)),
+        kinds=Counter(kind_name(item.identity) for item in deleted),
+    )
+
+
+def dependants(deleted: Iterable[PlanItem], live: Mapping[Identity, Body]) -> frozenset[Identity]:
+    """What the garbage collector takes along, and what is in a namespace that goes."""
+    items = tuple(deleted)
+    named = {item.identity for item in items}
+    namespaces = {i.name for i in named if (i.group, i.kind) == ("", "Namespace")}
+    found = {identity for identity in live if identity.namespace in namespaces}
+    gone = {item.uid for item in items} | {uid(live[identity]) for identity in found}
+    left = {identity: _owners(body) for identity, body in live.items() if identity not in found}
+    left = {identity: owners for identity, owners in left.items() if owners}
+    while more := {identity for identity, owners in left.items() if owners <= gone}:
+        found |= more
+        gone |= {uid(live[identity]) for identity in more}
+        left = {identity: owners for identity, owners in left.items() if identity not in more}
+    return frozenset(found - named)
+
+
+def _owners(body: Body) -> frozenset[str]:
+    return frozenset(owner["uid"] for owner in body["metadata"].get("ownerReferences") or ())
+
+
+def _replicas(body: Body | None) -> int:
+    """How many pods a workload has; none for what is no workload."""
+    replicas = (body or {}).get("spec", {}).get("replicas", 0)
+    return replicas if isinstance(replicas, int) else 0
+
+
+def _scaled_down(item: PlanItem) -> int:
+    field = next((field for field in item.fields if field.path == "spec.replicas"), None)
+    return max(0, _number(field.live, 0) - _number(field.desired, 1)) if field else 0
+
+
+def _number(text: str | None, default: int) -> int:
+    return int(text) if text and text.isdecimal() else default
+
+
+def _restarts(item: PlanItem) -> bool:
+    identity = item.identity
+    pods = (identity.group, identity.kind) in _RESTARTED
+    return pods and any(field.path.startswith("spec.template.spec") or _annotated(field.path) for field in item.fields)
+
+
+def _annotated(path: str) -> bool:
+    """A changed label or annotation of the pods replaces them too."""
+    return path.startswith("spec.template.metadata")
+
+
+# held against ----------------------------------------------------------------------------------------
+
+
+def excess(weight: Weight, guards: Guards) -> tuple[str, ...]:
+    """What is over the budget, a line each, with the numbers."""
+    budget = guards.budget
+    lines = list(_deletes(weight, guards))
+    for name, has, most in (
+        ("objects would be written", weight.objects, budget.objects),
+        ("dependants would go with what is deleted", weight.dependants, budget.dependants),
+        ("pods would be taken away", weight.replicas, budget.replicas),
+        ("workloads would replace their pods", weight.restarts, budget.restarts),
+    ):
+        if most is not None and has > most:
+            lines.append(f"{has} {name}; the budget is {most}")
+    for kind, most in sorted(budget.kinds.items()):
+        if (has := (weight.kinds or {}).get(kind, 0)) > most:
+            lines.append(f"{has} objects of the kind {kind} would be deleted; the budget is {most}")
+    return tuple(lines)
+
+
+def _deletes(weight: Weight, guards: Guards) -> Iterable[str]:
+    what = f"{weight.deletes} of {weight.owned} objects would be deleted"
+    if guards.removed and weight.deletes:
+        yield f"{what}: the environment is to be removed"
+        return
+    most, words = _most(guards.budget, weight.owned)
+    if weight.deletes > most:
+        yield f"{what}; the budget is {words}"
+
+
+def _most(budget: Budget, owned: int) -> tuple[float, str]:
+    """How many may be deleted, and in words."""
+    count, share = budget.deletes, budget.share
+    if count is None and share is None:
+        count, share = DELETES, SHARE
+    parts = [(float(count), str(count))] if count is not None else []
+    if share is not None:
+        parts.append((owned * share / 100, f"{share} %"))
+    return max(most for most, _ in parts), " or ".join(words for _, words in parts)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is over the budget, what to say about it, and the mark that an allowance would name."""
+
+    over: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    mark: str = ""
+
+
+def judged(items: Iterable[PlanItem], weight: Weight, scope: Scope) -> Judged:
+    """A plan's changes held against the budget; what a sync of this commit has begun is not judged again."""
+    changes = mark(items, scope.environment_id) if weight.objects else ""
+    lines = excess(weight, scope.guards)
+    allowed = scope.guards.allowed
+    if not lines:
+        return Judged((), ("`allow` is not needed: remove it",) if allowed and not scope.begun else (), changes)
+    if scope.begun:
+        return Judged((), tuple(f"begun before: {line}" for line in lines), changes)
+    if allowed == changes:
+        return Judged((), tuple(f"allowed by environment.yaml: {line}" for line in lines), changes)
+    told = ("`allow` is of other changes than these",) if allowed else ()
+    return Judged(lines, told, changes)
+
+
+def allowance(plan: Plan) -> str:
+    """The line of environment.yaml that lets this plan's changes pass over the budget, but for the reason."""
+    return f'allow: {{changes: "{plan.mark}", reason: "…"}}'
+
+
+def mark(items: Iterable[PlanItem], environment_id: str) -> str:
+    """What an allowance names: the same changes of the same objects, whatever the commit, have the same mark."""
+    rows = sorted(_marked(item) for item in items if item.action in WRITES)
+    return digest(canonical([environment_id, rows])).removeprefix("sha256:")[:16]
+
+
+def _marked(item: PlanItem) -> list[Any]:
+    """A masked value looks different in every run: the version of the object stands for it."""
+    masked = any((field.live or field.desired or "").startswith(MASK) for field in item.fields)
+    fields = [[field.path, *(() if masked else (field.live, field.desired))] for field in item.fields]
+    return [*item.identity, item.action.value, item.uid, item.release, item.version if masked else "", fields]

@@ -1,0 +1,198 @@
+"""What becomes of objects that Git does not name any more: deleted, let go, or kept with the reason. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+
+from interlock.cd import compare
+from interlock.cd.guards import CLAIM, CONTAINERS, VOLUMES, kind_name, names
+from interlock.cd.inventory import Entry, Inventory
+from interlock.cd.objects import NONCE, PART_OF, Body, annotation, controlled, label, subject, uid
+from interlock.cd.order import rank, stage_of
+from interlock.cd.plan import Action, PlanItem, Scope
+from interlock.contract.render import Identity
+
+_NAMESPACE = ("", "Namespace")
+
+
+def leaving(entry: Entry, live: Body | None, scope: Scope) -> PlanItem | None:
+    """One object of the inventory that Git does not name; None when only the inventory has to forget it."""
+    if live is None or not same_object(entry, live):
+        return None
+    item = PlanItem(entry.identity, Action.PRUNE, application=entry.application, uid=uid(live))
+    if "deletionTimestamp" in live["metadata"]:
+        return kept(item, f"is being deleted since {live['metadata']['deletionTimestamp']}; {waits_for(live)}")
+    if reason := scope.elsewhere.get(entry.identity, ""):
+        return kept(item, reason)
+    confirmation = scope.guards.confirmation(entry.identity, uid(live))
+    if confirmation and confirmation.action == "release":
+        return replace(item, release=True, reason="let go: it stays in the cluster, and is nobody's")
+    return _deleted(item, not_ours_to_delete(live, scope), _guarded(entry, scope), confirmed=confirmation is not None)
+
+
+def _deleted(item: PlanItem, foreign: str, guarded: str, *, confirmed: bool) -> PlanItem:
+    """Deleted, unless it is somebody's by now or needs a word of its own; that word counts for what is ours only."""
+    if foreign:
+        return kept(item, foreign)
+    if guarded and not confirmed:
+        return kept(item, guarded, confirmable=True)
+    return replace(item, reason="confirmed" if guarded else "")
+
+
+def same_object(entry: Entry, live: Body) -> bool:
+    """Whether what lives is what the inventory means: by UID, or by the nonce of an intent."""
+    return uid(live) == entry.uid if entry.uid else annotation(live, NONCE) == entry.nonce
+
+
+def kept(item: PlanItem, reason: str, *, confirmable: bool = False) -> PlanItem:
+    """The same object, staying; `confirmable` when a signed confirmation would let it go."""
+    return replace(item, action=Action.FOREIGN, kept=True, confirmable=confirmable, reason=f"kept: {reason}")
+
+
+def not_ours_to_delete(live: Body, scope: Scope) -> str:
+    """What speaks against its being ours, whatever the inventory says; nothing when all conditions hold."""
+    if label(live, PART_OF) != scope.part_of:
+        return "it does not carry our label any more"
+    if compare.ours(live, scope.manager) is None:
+        return "we own none of its fields any more"
+    return "a controller owns it" if controlled(live) else ""
+
+
+def _guarded(entry: Entry, scope: Scope) -> str:
+    """Why an object of ours needs a signed word of its own to go."""
+    identity = entry.identity
+    if (identity.group, identity.kind) in scope.guards.protected:
+        return f"a {identity.kind} goes only by confirmation"
+    if entry.adopted:
+        return "it was there before us, or was replaced by somebody, and goes only by confirmation"
+    if entry.keep:
+        return "the last manifest of it says `interlock.dev/prune: never`"
+    if aside(entry, scope):
+        return f"the namespace {identity.namespace} is not in environment.yaml any more"
+    if entry.application in scope.guards.silent:
+        return f"the application {entry.application} is in Git and renders no object: remove its files, or mend it"
+    return ""
+
+
+def waits_for(live: Body) -> str:
+    """What holds up a deletion that was asked for."""
+    finalizers = live["metadata"].get("finalizers") or ()
+    return f"waits for {', '.join(finalizers)}" if finalizers else "about to go"
+
+
+def looked_at(inventory: Inventory, scope: Scope) -> tuple[str, ...]:
+    """The namespaces that are listed: the environment's, and what is to be deleted with all that is in it."""
+    confirmed = (each for each in inventory.entries.values() if scope.guards.confirmation(each.identity, each.uid))
+    emptied = {entry.identity.name for entry in confirmed if (entry.identity.group, entry.identity.kind) == _NAMESPACE}
+    return (*scope.namespaces, *sorted(emptied - set(scope.namespaces)))
+
+
+def aside(entry: Entry, scope: Scope) -> bool:
+    """Whether an object is in a namespace that the environment does not list any more."""
+    return bool(entry.identity.namespace) and entry.identity.namespace not in scope.namespaces
+
+
+def unseen(entry: Entry, why: str) -> PlanItem:
+    """An object that may be there or not: nothing is done about it."""
+    item = PlanItem(entry.identity, Action.PRUNE, application=entry.application, uid=entry.uid)
+    return kept(item, f"it cannot be read: {why}")
+
+
+# together --------------------------------------------------------------------------------------------
+
+
+def weighed(
+    items: Iterable[PlanItem], live: Mapping[Identity, Body], desired: Collection[Identity]
+) -> tuple[PlanItem, ...]:
+    """What leaves, after a look at all of it: nothing goes with what it holds that must stay, nor before its users."""
+    found = tuple(items)
+    checked = tuple(_contained(item, found, live, desired) for item in found)
+    return _after_users(checked)
+
+
+def _contained(
+    item: PlanItem, items: Collection[PlanItem], live: Mapping[Identity, Body], desired: Collection[Identity]
+) -> PlanItem:
+    """A Namespace goes only when nothing in it must stay: what Git names, what we keep, volume claims."""
+    identity = item.identity
+    if item.action != Action.PRUNE or item.release or (identity.group, identity.kind) != _NAMESPACE:
+        return item
+    inside = {i for i in live if i.namespace == identity.name}
+    goes = {i.identity for i in items if i.action == Action.PRUNE and not i.release}
+    staying = {i.identity for i in items if i.kept and not _going(i)} | {i for i in desired if i.namespace}
+    claims = {i for i in inside - goes if (i.group, i.kind) == CLAIM}
+    if stays := sorted({i for i in staying if i.namespace == identity.name} | claims):
+        named = ", ".join(subject(i) for i in stays[:3]) + (f" and {len(stays) - 3} more" if len(stays) > 3 else "")
+        return kept(item, f"it would take {named} along")
+    return replace(item, reason=f"confirmed; with all that is in it: {len(inside - goes)} objects besides ours")
+
+
+def _going(item: PlanItem) -> bool:
+    return item.reason.startswith("kept: is being deleted")
+
+
+def wave(identity: Identity) -> int:
+    """In which wave an object is deleted: users before what they use, volumes and what contains others last."""
+    if (identity.group, identity.kind) in CONTAINERS:
+        return 4
+    if (identity.group, identity.kind) in VOLUMES:
+        return 3
+    return {"admission": 0, "workloads": 1}.get(stage_of(identity), 2)
+
+
+def waves(items: Iterable[PlanItem]) -> tuple[tuple[PlanItem, ...], ...]:
+    """What is deleted, wave after wave; within one, the order in which things are made, backwards."""
+    ordered = sorted(items, key=lambda item: rank(item.identity), reverse=True)
+    found = (tuple(item for item in ordered if wave(item.identity) == number) for number in range(5))
+    return tuple(chosen for chosen in found if chosen)
+
+
+def _after_users(items: tuple[PlanItem, ...]) -> tuple[PlanItem, ...]:
+    """What an application's users may still need waits until they are gone."""
+    going: dict[str, PlanItem] = {}
+    for item in sorted((item for item in items if _going(item)), key=lambda item: wave(item.identity)):
+        going.setdefault(item.application, item)
+    return tuple(_after(item, going.get(item.application)) for item in items)
+
+
+def _after(item: PlanItem, user: PlanItem | None) -> PlanItem:
+    later = user is not None and wave(item.identity) > wave(user.identity)
+    if user is None or not later or item.action != Action.PRUNE or item.release:
+        return item
+    return kept(item, f"goes after {subject(user.identity)}, which is not gone yet")
+
+
+# what to do ------------------------------------------------------------------------------------------
+
+_MOST_TOLD = 20
+
+
+def advice(items: Iterable[PlanItem], inventory: Inventory, scope: Scope) -> tuple[str, ...]:
+    """For whoever reads the plan: how to let go of what is kept, and which confirmations are of no use any more."""
+    found = tuple(items)
+    wanted = [item for item in found if item.confirmable]
+    lines = [f"to delete {subject(item.identity)}, add under `prune`: {confirmation_line(item)}" for item in wanted]
+    if len(lines) > _MOST_TOLD:
+        lines = [*lines[:_MOST_TOLD], f"… and {len(lines) - _MOST_TOLD} more objects are kept until they are confirmed"]
+    return (*lines, *_stale(inventory, {item.uid for item in found}, scope))
+
+
+def confirmation_line(item: PlanItem) -> str:
+    """The item of environment.yaml's `prune` that lets an object go, but for the reason."""
+    i = item.identity
+    named = {"kind": kind_name(i), "namespace": i.namespace, "name": i.name, "uid": item.uid, "reason": "…"}
+    return "{" + ", ".join(f"{key}: {json.dumps(value)}" for key, value in named.items() if value) + "}"
+
+
+def _stale(inventory: Inventory, leaving_: Collection[str], scope: Scope) -> Iterable[str]:
+    owned = {entry.uid: entry for entry in inventory.entries.values()}
+    for number, each in enumerate(scope.guards.confirmed.values()):
+        what, entry = f"`prune` entry {number + 1} ({each.kind} {each.name})", owned.get(each.uid)
+        if entry is None:
+            yield f"{what} is used up: the environment owns nothing of that UID; remove it"
+        elif not names(each, entry.identity):
+            yield f"{what} does not hold: the UID is of {subject(entry.identity)}"
+        elif each.uid not in leaving_:
+            yield f"{what} does not hold while Git names the object"

@@ -1,0 +1,198 @@
+"""What becomes of objects that Git dropped: deleted, let go, or kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from interlock.cd import prune
+from interlock.cd.guards import Guards
+from interlock.cd.inventory import Entry, Inventory
+from interlock.cd.objects import NONCE, PART_OF, Body
+from interlock.cd.plan import Action, PlanItem
+from interlock.contract.models import Confirmation, EnvironmentFile
+from interlock.contract.render import Identity
+from tests.unit.cd.bodies import MANAGER, SET, claim, config_map, owns, scope
+
+C = Identity("", "ConfigMap", "shop", "c")
+UID = "aaaaaaaa-0000-0000-0000-000000000001"
+ENTRY = Entry(C, "shop", "n1", UID)
+CLAIM = Identity("", "PersistentVolumeClaim", "shop", "data")
+NAMESPACE = Identity("", "Namespace", "", "shop")
+
+
+def _live(**changes: Any) -> Body:
+    return config_map({}, claim(MANAGER, owns()), **{"uid": UID, **changes})
+
+
+def _object(identity: Identity, uid: str, *, owner: str = "") -> Body:
+    metadata: Body = {
+        "name": identity.name,
+        "namespace": identity.namespace,
+        "uid": uid,
+        "labels": {PART_OF: SET},
+        "annotations": {NONCE: "n1"},
+        "managedFields": [claim(MANAGER, owns())],
+    }
+    if owner:
+        metadata["ownerReferences"] = [{"kind": "Owner", "name": "o", "uid": owner, "controller": True}]
+    return {"apiVersion": "v1", "kind": identity.kind, "metadata": metadata}
+
+
+def _confirmed(identity: Identity = C, uid: str = UID, action: str = "delete") -> Guards:
+    word = Confirmation.model_validate(
+        {
+            "kind": identity.kind,
+            "namespace": identity.namespace or None,
+            "name": identity.name,
+            "uid": uid,
+            "action": action,
+            "reason": "it moved elsewhere",
+        }
+    )
+    return Guards(confirmed={uid: word})
+
+
+@pytest.mark.parametrize(
+    ("live", "action"),
+    [
+        (_live(), Action.PRUNE),
+        (_live(uid="u2"), None),
+        (None, None),
+        (_live(owned=False), Action.FOREIGN),
+        (config_map({}, claim("somebody", owns()), uid=UID), Action.FOREIGN),
+        (config_map({}, claim(MANAGER, owns(), operation="Update"), uid=UID), Action.FOREIGN),
+    ],
+)
+def test_only_what_is_ours_four_times_is_pruned(live: Body | None, action: Action | None) -> None:
+    """Label, UID, our Apply: all must hold; another UID or nothing is only forgotten."""
+    item = prune.leaving(ENTRY, live, scope())
+    assert (item.action if item else None) == action
+
+
+def test_a_controllers_object_is_kept_although_it_is_confirmed() -> None:
+    """A copy of our labels on a controller's product does not make it ours to delete, whoever signs."""
+    live = _live()
+    live["metadata"]["ownerReferences"] = [{"kind": "Widget", "name": "w", "uid": "w1", "controller": True}]
+    item = prune.leaving(ENTRY, live, scope(guards=_confirmed()))
+    assert item is not None
+    assert (item.action, item.reason) == (Action.FOREIGN, "kept: a controller owns it")
+
+
+_GUARDED: dict[str, tuple[Entry, dict[str, Any]]] = {
+    "adopted": (replace(ENTRY, adopted=True), {}),
+    "never": (replace(ENTRY, keep=True), {}),
+    "silent application": (ENTRY, {"guards": Guards(silent=frozenset({"shop"}))}),
+    "narrowed namespaces": (ENTRY, {"namespaces": ("other",)}),
+    "protected here": (ENTRY, {"guards": Guards(protected=frozenset({("", "ConfigMap")}))}),
+    "always protected": (replace(ENTRY, identity=CLAIM), {}),
+}
+
+
+@pytest.mark.parametrize("case", _GUARDED)
+def test_what_is_guarded_is_kept_and_says_how_to_let_go(case: str) -> None:
+    """Each guard keeps the object, and a confirmation of its UID is what the plan asks for."""
+    entry, changes = _GUARDED[case]
+    live = _object(entry.identity, UID)
+    item = prune.leaving(entry, live, scope(**changes))
+    assert item is not None
+    assert (item.action, item.kept, item.confirmable) == (Action.FOREIGN, True, True)
+    advice = prune.advice([item], Inventory.of([entry]), scope(**changes))
+    assert f'uid: "{UID}"' in advice[0]
+
+
+@pytest.mark.parametrize(
+    ("guards", "action"),
+    [
+        (_confirmed(CLAIM), Action.PRUNE),
+        (_confirmed(CLAIM, UID[:-1] + "2"), Action.FOREIGN),
+        (_confirmed(CLAIM._replace(name="other")), Action.FOREIGN),
+        (_confirmed(CLAIM._replace(kind="Secret")), Action.FOREIGN),
+    ],
+)
+def test_a_confirmation_holds_for_one_object_only(guards: Guards, action: Action) -> None:
+    """Its UID and its name must both be the object's."""
+    item = prune.leaving(replace(ENTRY, identity=CLAIM), _object(CLAIM, UID), scope(guards=guards))
+    assert item is not None
+    assert item.action == action
+
+
+def test_what_is_let_go_is_not_deleted() -> None:
+    """`release` takes even an object that is not ours any more off the inventory, and deletes nothing."""
+    live = config_map({}, claim("somebody", owns()), uid=UID)
+    item = prune.leaving(ENTRY, live, scope(guards=_confirmed(action="release")))
+    assert item is not None
+    assert (item.action, item.release) == (Action.PRUNE, True)
+
+
+def test_a_confirmation_that_is_used_up_is_told_of() -> None:
+    """One of an object that is gone, of another object, or of one that Git still names is named in the plan."""
+    told = prune.advice([], Inventory.of(), scope(guards=_confirmed()))
+    assert told == ("`prune` entry 1 (ConfigMap c) is used up: the environment owns nothing of that UID; remove it",)
+    assert "the UID is of PersistentVolumeClaim/shop/data" in "".join(
+        prune.advice([], Inventory.of([replace(ENTRY, identity=CLAIM)]), scope(guards=_confirmed()))
+    )
+    assert "while Git names the object" in "".join(prune.advice([], Inventory.of([ENTRY]), scope(guards=_confirmed())))
+
+
+def _namespace_item() -> PlanItem:
+    return PlanItem(NAMESPACE, Action.PRUNE, "confirmed", uid="n")
+
+
+def test_a_namespace_takes_nothing_along_that_must_stay() -> None:
+    """Not while Git names an object in it, we keep one there, or a volume claim in it is not confirmed."""
+    item, live = _namespace_item(), {C: _live()}
+    kept = prune.kept(PlanItem(C, Action.PRUNE, uid=UID), "it is protected")
+    assert prune.weighed([item], live, {C})[0].reason == "kept: it would take ConfigMap/shop/c along"
+    assert prune.weighed([item, kept], live, ())[0].kept
+    claim_ = _object(CLAIM, "v")
+    assert prune.weighed([item], {CLAIM: claim_}, ())[0].kept
+    goes = PlanItem(CLAIM, Action.PRUNE, "confirmed", uid="v")
+    assert prune.weighed([item, goes], {CLAIM: claim_}, ())[0].action == Action.PRUNE
+    assert "1 objects besides ours" in prune.weighed([item], live, ())[0].reason
+
+
+def test_what_users_need_waits_until_they_are_gone() -> None:
+    """A workload that is held up by a finalizer keeps its application's configuration, not another's."""
+    web = Entry(Identity("apps", "Deployment", "shop", "web"), "shop", "n1", "w")
+    live = _object(web.identity, "w")
+    live["metadata"] |= {"deletionTimestamp": "2030-01-01T00:00:00Z", "finalizers": ["a.example/b"]}
+    going = prune.leaving(web, live, scope())
+    assert going is not None
+    assert going.reason == "kept: is being deleted since 2030-01-01T00:00:00Z; waits for a.example/b"
+    mine = PlanItem(C, Action.PRUNE, application="shop", uid=UID)
+    other = PlanItem(C._replace(name="d"), Action.PRUNE, application="mail", uid="d")
+    found = {item.identity.name: item.action for item in prune.weighed([mine, other, going], {}, ())}
+    assert found == {"c": Action.FOREIGN, "d": Action.PRUNE, "web": Action.FOREIGN}
+
+
+def test_waves_take_users_before_what_they_use() -> None:
+    """Admission, workloads, configuration, volumes, and then what contains others."""
+    kinds = [
+        ("", "Namespace"),
+        ("", "PersistentVolumeClaim"),
+        ("", "Secret"),
+        ("apps", "Deployment"),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+    ]
+    items = [PlanItem(Identity(group, kind, "", "x"), Action.PRUNE) for group, kind in kinds]
+    assert [[item.identity.kind for item in wave] for wave in prune.waves(items)] == [
+        [kind] for _, kind in reversed(kinds)
+    ]
+
+
+def test_the_environments_file_gives_the_guards() -> None:
+    """Own kinds are added to the built-in ones and take none away."""
+    file = EnvironmentFile.model_validate(
+        {
+            "format": 1,
+            "id": "0123456789ab",
+            "cluster": "c",
+            "namespaces": ("shop",),
+            "protected": ("Certificate.cert-manager.io", "Secret"),
+        }
+    )
+    guards = Guards.of(file)
+    assert {("cert-manager.io", "Certificate"), ("", "Secret"), ("", "Namespace")} <= guards.protected
