@@ -32,7 +32,8 @@ COMMON: tuple[tuple[str, str, str], ...] = (
 )
 """(apiVersion, kind, plural): what is always looked at for foreign objects, and what CD may write in a namespace when
 nobody says which kinds Git has.
-No sub-resources: no exec, no tokens of service accounts. Roles cannot give more than CD has (no escalate, no bind)."""
+Of sub-resources only logs, to read: no exec, no tokens of service accounts. Roles cannot give more than CD has (no
+escalate, no bind)."""
 
 ACCOUNT = "interlock"
 """The service account whose tokens runs write with."""
@@ -120,7 +121,9 @@ def is_own(live: Body, control_namespace: str) -> bool:
 
 
 def _ordinary(rule: Body) -> bool:
-    """Whether a rule is about whole kinds by our own verbs: no wildcard, no sub-resource, no escalate."""
+    """Whether a rule is about whole kinds by our own verbs: no wildcard, no sub-resource but logs, no escalate."""
+    if rule in _TELLING:
+        return True
     verbs = set(rule.get("verbs") or ()) <= {*_READ, *_WRITE}
     return verbs and not any("*" in name or "/" in name for name in rule.get("resources") or ())
 
@@ -130,6 +133,8 @@ def _rule(group: str, resources: Iterable[str], verbs: Sequence[str], names: Seq
     return {**rule, "resourceNames": list(names)} if names else rule
 
 
+_TELLING = [_rule("", ["events"], ["get", "list"]), _rule("", ["pods/log"], ["get"])]
+"""What tells why something is not healthy."""
 _RECORDS = [_rule("", ["configmaps"], ["get", "list", "create", "update", "delete"])]
 _CONTROL = [
     *_RECORDS,
@@ -142,9 +147,9 @@ _CONTROL = [
 
 def _workload_rules(kinds: Iterable[Kind] | None) -> list[Body]:
     if kinds is None:
-        return _by_group(COMMON, [*_READ, *_WRITE])
+        return [*_by_group(COMMON, [*_READ, *_WRITE]), *_TELLING]
     written = sorted(set(kinds))
-    return [*_by_group({*COMMON, *written}, _READ), *_by_group(written, _WRITE)]
+    return [*_by_group({*COMMON, *written}, _READ), *_by_group(written, _WRITE), *_TELLING]
 
 
 def _by_group(kinds: Iterable[Kind], verbs: Sequence[str]) -> list[Body]:

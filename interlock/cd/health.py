@@ -288,8 +288,45 @@ _RULES: Mapping[tuple[str, str], Callable[[Body, Mapping[str, Any]], Health]] = 
     ("apiextensions.k8s.io", "CustomResourceDefinition"): _definition,
     ("apiregistration.k8s.io", "APIService"): _api_service,
 }
-CHANGES_BY_ITSELF: Kinds = frozenset(_RULES)
-"""Built-in kinds that have to be watched; the others are healthy from the moment in which they exist."""
+_WITH_PODS = frozenset(
+    {
+        ("apps", "Deployment"),
+        ("apps", "ReplicaSet"),
+        ("", "ReplicationController"),
+        ("apps", "StatefulSet"),
+        ("apps", "DaemonSet"),
+        ("batch", "Job"),
+        ("", "Pod"),
+    }
+)
+
+
+def has_pods(group: str, kind: str) -> bool:
+    """Whether pods tell of an object's health: it may lose it at any moment."""
+    return (group, kind) in _WITH_PODS
+
+
+def moves(group: str, kind: str) -> bool:
+    """Whether somebody looks after the kind's objects; the others are healthy from the moment in which they exist."""
+    return group not in BUILT_IN_GROUPS or (group, kind) in _RULES
+
+
+def says_nothing(openapi: Mapping[str, Any], api_version: str, kind: str) -> bool | None:
+    """Whether a custom kind's definition gives its status no field: nothing will ever be told there.
+
+    `openapi` is the server's OpenAPI v3 document of the group's version; None when it does not have the kind.
+    """
+    group, _, version = api_version.rpartition("/")
+    named = {"group": group, "version": version, "kind": kind}
+    schemas = _mapping(_mapping(openapi.get("components")).get("schemas")).values()
+    mine = [each for each in schemas if named in (each.get("x-kubernetes-group-version-kind") or ())]
+    if not mine:
+        return None
+    free = "x-kubernetes-preserve-unknown-fields"
+    status = _mapping(mine[0].get("properties")).get("status")
+    if status is None:
+        return not mine[0].get(free)
+    return not (_mapping(status).get("properties") or _mapping(status).get(free))
 
 
 # reading ---------------------------------------------------------------------------------------------

@@ -165,6 +165,14 @@ def judge(
     return Progress(tuple(judged), now=now)
 
 
+def unseen(targets: Iterable[Target], before: Mapping[Identity, Seen], problem: str, *, now: float) -> Progress:
+    """What was seen last, while the cluster cannot be seen."""
+    unknown = Health(State.UNKNOWN, "was not seen yet")
+    ordered = sorted(targets, key=lambda each: each.identity)
+    found = [before.get(each.identity) or Seen(each, None, unknown, unknown, (), now, now) for each in ordered]
+    return Progress(tuple(found), problem, now)
+
+
 def _judged(
     target: Target,
     body: Body | None,

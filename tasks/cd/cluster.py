@@ -40,6 +40,11 @@ PATIENCE = 15.0
 """Seconds for which a request is sent again that found no server, or lost its answer."""
 BUSY_PATIENCE = 60.0
 """The same, of a server that answers and asks for less."""
+WATCHES = 16
+"""Watches that are open at once, on connections of their own."""
+WATCH_GRACE = 15.0
+"""Seconds that a server may take to end a watch whose time is over."""
+_MOST_REFUSAL = 1 << 16
 _TIMEOUT = urllib3.Timeout(connect=5, read=60)
 _APPLY = "application/apply-patch+yaml"
 _JSON_PATCH = "application/json-patch+json"
@@ -55,6 +60,22 @@ class Applied:
 
     body: Body
     created: bool
+
+
+@dataclass(frozen=True)
+class Listed:
+    """All objects of a kind, and the version that the list is of."""
+
+    bodies: tuple[Body, ...]
+    version: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What changed, oldest first: the object as it is now, and whether it is gone. `version` is where to go on."""
+
+    found: tuple[tuple[Body, bool], ...]
+    version: str
 
 
 class Cluster:
@@ -74,12 +95,14 @@ class Cluster:
         self._asking = threading.Lock()
         self._renewing = threading.Lock()
         self.throttle = Throttle(CONNECTIONS + 1)
+        self._beside: dict[urllib3.PoolManager, urllib3.PoolManager] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._client.rest_client.pool_manager.clear()
+        for manager in (self._client.rest_client.pool_manager, *self._beside.values()):
+            manager.clear()
 
     def resource(self, api_version: str, kind: str) -> Resource:
         """The kind as it is served; ClusterError 404 when it is not. Kinds that were found are remembered."""
@@ -133,6 +156,10 @@ class Cluster:
 
         When the server has forgotten that moment before the last page (410), the whole LIST starts again.
         """
+        return self.listed(resource, namespace).bodies
+
+    def listed(self, resource: Resource, namespace: str = "") -> Listed:
+        """As `list`, with the version that it is of."""
         for _ in range(LISTS - 1):
             try:
                 return self._pages(resource, namespace)
@@ -141,7 +168,53 @@ class Cluster:
                     raise
         return self._pages(resource, namespace)
 
-    def _pages(self, resource: Resource, namespace: str) -> tuple[Body, ...]:
+    def changes(self, resource: Resource, namespace: str, *, since: str, seconds: int) -> Changes:
+        """What came after a version, watched for so long. ClusterError 410 when the server has forgotten the version.
+
+        Nothing that happens between two such calls is missed, and none of them costs more than what has changed.
+        """
+        query = {
+            "watch": "true",
+            "resourceVersion": since,
+            "timeoutSeconds": str(seconds),
+            "allowWatchBookmarks": "true",
+        }
+        what = f"{resource.kind} in {namespace}"
+        with self.opened(resource.path(namespace), query=query, subject=what, seconds=seconds + WATCH_GRACE) as answer:
+            return _changes(answer.data, since, what)
+
+    @contextmanager
+    def opened(
+        self, path: str, *, query: Mapping[str, str], subject: str, seconds: float
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """An answer that is read as it comes, on a connection beside those that writes go through.
+
+        It ends when nothing comes for so many seconds. Failures are ClusterErrors, and nothing is sent again.
+        """
+        client = self._client
+        manager = client.rest_client.pool_manager
+        if manager not in self._beside:
+            kept = {**manager.connection_pool_kw, "maxsize": WATCHES, "block": True}
+            self._beside[manager] = urllib3.PoolManager(**kept)
+        url = self._server + quote(path, safe="/:") + f"?{urlencode(query)}"
+        timeout = urllib3.Timeout(connect=5, read=seconds)
+        with _translated(subject, self._server):
+            answer = self._beside[manager].request(
+                "GET",
+                url,
+                headers={**client.default_headers, "Accept": "application/json, */*"},
+                timeout=timeout,
+                retries=False,
+                preload_content=False,
+            )
+            try:
+                if answer.status >= 400:
+                    raise refusal(subject, answer.status, answer.read(_MOST_REFUSAL))
+                yield answer
+            finally:
+                answer.close()
+
+    def _pages(self, resource: Resource, namespace: str) -> Listed:
         found: list[Body] = []
         query = {"limit": str(PAGE)}
         while True:
@@ -151,7 +224,7 @@ class Cluster:
                 item["apiVersion"], item["kind"] = resource.api_version, resource.kind
                 found.append(item)
             if not (more := page["metadata"].get("continue")):
-                return tuple(found)
+                return Listed(tuple(found), str(page["metadata"]["resourceVersion"]))
             query = {"limit": str(PAGE), "continue": more}
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Body | None:
@@ -376,6 +449,21 @@ def refusal(subject: str, status: int, data: bytes) -> ClusterError:
     transient = known != _FULL and (status == 429 or status >= 500)
     hint = _NOT_ACCEPTED if status == 401 else _HINTS.get(known, "")
     return kind(f"{subject}: {said} ({status})", status=status, transient=transient, hint=hint)
+
+
+def _changes(data: bytes, since: str, subject: str) -> Changes:
+    """A watch's answer: a line for each event (API concepts, "Efficient detection of changes")."""
+    found: list[tuple[Body, bool]] = []
+    version = since
+    for line in data.splitlines():
+        event = orjson.loads(line)
+        body = event["object"]
+        if event["type"] == "ERROR":
+            raise refusal(subject, int(body.get("code") or 500), orjson.dumps(body))
+        version = str(body["metadata"]["resourceVersion"])
+        if event["type"] != "BOOKMARK":
+            found.append((body, event["type"] == "DELETED"))
+    return Changes(tuple(found), version)
 
 
 @contextmanager

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain, islice
 
-from interlock.cd.causes import Surroundings
-from interlock.cd.health import State
-from interlock.cd.objects import Body, Resource, identify
-from interlock.cd.progress import Progress, Seen, Target, judge, target
-from interlock.contract.health import HealthRules
+from interlock.cd.causes import NOTHING, Surroundings, suspects
+from interlock.cd.health import State, has_pods, says_nothing
+from interlock.cd.objects import Body
+from interlock.cd.progress import Progress, Seen, Target, judge, target, unseen
+from interlock.contract.health import BUILT_IN_GROUPS, HealthRules
 from interlock.contract.render import Identity, Manifest
-from tasks.cd.cluster import Cluster
-from tasks.cd.inspect import side_by_side
+from interlock.errors import ClusterError
+from tasks.cd.cluster import WATCHES, Cluster
+from tasks.cd.events import Events
+from tasks.cd.feeds import WATCH_SECONDS, Feed, Named
 
-_MAKERS = (("apps/v1", "ReplicaSet"), ("v1", "Pod"))
+PATIENT_SECONDS = 5.0
+"""How long something may wait before events are read about it: most things are healthy by then."""
+ASKED = 8
+"""Objects of which one look reads the events at most."""
+Key = tuple[str, str, str]
+"""Group, kind and namespace: what one feed is about."""
 
 
 @dataclass(frozen=True)
@@ -30,28 +39,43 @@ class Patience:
 class Observer:
     """Judges what lives against what is wanted, again and again. An object's clock starts when it is first looked at.
 
-    Not for several threads at once.
+    Not for several threads at once. While the cluster does not answer nothing is known, and no clock runs.
     """
 
     def __init__(self, cluster: Cluster, patience: Patience) -> None:
         self._cluster = cluster
         self._patience = patience
+        self._feeds: dict[Key, Feed] = {}
+        self._events = Events(cluster)
         self._seen: dict[Identity, Seen] = {}
         self._fresh: set[Identity] = set()
+        self._silent: dict[tuple[str, str], bool] = {}
+        self._blind = 0.0
+        self._blind_since: float | None = None
 
     def expect(self, manifests: Iterable[Manifest]) -> None:
         """These were just written: what was seen of them before does not count, and their clocks start again."""
-        names = {manifest.identity for manifest in manifests}
-        self._fresh |= names
-        self._seen = {identity: seen for identity, seen in self._seen.items() if identity not in names}
+        for manifest in manifests:
+            self._fresh.add(manifest.identity)
+            self._seen.pop(manifest.identity, None)
+            if feed := self._feeds.get(_key(manifest.identity)):
+                feed.forget()
 
-    def look(self, manifests: Sequence[Manifest]) -> Progress:
-        """All of these at one moment: one LIST per kind and namespace, and the pods of what is not healthy."""
+    def look(self, manifests: Sequence[Manifest], *, closely: bool = False) -> Progress:
+        """All of these at one moment, with the reasons of those that are not healthy.
+
+        The first look lists each kind and namespace; the next ones take a second, in which they watch for changes:
+        what stays as it is costs no request. With `closely`, events are read at once and not only after a while.
+        """
         targets = [self._target(manifest) for manifest in manifests]
-        live = self._live(manifests)
-        found = self._judge(targets, live, ())
-        if troubled := sorted({seen.target.identity.namespace for seen in found.awaited} - {""}):
-            found = self._judge(targets, live, self._makers(troubled))
+        try:
+            self._refresh(manifests)
+            found = self._judged(manifests, targets, closely=closely)
+        except ClusterError as error:
+            if not error.transient:
+                raise
+            return self._unseen(targets, error)
+        self._blind, self._blind_since = self._blind + self._blind_for(), None
         self._seen.update((seen.target.identity, seen) for seen in found.objects)
         return found
 
@@ -59,31 +83,140 @@ class Observer:
         fresh = manifest.identity in self._fresh
         return target(manifest, seconds=self._patience.seconds, still_seconds=self._patience.still_seconds, fresh=fresh)
 
-    def _judge(self, targets: Iterable[Target], live: Mapping[Identity, Body], around: Iterable[Body]) -> Progress:
-        known = {identity: seen for identity, seen in self._seen.items() if seen.health.state != State.HEALTHY}
-        return judge(
-            targets,
-            live,
-            Surroundings.of(around),
-            now=time.monotonic(),
-            rules=self._patience.rules,
-            before=known,
-        )
+    # what lives ---------------------------------------------------------------------------------------
 
-    def _live(self, manifests: Iterable[Manifest]) -> dict[Identity, Body]:
-        names: dict[tuple[Resource, str], set[str]] = {}
+    def _refresh(self, manifests: Iterable[Manifest]) -> None:
+        """Bring to this moment what may be another now: what is awaited, what is not known, and all with pods."""
+        due: dict[Key, Feed] = {}
         for manifest in manifests:
+            key, feed = _key(manifest.identity), self._feed(manifest)
+            if not feed.current or has_pods(*key[:2]) or not self._is_healthy(manifest.identity):
+                due[key] = feed
+        beside = {key for namespace in self._troubled(self._seen.values()) for key in _makers(namespace)}
+        due |= {key: self._feeds[key] for key in beside & self._feeds.keys()}
+        _in_parallel([feed.refresh for feed in due.values()])
+
+    def _feed(self, manifest: Manifest) -> Feed:
+        key = _key(manifest.identity)
+        if key not in self._feeds:
             resource = self._cluster.resource(manifest.body["apiVersion"], manifest.body["kind"])
-            names.setdefault((resource, manifest.identity.namespace), set()).add(manifest.identity.name)
-        parts = side_by_side(lambda each: self._read(*each[0], each[1]), sorted(names.items(), key=str))
-        return {identify(body): body for bodies in parts for body in bodies}
+            made = Feed(self._cluster, resource, key[2]) if resource.namespaced else Named(self._cluster, resource)
+            self._feeds[key] = made
+        feed = self._feeds[key]
+        if isinstance(feed, Named):
+            feed.name(manifest.identity.name)
+        return feed
 
-    def _read(self, resource: Resource, namespace: str, names: Iterable[str]) -> Sequence[Body]:
-        if resource.namespaced:
-            return self._cluster.list(resource, namespace)
-        return [body for name in sorted(names) if (body := self._cluster.get(resource, name)) is not None]
+    def _is_healthy(self, identity: Identity) -> bool:
+        seen = self._seen.get(identity)
+        return seen is not None and seen.health.state == State.HEALTHY
 
-    def _makers(self, namespaces: Iterable[str]) -> list[Body]:
-        """Pods, and the ReplicaSets between them and their Deployments."""
-        asked = [(self._cluster.resource(*kind), namespace) for namespace in namespaces for kind in _MAKERS]
-        return [body for bodies in side_by_side(lambda pair: self._cluster.list(*pair), asked) for body in bodies]
+    def _troubled(self, objects: Iterable[Seen]) -> set[str]:
+        """The namespaces in which something waits that pods may tell of."""
+        return {
+            seen.target.identity.namespace
+            for seen in objects
+            if seen.body is not None
+            and seen.health.state != State.HEALTHY
+            and (has_pods(*_key(seen.target.identity)[:2]) or _is_claim(seen))
+        }
+
+    def _beside(self, namespaces: Iterable[str]) -> Iterable[Body]:
+        """Pods, and the ReplicaSets between them and their Deployments; none where they may not be read."""
+        keys = {key: kind for namespace in namespaces for key, kind in _makers(namespace).items()}
+        for key in keys.keys() - self._feeds.keys():
+            self._feeds[key] = Feed(self._cluster, self._cluster.resource(*keys[key]), key[2], optional=True)
+        _in_parallel([self._feeds[key].refresh for key in keys if not self._feeds[key].current])
+        return chain.from_iterable(self._feeds[key].bodies.values() for key in keys)
+
+    # what it means ------------------------------------------------------------------------------------
+
+    def _judged(self, manifests: Sequence[Manifest], targets: Sequence[Target], *, closely: bool) -> Progress:
+        live = dict(chain.from_iterable(self._feeds[key].bodies.items() for key in {_key(t.identity) for t in targets}))
+        now = time.monotonic() - self._blind - self._blind_for()
+
+        def judged(around: Surroundings) -> Progress:
+            silent = {kind for kind, nothing in self._silent.items() if nothing}
+            rules = self._patience.rules
+            return judge(targets, live, around, now=now, rules=rules, silent=silent, before=self._seen)
+
+        self._ask_definitions(manifests, live)
+        found = judged(NOTHING)
+        if found.done:
+            return found
+        around = Surroundings.of(self._beside(self._troubled(found.objects)), self._events.known)
+        found = judged(around)
+        self._ask_events(found, around, closely=closely)
+        return judged(Surroundings(around.owned, self._events.known, around.consumers))
+
+    def _ask_definitions(self, manifests: Iterable[Manifest], live: Mapping[Identity, Body]) -> None:
+        """Whether kinds whose objects have no status give theirs anything to say."""
+        for manifest in manifests:
+            kind = _key(manifest.identity)[:2]
+            body = live.get(manifest.identity)
+            if (
+                body is not None
+                and kind[0] not in BUILT_IN_GROUPS
+                and not body.get("status")
+                and kind not in self._silent
+            ):
+                nothing = self._says_nothing(manifest.api_version, kind[1])
+                if nothing is not None:
+                    self._silent[kind] = nothing
+
+    def _says_nothing(self, api_version: str, kind: str) -> bool | None:
+        """None while the server does not publish the kind's schema (yet)."""
+        try:
+            document = self._cluster.request("GET", f"/openapi/v3/apis/{api_version}")
+        except ClusterError as error:
+            if error.status not in {403, 404}:
+                raise
+            return None
+        return says_nothing(document, api_version, kind)
+
+    def _ask_events(self, found: Progress, around: Surroundings, *, closely: bool) -> None:
+        waiting = [
+            seen
+            for seen in (*found.failed, *found.missing)
+            if seen.body is not None
+            and seen.target.identity.namespace
+            and (closely or seen.health.state == State.FAILED or found.now - seen.begun >= PATIENT_SECONDS)
+        ]
+        for seen in islice(waiting, ASKED):
+            assert seen.body is not None  # noqa: S101 - chosen so
+            self._events.about((seen.target.identity.namespace, uid) for uid in suspects(seen.body, around))
+        for namespace in sorted({s.target.identity.namespace for s in found.missing if _is_claim(s) and s.body}):
+            self._events.unbound(namespace)
+
+    # while nothing is seen ----------------------------------------------------------------------------
+
+    def _blind_for(self) -> float:
+        return 0.0 if self._blind_since is None else time.monotonic() - self._blind_since
+
+    def _unseen(self, targets: Iterable[Target], error: ClusterError) -> Progress:
+        """What was seen last, as unknown. The error itself when the cluster is away for longer than is waited for."""
+        now = time.monotonic()
+        self._blind_since = now if self._blind_since is None else self._blind_since
+        if now - self._blind_since >= self._patience.seconds:
+            raise error
+        time.sleep(WATCH_SECONDS)
+        return unseen(targets, self._seen, error.message, now=now - self._blind - self._blind_for())
+
+
+def _key(identity: Identity) -> Key:
+    return identity.group, identity.kind, identity.namespace
+
+
+def _makers(namespace: str) -> dict[Key, tuple[str, str]]:
+    return {("apps", "ReplicaSet", namespace): ("apps/v1", "ReplicaSet"), ("", "Pod", namespace): ("v1", "Pod")}
+
+
+def _is_claim(seen: Seen) -> bool:
+    return _key(seen.target.identity)[:2] == ("", "PersistentVolumeClaim")
+
+
+def _in_parallel(work: Sequence[Callable[[], None]]) -> None:
+    """Run all of it side by side; the first failure is raised when all have ended."""
+    with ThreadPoolExecutor(WATCHES, thread_name_prefix="watch") as pool:
+        for done in [pool.submit(each) for each in work]:
+            done.result()

@@ -34,6 +34,7 @@ def wait_healthy(
     observer.expect(manifests)
     ask_again = time.monotonic() + ASK_FOR_NEWER_SECONDS
     while True:
+        started = time.monotonic()
         seen = observer.look(manifests)
         tell(seen)
         if seen.settled:
@@ -42,7 +43,7 @@ def wait_healthy(
             ask_again = time.monotonic() + ASK_FOR_NEWER_SECONDS
             if newer():
                 raise superseded(seen)
-        time.sleep(PAUSE_SECONDS)
+        time.sleep(max(0.0, PAUSE_SECONDS - (time.monotonic() - started)))  # most looks take their second themselves
 
 
 def superseded(seen: Progress) -> Superseded:
