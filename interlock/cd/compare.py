@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from interlock.cd.objects import MISSING, Body, ItemKey, Part, Path, keyed, matches_key
+from interlock.cd.objects import MISSING, Body, ItemKey, Part, Path, keyed, matches_key, reach
 
 Fields = Mapping[str, Any]
 """A fieldsV1 set: `f:` names a mapping's key, `k:` a list's item by its keys, `v:` by its value."""
@@ -53,30 +53,58 @@ def ours(live: Body, manager: str) -> Claim | None:
 
 
 def claimant(live: Body, path: Path, *, manager: str) -> Claim | None:
-    """The newest claim on a path by anybody but us."""
-    others = [c for c in claims(live) if c != ours(live, manager) and claimed(c.fields, path)]
-    return max(others, key=lambda claim: claim.time, default=None)
+    """Whoever but us claims a path most closely; of several, the newest."""
+    own = ours(live, manager)
+    others = [(depth, c.time, c) for c in claims(live) if c != own and (depth := closeness(c.fields, path, live))]
+    return max(others, key=lambda found: found[:2])[2] if others else None
+
+
+def held(live: Body, path: Path, *, manager: str) -> Claim | None:
+    """Our claim, when nobody claims the path more closely.
+
+    A claim on a mapping as such looks like one on all that is in it: whoever claims its key tells them apart.
+    """
+    own, other = ours(live, manager), claimant(live, path, manager=manager)
+    mine = closeness(own.fields, path, live) if own else 0
+    return own if mine and mine >= (closeness(other.fields, path, live) if other else 0) else None
 
 
 def claimed(fields: Fields, path: Path) -> bool:
-    """Whether a fieldsV1 set has a path, or something below it."""
-    for part in path:
-        found = _step(fields, part)
+    """Whether a fieldsV1 set has a path, or something around or below it."""
+    return closeness(fields, path) > 0
+
+
+def closeness(fields: Fields, path: Path, live: object = MISSING) -> int:
+    """How many steps of a path a fieldsV1 set names; 0 when it does not have the path.
+
+    It needs not name all: an atomic list or mapping is one claim. `live` is for what it names by value or by keys.
+    """
+    for depth, part in enumerate(path):
+        live = reach(live, (part,))
+        found = _step(fields, part, live)
         if found is None:
-            return False
+            return 0
         if not found:
-            return True  # the whole of it, list or mapping, is one claim
+            return depth + 1
         fields = found
-    return True
+    return len(path)
 
 
-def _step(fields: Fields, part: Part) -> Fields | None:
+def _step(fields: Fields, part: Part, live: object) -> Fields | None:
+    """What is below one step. `live` is what lives there."""
     if isinstance(part, str):
         return fields.get(f"f:{part}")
-    if isinstance(part, ItemKey):
-        wanted = part.fields
-        return next((below for key, below in fields.items() if key[:2] == "k:" and json.loads(key[2:]) == wanted), None)
-    return None
+    return next((below for name, below in fields.items() if _names(name, part, live)), None)
+
+
+def _names(name: str, part: Part, live: object) -> bool:
+    """Whether a name of an item, by keys or by value, is that of the item at a step."""
+    if name[:2] not in {"k:", "v:"}:
+        return False
+    said = json.loads(name[2:])
+    if name[:2] == "v:":
+        return bool(said == live)
+    return matches_key(live, said) or (isinstance(part, ItemKey) and said == part.fields)
 
 
 # equal without asking --------------------------------------------------------------------------------

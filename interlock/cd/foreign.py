@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from interlock.cd.objects import (
     MISSING,
@@ -12,6 +11,7 @@ from interlock.cd.objects import (
     PART_OF,
     Body,
     ItemKey,
+    Part,
     Path,
     group_of,
     keyed,
@@ -24,13 +24,16 @@ from interlock.contract.render import Identity
 Pattern = tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Unexplained:
+class Unexplained(NamedTuple):
     """One thing, however large: an injected container is one. `default` is what the server would have put there."""
 
     path: Path
     value: object
     default: object = MISSING
+    declared: Path | None = None
+    """Its place in the desired object, where that is another than in the live one."""
+    surplus: bool = False
+    """An item of a list without known keys, for which the desired list has no counterpart."""
 
 
 def unexplained(desired: Body, live: Body, *, scaled: bool = False) -> tuple[Unexplained, ...]:
@@ -38,11 +41,12 @@ def unexplained(desired: Body, live: Body, *, scaled: bool = False) -> tuple[Une
 
     `scaled`: an autoscaler may choose the number of replicas.
     """
-    found = _extra(desired, _without_bookkeeping(live), ())
+    found = _extra(desired, _without_bookkeeping(live), (), ())
+    kind = group_of(live["apiVersion"]), live["kind"]
     return tuple(
         item
         for item in found
-        if not (scaled and item.path == ("spec", "replicas")) and not _known(live["kind"], item.path, item.value)
+        if not (scaled and item.path == ("spec", "replicas")) and not _known(kind, item.path, item.value)
     )
 
 
@@ -54,7 +58,15 @@ def _without_bookkeeping(live: Body) -> Body:
 
 def against_defaults(candidates: tuple[Unexplained, ...], defaulted: Body) -> tuple[Unexplained, ...]:
     """What is left when the server's answer to a dry-run create of the desired object explains the rest."""
-    return tuple(left for item in candidates for left in _left(item.path, item.value, reach(defaulted, item.path)))
+    return tuple(left for item in candidates for left in _unlike_default(item, defaulted))
+
+
+def _unlike_default(item: Unexplained, defaulted: Body) -> Iterator[Unexplained]:
+    if not item.surplus:
+        return _left(item.path, item.value, reach(defaulted, item.declared or item.path))
+    # An item that the server adds to a list by itself may stand anywhere in it.
+    around = reach(defaulted, (item.declared or item.path)[:-1])
+    return iter(() if isinstance(around, list) and item.value in around else (item,))
 
 
 def _left(path: Path, value: Any, default: Any) -> Iterator[Unexplained]:
@@ -71,30 +83,53 @@ def _left(path: Path, value: Any, default: Any) -> Iterator[Unexplained]:
         yield Unexplained(path, value, default)
 
 
-def _extra(desired: Any, live: Any, path: Path) -> Iterator[Unexplained]:
-    """What lives beside what is desired. Desired values that differ are for the comparison, not for here."""
+def _extra(desired: Any, live: Any, path: Path, declared: Path | None = None) -> Iterator[Unexplained]:
+    """What lives beside what is desired. Desired values that differ are for the comparison, not for here.
+
+    `declared` is where `desired` stands, when that is another place than `path`.
+    """
     if isinstance(desired, dict) and isinstance(live, dict):
         for key, value in live.items():
-            if key not in desired:
-                yield Unexplained((*path, key), value)
+            if key not in desired or (desired[key] is None and value is not None):  # null declares nothing
+                yield Unexplained((*path, key), value, MISSING, _below(declared, key))
             elif desired[key] != value:  # most is equal, and comparing is quicker than looking into it
-                yield from _extra(desired[key], value, (*path, key))
+                yield from _extra(desired[key], value, (*path, key), _below(declared, key))
     elif isinstance(desired, list) and isinstance(live, list):
-        yield from _extra_items(desired, live, path)
+        yield from _extra_items(desired, live, path, declared)
 
 
-def _extra_items(desired: list[Any], live: list[Any], path: Path) -> Iterator[Unexplained]:
+def _below(declared: Path | None, part: Part) -> Path | None:
+    return None if declared is None else (*declared, part)
+
+
+def _extra_items(desired: list[Any], live: list[Any], path: Path, declared: Path | None) -> Iterator[Unexplained]:
+    """Items that are equal go together, then those of one key, or without known keys those that hold a desired one."""
     items = keyed(str(path[-1]), live)
+    waiting = {index: item for index, item in enumerate(desired) if item not in live}
     for index, value in enumerate(live):
         if value in desired:
             continue
         key = next((key for key, item in items.items() if item is value), None) if items else None
-        known = next((item for item in desired if key and matches_key(item, key.fields)), MISSING)
-        place = (*path, index if key is None else key)
-        if known is not MISSING:
-            yield from _extra(known, value, place)
+        place = index if key is None else key
+        at = next((at for at, item in waiting.items() if _belongs(value, key, item)), None)
+        if at is not None:
+            there = _below(declared, place) if key else (*(path if declared is None else declared), at)
+            yield from _extra(waiting.pop(at), value, (*path, place), there)
         elif key is not None or len(live) > len(desired):
-            yield Unexplained(place, value)
+            yield Unexplained((*path, place), value, MISSING, _below(declared, place), surplus=key is None)
+
+
+def _belongs(live: Any, key: ItemKey | None, desired: Any) -> bool:
+    return matches_key(desired, key.fields) if key else _holds(live, desired)
+
+
+def _holds(live: Any, desired: Any) -> bool:
+    """Whether all that is desired lives, whatever lives beside it."""
+    if isinstance(desired, dict) and isinstance(live, dict):
+        return all(key in live and _holds(live[key], value) for key, value in desired.items())
+    if isinstance(desired, list) and isinstance(live, list):
+        return len(desired) <= len(live) and all(any(_holds(each, item) for each in live) for item in desired)
+    return bool(live == desired)
 
 
 # removal ---------------------------------------------------------------------------------------------
@@ -222,8 +257,8 @@ def _template(*path: str, without: tuple[str, ...] = ()) -> dict[Pattern, object
     return {(*path, *tail): value for tail, value in _POD.items() if tail[0] not in without}
 
 
-_KINDS: Mapping[str, Mapping[Pattern, object]] = {
-    "Deployment": {
+_KINDS: Mapping[tuple[str, str], Mapping[Pattern, object]] = {
+    ("apps", "Deployment"): {
         ("metadata", "annotations", "deployment.kubernetes.io/revision"): _ANY,
         ("spec", "replicas"): 1,
         ("spec", "progressDeadlineSeconds"): 600,
@@ -234,7 +269,7 @@ _KINDS: Mapping[str, Mapping[Pattern, object]] = {
         },
         **_template("spec", "template", "spec"),
     },
-    "StatefulSet": {
+    ("apps", "StatefulSet"): {
         ("spec", "replicas"): 1,
         ("spec", "podManagementPolicy"): "OrderedReady",
         ("spec", "revisionHistoryLimit"): 10,
@@ -242,7 +277,7 @@ _KINDS: Mapping[str, Mapping[Pattern, object]] = {
         ("spec", "persistentVolumeClaimRetentionPolicy"): {"whenDeleted": "Retain", "whenScaled": "Retain"},
         **_template("spec", "template", "spec"),
     },
-    "DaemonSet": {
+    ("apps", "DaemonSet"): {
         ("metadata", "annotations", "deprecated.daemonset.template.generation"): _ANY,
         ("spec", "revisionHistoryLimit"): 10,
         ("spec", "updateStrategy"): {
@@ -251,7 +286,7 @@ _KINDS: Mapping[str, Mapping[Pattern, object]] = {
         },
         **_template("spec", "template", "spec"),
     },
-    "Job": {
+    ("batch", "Job"): {
         ("spec", "selector"): _ANY,
         ("spec", "template", "metadata", "labels", "batch.kubernetes.io/controller-uid"): _ANY,
         ("spec", "template", "metadata", "labels", "batch.kubernetes.io/job-name"): _ANY,
@@ -259,7 +294,7 @@ _KINDS: Mapping[str, Mapping[Pattern, object]] = {
         ("spec", "template", "metadata", "labels", "job-name"): _ANY,
         **_template("spec", "template", "spec"),
     },
-    "Service": {
+    ("", "Service"): {
         ("spec", "clusterIP"): _ANY,
         ("spec", "clusterIPs"): _ANY,
         ("spec", "ipFamilies"): _ANY,
@@ -271,13 +306,13 @@ _KINDS: Mapping[str, Mapping[Pattern, object]] = {
         ("spec", "type"): "ClusterIP",
         ("spec", "ports", "*", "protocol"): "TCP",
     },
-    "Secret": {("type",): "Opaque"},
-    "ServiceAccount": {("secrets",): _ANY},
-    "Namespace": {
+    ("", "Secret"): {("type",): "Opaque"},
+    ("", "ServiceAccount"): {("secrets",): _ANY},
+    ("", "Namespace"): {
         ("spec",): {"finalizers": ["kubernetes"]},
         ("metadata", "labels", "kubernetes.io/metadata.name"): _ANY,
     },
-    "PersistentVolumeClaim": {
+    ("", "PersistentVolumeClaim"): {
         ("spec", "volumeName"): _ANY,
         ("spec", "storageClassName"): _ANY,
         ("metadata", "finalizers"): ["kubernetes.io/pvc-protection"],
@@ -286,19 +321,19 @@ _KINDS: Mapping[str, Mapping[Pattern, object]] = {
         ("metadata", "annotations", "volume.kubernetes.io/storage-provisioner"): _ANY,
         ("metadata", "annotations", "volume.kubernetes.io/selected-node"): _ANY,
     },
-    "Pod": {("spec", "nodeName"): _ANY, **_template("spec")},
+    ("", "Pod"): {("spec", "nodeName"): _ANY, **_template("spec")},
 }
 """Defaults and controller-written fields by kind. A value must be the one given here; `_ANY` is a field that its
 controller fills. What this does not know costs one dry-run create, nothing more."""
 
-CHOSEN_BY_SERVER: Mapping[str, tuple[Path, ...]] = {
-    "Service": (("spec", "clusterIP"), ("spec", "clusterIPs"), ("spec", "healthCheckNodePort")),
-    "PersistentVolumeClaim": (("spec", "volumeName"),),
+CHOSEN_BY_SERVER: Mapping[tuple[str, str], tuple[Path, ...]] = {
+    ("", "Service"): (("spec", "clusterIP"), ("spec", "clusterIPs"), ("spec", "healthCheckNodePort")),
+    ("", "PersistentVolumeClaim"): (("spec", "volumeName"),),
 }
 """What a desired object may pin and only one object may have: left out when defaults are asked for."""
 
 
-def _known(kind: str, path: Path, value: object) -> bool:
+def _known(kind: tuple[str, str], path: Path, value: object) -> bool:
     """Whether the tables explain a value wholly."""
     shape = pattern(path)
     for table in (_METADATA, _KINDS.get(kind, {})):
@@ -313,7 +348,7 @@ def probe_body(desired: Body, name: str) -> Body:
     """The desired object under a throw-away name, for a dry-run create that shows the server's defaults."""
     body = {key: value for key, value in desired.items() if key != "status"}
     body["metadata"] = {**desired["metadata"], "name": name}
-    for path in CHOSEN_BY_SERVER.get(desired["kind"], ()):
+    for path in CHOSEN_BY_SERVER.get((group_of(desired["apiVersion"]), desired["kind"]), ()):
         body = _without(body, path)
     return body
 

@@ -74,7 +74,7 @@ def uid(body: Body) -> str:
     return str(body["metadata"]["uid"])
 
 
-def version(body: Body) -> str:
+def version_of(body: Body) -> str:
     """The object's resourceVersion: another one after every write."""
     return str(body["metadata"].get("resourceVersion", ""))
 

@@ -23,7 +23,7 @@ from interlock.cd.objects import (
     stamped,
     subject,
     uid,
-    version,
+    version_of,
 )
 from interlock.contract.canonical import canonical, digest, encoded
 from interlock.contract.render import Identity, Manifest, Origin
@@ -227,7 +227,7 @@ class Wanted:
     def item(self, action: Action, reason: str = "", **more: object) -> PlanItem:
         base = PlanItem(self.identity, action, reason, application=self.manifest.application, body=self.body)
         if self.live:
-            base = replace(base, uid=uid(self.live), version=version(self.live))
+            base = replace(base, uid=uid(self.live), version=version_of(self.live))
         return replace(base, **more) if more else base  # type: ignore[arg-type]
 
 
@@ -322,10 +322,9 @@ def _our_stamp(difference: compare.Difference) -> bool:
 
 def _changed(difference: compare.Difference, want: Wanted, live: Body, scope: Scope) -> FieldChange:
     claim = compare.claimant(live, difference.path, manager=scope.manager)
-    mine = compare.ours(live, scope.manager)
-    held = mine is not None and compare.claimed(mine.fields, difference.path)
-    drift = scope.again or (claim is not None and not held)
-    owner = claim if drift else mine if held else None
+    mine = compare.held(live, difference.path, manager=scope.manager)
+    drift = scope.again or (claim is not None and mine is None)
+    owner = claim if drift else mine
     return _field(want.identity, difference, "drift" if drift else "change", owner, scope)
 
 

@@ -90,10 +90,11 @@ def apply_one(cluster: Cluster, item: PlanItem, *, inventory: Inventory, scope: 
 
 def _apply_one(cluster: Cluster, item: PlanItem, *, inventory: Inventory, scope: Scope, lock: Lock) -> str:
     assert item.body is not None  # noqa: S101 - what is written has a body
-    if item.applied:
-        done = _applied(cluster, item, item.body, inventory=inventory, scope=scope, lock=lock)
+    # What goes first holds for what the plan saw; and an apply after it has the last word on what we claim.
     if item.removals:
         done = _tried(lambda: _without_foreign(cluster, item, scope), lock)
+    if item.applied:
+        done = _applied(cluster, item, item.body, inventory=inventory, scope=scope, lock=lock)
     return uid(done)
 
 

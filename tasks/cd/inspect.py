@@ -14,7 +14,7 @@ from interlock.cd import plan as decide
 from interlock.cd.admission import Admission
 from interlock.cd.control import COMMON, is_own
 from interlock.cd.inventory import Entry, Inventory
-from interlock.cd.objects import Body, Resource, group_of, subject
+from interlock.cd.objects import Body, Resource, group_of, subject, version_of
 from interlock.cd.order import rank
 from interlock.cd.plan import Action, Look, Plan, PlanItem, Scope, Wanted
 from interlock.cd.proof import ASKED, UNKNOWN_ADMISSION, Proof, beside_refused, misfit, proofs
@@ -32,6 +32,8 @@ from tasks.common.effect import effect
 T = TypeVar("T")
 R = TypeVar("R")
 GroupKind = tuple[str, str]
+_LOOKS = 4
+"""How often an object is looked at that is written to meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -292,72 +294,95 @@ def _items(
 ) -> tuple[list[PlanItem], list[str]]:
     """One item for each, in their order. Only what has to be asked about goes into the pool."""
     made = {want.identity for want in wants if want.live is None}
-    notes: list[str] = []
-
-    def unexplained(want: Wanted, live: Body) -> tuple[foreign.Unexplained, ...]:
-        return foreign.unexplained(want.body, live, scaled=want.identity in scaled)
-
-    def one(pair: tuple[Wanted, Look]) -> PlanItem:
-        want, look = pair
-        if reason := live.hidden(want.identity):
-            return want.item(Action.UNKNOWN, f"cannot be read: {reason}")
-        if want.live is None:
-            return _newcomer(cluster, want, scope, made, proven[want.identity].problems)
-        item = _judged(cluster, want, scope, look)
-        if item.action == Action.BLOCKED:
-            return item
-        found = unexplained(want, want.live)
-        if not found:
-            return item
-        return _with_foreign(cluster, item, found, want=want, live=want.live, scope=scope, notes=notes)
-
+    asking = _Asking(cluster, live, scope, scaled, proven, made, [])
     looks = [(want, decide.look(want, scope)) for want in wants]
     known = {
         want.identity: want.item(Action.UNCHANGED)
         for want, look in looks
-        if look == Look.SETTLED and want.live and not unexplained(want, want.live)
+        if look == Look.SETTLED and want.live and not asking.unexplained(want, want.live)
     }
     known |= {want.identity: decide.new(want) for want in wants if not proven.get(want.identity, ASKED).asked}
 
     def ask() -> None:
         open_ = [pair for pair in looks if pair[0].identity not in known]
-        known.update((item.identity, item) for item in side_by_side(one, open_))
+        known.update((item.identity, item) for item in side_by_side(lambda pair: asking.item(*pair), open_))
 
     ask()
     # When the sample of a kind is refused, the server is asked about every one of it.
     for identity in beside_refused(wants, proven, known):
         del known[identity]
     ask()
-    return [known[want.identity] for want in wants], notes
+    return [known[want.identity] for want in wants], asking.notes
+
+
+@dataclass(frozen=True)
+class _Asking:
+    """What is known while the server is asked about objects, from several threads."""
+
+    cluster: Cluster
+    live: Live
+    scope: Scope
+    scaled: Collection[Identity]
+    proven: Mapping[Identity, Proof]
+    made: Collection[Identity]
+    notes: list[str]
+
+    def unexplained(self, want: Wanted, live: Body) -> tuple[foreign.Unexplained, ...]:
+        return foreign.unexplained(want.body, live, scaled=want.identity in self.scaled)
+
+    def item(self, want: Wanted, look: Look) -> PlanItem:
+        if reason := self.live.hidden(want.identity):
+            return want.item(Action.UNKNOWN, f"cannot be read: {reason}")
+        for _ in range(_LOOKS):
+            if item := self._at_one_version(want, look):
+                return item
+            want = replace(want, live=self.cluster.find(want.identity))
+            look = decide.look(want, self.scope)
+        return want.item(Action.UNKNOWN, "could not be compared: somebody writes it all the time")
+
+    def _at_one_version(self, want: Wanted, look: Look) -> PlanItem | None:
+        """None when the object has moved since it was looked at: the answers would be about two versions."""
+        if want.live is None:
+            problems = self.proven.get(want.identity, ASKED).problems
+            return _newcomer(self.cluster, want, self.scope, self.made, problems)
+        item = _judged(self.cluster, want, self.scope, look)
+        found = self.unexplained(want, want.live) if item and item.action != Action.BLOCKED else ()
+        if item is None or not found:
+            return item
+        return _with_foreign(self.cluster, item, found, want=want, live=want.live, scope=self.scope, notes=self.notes)
 
 
 def _newcomer(
-    cluster: Cluster, want: Wanted, scope: Scope, made: set[Identity], problems: tuple[Problem, ...]
-) -> PlanItem:
-    """A new object: what the server says of it, or what its schema does when the server cannot be asked yet."""
+    cluster: Cluster, want: Wanted, scope: Scope, made: Collection[Identity], problems: tuple[Problem, ...]
+) -> PlanItem | None:
+    """A new object: what the server says of it, or what its schema does when the server cannot be asked yet.
+
+    None when it has come meanwhile.
+    """
     if _comes_with_plan(want, made):
         return misfit(want, problems) if problems else decide.new(want)
     try:
-        cluster.apply(want.body, manager=scope.manager, force=True, dry_run=True)
+        answer = cluster.apply(want.body, manager=scope.manager, force=True, dry_run=True)
     except ClusterError as error:
         refused = decide.refused(want, error)
         return misfit(want, problems, error.message) if problems and refused.action == Action.BLOCKED else refused
-    return decide.new(want)
+    return decide.new(want) if answer.created else None
 
 
-def _judged(cluster: Cluster, want: Wanted, scope: Scope, look: Look) -> PlanItem:
-    if look == Look.NOT_OURS:
-        return decide.not_ours(want)
-    if look == Look.SETTLED:
-        return want.item(Action.UNCHANGED)
+def _judged(cluster: Cluster, want: Wanted, scope: Scope, look: Look) -> PlanItem | None:
+    """None when the server answers about another version than the one that was looked at."""
+    assert want.live is not None  # noqa: S101 - it lives
+    if look != Look.ASK:
+        return decide.not_ours(want) if look == Look.NOT_OURS else want.item(Action.UNCHANGED)
     try:
         predicted = cluster.apply(want.body, manager=scope.manager, force=True, dry_run=True)
     except ClusterError as error:
         return decide.refused(want, error)
-    return decide.decided(want, predicted.body, scope)
+    same = version_of(predicted.body) == version_of(want.live)
+    return decide.decided(want, predicted.body, scope) if same else None
 
 
-def _comes_with_plan(want: Wanted, made: set[Identity]) -> bool:
+def _comes_with_plan(want: Wanted, made: Collection[Identity]) -> bool:
     """Whether the server cannot know the object yet: its namespace or its definition is made by this very plan."""
     identity = want.identity
     return Identity("", "Namespace", "", identity.namespace) in made or any(
@@ -374,10 +399,10 @@ def _with_foreign(
     live: Body,
     scope: Scope,
     notes: list[str],
-) -> PlanItem:
+) -> PlanItem | None:
     """Only what the tables do not know is asked about: the server shows its defaults in a dry-run create.
 
-    What would be taken away is tried in a dry run too; what cannot be is only told of.
+    What would be taken away is tried in a dry run too; what cannot be is only told of. None when the object has moved.
     """
     try:
         body = foreign.probe_body(want.body, _throw_away(want.body))
@@ -392,6 +417,9 @@ def _with_foreign(
         if patch := foreign.removal_patch(live, tried.removals):
             cluster.patch(want.identity, patch, manager=scope.manager, dry_run=True)
     except ClusterError as error:
+        newest = cluster.find(want.identity)
+        if newest is None or version_of(newest) != version_of(live):
+            return None
         notes.append(f"{subject(want.identity)}: what nobody declared cannot be removed: {error.message}")
         return decide.with_foreign(item, found, live, scope, sure=False)
     return tried

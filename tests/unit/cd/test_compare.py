@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from interlock.cd import compare, foreign
-from interlock.cd.objects import ItemKey, Path, spell
+from interlock.cd.objects import MISSING, ItemKey, Path, spell
 from interlock.contract.render import Identity
 from tests.unit.cd.bodies import MANAGER, claim
 
@@ -193,3 +193,68 @@ def test_an_autoscaler_explains_the_replicas_of_its_target() -> None:
     desired, live = _deployment([]), _deployment([], replicas=3, paused=True)
     assert [spell(each.path) for each in foreign.unexplained(desired, live, scaled=True)] == ["spec.paused"]
     assert len(foreign.unexplained(desired, live)) == 2
+
+
+def _widget(parts: list[Any], **spec: object) -> dict[str, Any]:
+    return {"apiVersion": "x.example/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"parts": parts, **spec}}
+
+
+@pytest.mark.parametrize(
+    ("desired", "live", "expected"),
+    [
+        ([{"id": "a"}, {"id": "b"}], [{"id": "a", "evil": 1}, {"id": "b"}], [("spec.parts[0].evil", 1)]),
+        (
+            [{"id": "a"}],
+            [{"id": "z"}, {"id": "a", "set": 1}],
+            [("spec.parts[0]", {"id": "z"}), ("spec.parts[1].set", 1)],
+        ),
+        (["b"], ["a", "b"], [("spec.parts[0]", "a")]),
+        ([{"id": "a"}], [{"id": "b"}], []),
+    ],
+)
+def test_lists_whose_keys_we_do_not_know(desired: list[Any], live: list[Any], expected: list[tuple[str, Any]]) -> None:
+    """Items go together by what they hold; a desired item that is changed is for the comparison."""
+    found = foreign.unexplained(_widget(desired), _widget(live))
+    assert [(spell(item.path), item.value) for item in found] == expected
+
+
+def test_a_default_in_a_list_is_looked_for_where_git_has_the_item() -> None:
+    """An item that somebody put in front moves the others; it has no default, and theirs is not its."""
+    found = foreign.unexplained(_widget([{"id": "a"}]), _widget([{"id": "z"}, {"id": "a", "set": 1}]))
+    left = foreign.against_defaults(found, _widget([{"id": "a", "set": 1}]))
+    assert [(spell(item.path), item.default) for item in left] == [("spec.parts[0]", MISSING)]
+
+
+def test_a_null_declares_nothing() -> None:
+    """What lives there is accounted for as if Git did not name it."""
+    desired, live = _deployment([], nodeSelector=None), _deployment([], nodeSelector={"disk": "theirs"})
+    assert [spell(item.path) for item in foreign.unexplained(desired, live)] == ["spec.nodeSelector"]
+
+
+def test_a_custom_kind_has_no_defaults_of_a_common_one() -> None:
+    """`Service` of another group is another kind."""
+    body: dict[str, Any] = {"kind": "Service", "metadata": {"name": "s"}, "spec": {}}
+    live = {**body, "spec": {"clusterIP": "10.0.0.1"}}
+    assert foreign.unexplained({"apiVersion": "v1", **body}, {"apiVersion": "v1", **live}) == ()
+    other = "serving.example/v1"
+    assert len(foreign.unexplained({"apiVersion": other, **body}, {"apiVersion": other, **live})) == 1
+
+
+def test_the_closest_claim_is_the_owners() -> None:
+    """A claim on a mapping as such is not one on a key that somebody else claims."""
+    ours, theirs = claim(MANAGER, {"f:data": {}}), claim("somebody", {"f:data": {"f:a": {}}}, operation="Update")
+    live = {"metadata": {"managedFields": [ours, theirs]}, "data": {"a": "1", "b": "2"}}
+    found = compare.claimant(live, ("data", "a"), manager=MANAGER)
+    assert found is not None
+    assert (found.manager, compare.held(live, ("data", "a"), manager=MANAGER)) == ("somebody", None)
+    assert compare.held(live, ("data", "b"), manager=MANAGER) is not None
+
+
+def test_items_are_claimed_by_value_or_by_their_own_keys() -> None:
+    """A set's item, and an item of a list whose keys only the claim knows."""
+    fields: dict[str, Any] = {"f:set": {'v:"x"': {}}, "f:list": {'k:{"id":"b"}': {"f:n": {}}}}
+    live = {"set": ["w", "x"], "list": [{"id": "a"}, {"id": "b", "n": 1}]}
+    assert compare.closeness(fields, ("set", 1), live) == 2
+    assert compare.closeness(fields, ("set", 0), live) == 0
+    assert compare.closeness(fields, ("list", 1, "n"), live) == 3
+    assert compare.closeness(fields, ("list", 0, "n"), live) == 0
