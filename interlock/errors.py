@@ -151,7 +151,19 @@ class ClusterError(ToolError):
 
 
 class Conflict(ClusterError):
-    pass
+    """`fields` are those that the server says other managers have, as it spells them; none when the object moved."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 409,
+        hint: str = "",
+        transient: bool = False,
+        fields: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message, status=status, hint=hint, transient=transient)
+        self.fields = fields
 
 
 class PrefectError(ToolError):

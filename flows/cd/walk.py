@@ -283,6 +283,8 @@ async def _scope(
         guards=Guards.of(environment.file, silent=silent),
         elsewhere=await _awaited(site, head, rendered, inventory),
         begun=known.pending == head.commit,
+        conflicts=environment.file.conflicts,
+        take_over=environment.file.take_over,
     )
 
 

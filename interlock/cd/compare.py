@@ -81,20 +81,21 @@ def closeness(fields: Fields, path: Path, live: object = MISSING) -> int:
     """
     for depth, part in enumerate(path):
         live = reach(live, (part,))
-        found = _step(fields, part, live)
+        found = step(fields, part, live)
         if found is None:
             return 0
-        if not found:
+        if not found[1]:
             return depth + 1
-        fields = found
+        fields = found[1]
     return len(path)
 
 
-def _step(fields: Fields, part: Part, live: object) -> Fields | None:
-    """What is below one step. `live` is what lives there."""
+def step(fields: Fields, part: Part, live: object = MISSING) -> tuple[str, Fields] | None:
+    """One step of a path in a fieldsV1 set: the name there, and what is below. `live` is what lives there."""
     if isinstance(part, str):
-        return fields.get(f"f:{part}")
-    return next((below for name, below in fields.items() if _names(name, part, live)), None)
+        name = f"f:{part}"
+        return (name, fields[name]) if name in fields else None
+    return next(((name, below) for name, below in fields.items() if _names(name, part, live)), None)
 
 
 def _names(name: str, part: Part, live: object) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple, cast
 
 from interlock.cd.objects import (
     MISSING,
@@ -149,18 +151,44 @@ def removal_patch(live: Body, things: Iterable[Unexplained]) -> tuple[Body, ...]
     It holds for this very version of this very object and no other. What is not there any more as it was seen is left
     out; the patch is empty when nothing is left.
     """
-    found = [(_address(live, thing.path), thing) for thing in things if reach(live, thing.path) == thing.value]
-    if not found:
-        return ()
-    # From the end: an item that goes moves those behind it.
-    found.sort(
-        key=lambda pair: [(str(step), 0) if isinstance(step, str) else ("", step) for step in pair[0]], reverse=True
-    )
+    operations = removal_operations(live, things)
+    return (*guarded(live), *operations) if operations else ()
+
+
+def guarded(live: Body) -> tuple[Body, Body]:
+    """The tests that make a JSON Patch hold for this very version of this very object."""
     metadata = live["metadata"]
     return (
         {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
         {"op": "test", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]},
-        *(_operation(_pointer(address), thing.default) for address, thing in found),
+    )
+
+
+def removal_operations(live: Body, things: Iterable[Unexplained]) -> list[Body]:
+    """What takes the things away, without the tests."""
+    return [_operation(_pointer(address), thing.default) for address, thing in _from_the_end(live, things)]
+
+
+def removed(body: Body, things: Iterable[Unexplained]) -> Body:
+    """A copy of a body after the same operations."""
+    shorter = copy.deepcopy(body)
+    for address, thing in _from_the_end(body, things):
+        *way, last = address
+        place = reduce(lambda value, step: value[step], way, cast("Any", shorter))
+        if thing.default is MISSING:
+            del place[last]
+        else:
+            place[last] = thing.default
+    return shorter
+
+
+def _from_the_end(live: Body, things: Iterable[Unexplained]) -> list[tuple[tuple[str | int, ...], Unexplained]]:
+    """What is there as it was seen, by address. From the end: an item that goes moves those behind it."""
+    found = [(_address(live, thing.path), thing) for thing in things if reach(live, thing.path) == thing.value]
+    return sorted(
+        found,
+        key=lambda pair: [(str(step), 0) if isinstance(step, str) else ("", step) for step in pair[0]],
+        reverse=True,
     )
 
 

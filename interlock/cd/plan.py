@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
-from interlock.cd import compare, foreign
+from interlock.cd import compare, conflicts, foreign, take_over
+from interlock.cd.conflicts import Yielded
 from interlock.cd.guards import Guards, keeps
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import (
@@ -19,6 +20,8 @@ from interlock.cd.objects import (
     Body,
     Path,
     annotation,
+    label,
+    reach,
     spell,
     stamped,
     subject,
@@ -26,6 +29,8 @@ from interlock.cd.objects import (
     version_of,
 )
 from interlock.contract.canonical import canonical, digest, encoded
+from interlock.contract.field_path import parse
+from interlock.contract.models import ConflictRule, TakeOver
 from interlock.contract.render import Identity, Manifest, Origin
 from interlock.contract.sources import ValuePlace
 from interlock.errors import ClusterError
@@ -34,7 +39,7 @@ NEW_NONCE = "0" * 16
 """Stands for the nonce of an object that a plan would make; the real one is drawn when it is made."""
 
 
-FieldKind = Literal["change", "drift", "foreign", "removed"]
+FieldKind = Literal["change", "drift", "foreign", "removed", "allowed"]
 
 
 class Action(StrEnum):
@@ -64,7 +69,9 @@ class FieldChange:
     """Who says that he wrote it, how (`Apply` or `Update`) and when (UTC); all empty when nobody does."""
     time: str
     kind: FieldKind
-    """What a commit changes; what is put back; what nobody declared: only told of, or taken away."""
+    """What a commit changes; what is put back; what nobody declared: only told of, or taken away; what a rule leaves
+    to its manager.
+    """
     operation: str = ""
     at: Path = ()
     masked: bool = False
@@ -90,6 +97,12 @@ class PlanItem:
     """Whether `body` has to be applied at all: not when only foreign things go."""
     removals: tuple[foreign.Unexplained, ...] = ()
     """Foreign things that the environment's decision takes away."""
+    former: tuple[str, ...] = ()
+    """The managers that an object is taken over from; of a stranger's, those that it could be taken from."""
+    whose: Literal["ours", "a stranger's", "taken over"] = "ours"
+    """A stranger's is refused until a commit takes it over."""
+    forced: tuple[str, ...] = ()
+    """The fields, as the server spells them, that a rule takes from another manager where drift is only observed."""
     uid: str = ""
     version: str = ""
     """The resourceVersion of the object that was looked at."""
@@ -205,6 +218,8 @@ class Scope:
     """What leaves and must not be pruned, because something else of this commit will have it; with the reason."""
     begun: bool = False
     """A sync of this commit began: what it may do was judged then."""
+    conflicts: tuple[ConflictRule, ...] = ()
+    take_over: tuple[TakeOver, ...] = ()
 
     @property
     def manager(self) -> str:
@@ -213,12 +228,19 @@ class Scope:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A desired object with what we know of it."""
+    """A desired object with what we know of it. `body` is what is applied, without what is left to others."""
 
     manifest: Manifest
     body: Body
     entry: Entry | None
     live: Body | None
+    left: tuple[Yielded, ...] = ()
+
+    @property
+    def declared(self) -> Body:
+        """All that Git declares, what is left to others too."""
+        stamp = {"part_of": label(self.body, PART_OF), "nonce": annotation(self.body, NONCE)}
+        return stamped(self.manifest.body, **stamp) if self.left else self.body
 
     @property
     def identity(self) -> Identity:
@@ -234,7 +256,13 @@ class Wanted:
 def wanted(manifest: Manifest, live: Body | None, inventory: Inventory, scope: Scope) -> Wanted:
     entry = inventory.get(manifest.identity)
     nonce = entry.nonce if entry else NEW_NONCE
-    return Wanted(manifest, stamped(manifest.body, part_of=scope.part_of, nonce=nonce), entry, live)
+    left = _left(manifest, live, scope) if live and scope.conflicts else ()
+    body = conflicts.without(manifest.body, (each.path for each in left)) if left else manifest.body
+    return Wanted(manifest, stamped(body, part_of=scope.part_of, nonce=nonce), entry, live, left)
+
+
+def _left(manifest: Manifest, live: Body, scope: Scope) -> tuple[Yielded, ...]:
+    return conflicts.left(manifest.body, live, manifest.identity, scope.conflicts, manager=scope.manager)
 
 
 class Look(StrEnum):
@@ -256,10 +284,24 @@ def look(want: Wanted, scope: Scope) -> Look:
 
 
 def _may_write(want: Wanted, live: Body, scope: Scope) -> bool:
-    """Something that lives is ours by inventory, by the nonce of an intent, or as the environment's own namespace."""
-    if want.entry is None or _stranger(want.entry, live):
-        return want.identity.kind == "Namespace" and want.identity.name in scope.namespaces
+    """Something that lives is ours by inventory, by the nonce of an intent, as the environment's own namespace, or by
+    a commit that takes it over.
+    """
+    if _unowned(want, live):
+        own = want.identity.kind == "Namespace" and want.identity.name in scope.namespaces
+        return own or take_over.taken(scope.take_over, want.identity, live) is not None
     return True
+
+
+def _unowned(want: Wanted, live: Body) -> bool:
+    return want.entry is None or _stranger(want.entry, live)
+
+
+def taking(want: Wanted, scope: Scope) -> TakeOver | None:
+    """The entry of Git by which an object that somebody else made becomes ours now; None when it is ours already."""
+    if want.live is None or not _unowned(want, want.live):
+        return None
+    return take_over.taken(scope.take_over, want.identity, want.live)
 
 
 def _stranger(entry: Entry, live: Body) -> bool:
@@ -271,8 +313,21 @@ def _replaced(want: Wanted) -> bool:
     return bool(want.entry and want.entry.uid and want.live and uid(want.live) != want.entry.uid)
 
 
-def not_ours(want: Wanted) -> PlanItem:
-    return want.item(Action.BLOCKED, "exists and is not ours: delete or rename it, or take it out of Git")
+def not_ours(want: Wanted, scope: Scope) -> PlanItem:
+    assert want.live is not None  # noqa: S101 - something lives that is not ours
+    former = take_over.former(want.live)
+    if take_over.named(scope.take_over, want.identity):
+        why = f"exists and is not the object that `take_over` names by its UID: this one is {uid(want.live)}"
+        return want.item(Action.BLOCKED, why, former=former, whose="a stranger's")
+    made = take_over.origins(want.live)
+    by = f", but made by {' and '.join(made)}" if made else ""
+    command = f"interlock take-over {scope.environment} {subject(want.identity)}"
+    return want.item(
+        Action.BLOCKED,
+        f"exists and is not ours{by}: take it over ({command}), delete or rename it, or take it out of Git",
+        former=former,
+        whose="a stranger's",
+    )
 
 
 def refused(want: Wanted, error: ClusterError) -> PlanItem:
@@ -308,9 +363,65 @@ def decided(want: Wanted, predicted: Body, scope: Scope) -> PlanItem:
             return want.item(Action.UNCHANGED)
         reason = "our label or our claim on its fields was taken away" if want.entry else "taken into the environment"
     by_others = any(field.kind == "drift" for field in changed) or _replaced(want)
+    forced: tuple[str, ...] = ()
     if by_others and not scope.undo and not scope.again:
-        return want.item(Action.CONFLICT, "another manager has what Git declares", fields=changed)
-    return want.item(Action.CHANGE, reason, fields=changed, drift=by_others or (scope.again and want.entry is not None))
+        forced, refused = _decided_by_rules(found, want, live, scope)
+        if refused or _replaced(want):
+            return want.item(Action.CONFLICT, conflict_reason(refused), fields=changed)
+    drift = by_others or (scope.again and want.entry is not None)
+    return want.item(Action.CHANGE, reason, fields=changed, drift=drift, forced=forced)
+
+
+def taken_over(
+    want: Wanted, predicted: Body, things: tuple[foreign.Unexplained, ...], entry: TakeOver, scope: Scope
+) -> PlanItem:
+    """A living object that becomes ours: Git's fields are forced, and of what nobody declares goes what only the
+    former managers put there. `things` is all that nobody declares.
+    """
+    live = want.live
+    assert live is not None  # noqa: S101 - only what lives can be taken over
+    former = take_over.former(live, entry)
+    going = take_over.leaving(things, live, former)
+    changed = (
+        _changed(each, want, live, scope) for each in compare.differences(live, predicted) if not _our_stamp(each)
+    )
+    gone = {spell(thing.path) for thing in things}
+    fields = [replace(field, kind="change") for field in changed if field.path not in gone]
+    fields += [_foreign_field(want.identity, each, live, scope, removed=each in going) for each in things]
+    return want.item(
+        Action.CHANGE, take_over.reason(live), fields=tuple(fields), removals=going, former=former, whose="taken over"
+    )
+
+
+def _decided_by_rules(
+    found: Iterable[compare.Difference], want: Wanted, live: Body, scope: Scope
+) -> tuple[tuple[str, ...], tuple[tuple[Path, compare.Claim | None], ...]]:
+    """Of the fields that others have: those that a rule forces, as the server spells them, and the rest with whoever
+    has them.
+    """
+    forced: list[str] = []
+    refused: list[tuple[Path, compare.Claim | None]] = []
+    for each in found:
+        claim = compare.claimant(live, each.path, manager=scope.manager)
+        if _our_stamp(each) or claim is None or compare.held(live, each.path, manager=scope.manager):
+            continue
+        rule = conflicts.rule_for(scope.conflicts, want.identity, each.path, claim.manager)
+        if rule and rule.decision == "force":
+            forced.append(conflicts.spelled_by_server(each.path))
+        else:
+            refused.append((each.path, claim))
+    return tuple(forced), tuple(refused)
+
+
+def conflict_reason(refused: Iterable[tuple[Path, compare.Claim | None]]) -> str:
+    """Who has which field, and what can be decided about it."""
+    holders: dict[str, list[str]] = {}
+    for path, claim in refused:
+        holders.setdefault(conflicts.told(claim), []).append(spell(path))
+    if not holders:
+        return "another object of the same name is there"
+    told = "; ".join(f"{who} has {', '.join(sorted(fields))}" for who, fields in sorted(holders.items()))
+    return f"{told}: commit his value, or decide in environment.yaml (conflicts: force or leave)"
 
 
 def _our_stamp(difference: compare.Difference) -> bool:
@@ -356,6 +467,7 @@ def with_foreign(
     things = tuple(
         thing for thing in found if not any(spell(thing.path[:n]) in changed for n in range(1, len(thing.path) + 1))
     )
+    item, things = _without_allowed(item, things, live, scope)
     if not things:
         return item
     goes = scope.undo and sure and item.action in {Action.UNCHANGED, Action.CHANGE}
@@ -367,6 +479,35 @@ def with_foreign(
     if removals:
         return replace(item, action=Action.CHANGE, applied=False, reason="holds what nobody declared")
     return replace(item, action=Action.FOREIGN)
+
+
+def _without_allowed(
+    item: PlanItem, things: tuple[foreign.Unexplained, ...], live: Body, scope: Scope
+) -> tuple[PlanItem, tuple[foreign.Unexplained, ...]]:
+    """The item with what a rule leaves to an opponent shown as allowed, and the other things."""
+    rules = tuple(rule for rule in scope.conflicts if conflicts.speaks_of(rule, item.identity))
+    if not rules:
+        return item, things
+    things = conflicts.parted(things, [parse(rule.path) for rule in rules])
+    found = [(t, conflicts.allowed(t, live, item.identity, rules, manager=scope.manager)) for t in things]
+    shown_ = tuple(_yielded_field(item.identity, each, live, thing.default, scope) for thing, each in found if each)
+    return replace(item, fields=(*item.fields, *shown_)), tuple(thing for thing, each in found if each is None)
+
+
+def with_left(item: PlanItem, want: Wanted, scope: Scope) -> PlanItem:
+    """An item with the declared fields that are left to others."""
+    if not want.left or want.live is None:
+        return item
+    fields = tuple(
+        _yielded_field(item.identity, each, want.live, reach(want.manifest.body, each.path), scope)
+        for each in want.left
+    )
+    return replace(item, fields=(*item.fields, *fields))
+
+
+def _yielded_field(identity: Identity, yielded: Yielded, live: Body, desired: object, scope: Scope) -> FieldChange:
+    difference = compare.Difference(yielded.path, reach(live, yielded.path), desired)
+    return _field(identity, difference, yielded.kind, yielded.claim, scope)
 
 
 def _foreign_field(

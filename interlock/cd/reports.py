@@ -10,6 +10,7 @@ from interlock.cd.objects import subject
 from interlock.cd.permissions import Lacking, missing_roles
 from interlock.cd.plan import Action, FieldChange, Plan, PlanItem
 from interlock.cd.progress import Progress, Seen
+from interlock.contract.models import TakeOver
 from interlock.contract.report import Report, Table, cell
 from interlock.contract.strict_yaml import dump
 from interlock.errors import InterlockError, Refused
@@ -95,6 +96,16 @@ def _cut(rows: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return [*found[:_MOST_ROWS], more]
 
 
+def take_over_report(plan: Plan, entries: Iterable[TakeOver]) -> Report:
+    """Which objects change hands, and who is forgotten as their manager. `data` is what `take_over` has to list."""
+    rows = [(subject(i.identity), ", ".join(i.former) or NOTHING, i.uid) for i in plan.items]
+    tables = (Table.of("Object", "Managers that are forgotten", "UID", rows=_cut(rows)),) if rows else ()
+    title = f"{len(rows)} objects of {plan.environment} to take over"
+    return Report(
+        "take-over", title, "", tables, data=[e.model_dump(mode="json", exclude_defaults=True) for e in entries]
+    )
+
+
 # drift -----------------------------------------------------------------------------------------------
 
 
@@ -106,7 +117,8 @@ def drift_report(plan: Plan, *, undo: bool, found_at: str) -> Report:
     rows = [row for item in plan.drifted for row in _drift_rows(item, undo=undo, found_at=found_at)]
     columns = ("Object", "Field", "In Git", "Live", "By", "Since", "Decision")
     undone = sum(row[-1] in {"undone", "removed"} for row in rows)
-    title = f"Drift in {plan.environment}: {len(rows)} found, {undone} undone, {len(rows) - undone} only reported"
+    found = sum(row[-1] != "allowed" for row in rows)
+    title = f"Drift in {plan.environment}: {found} found, {undone} undone, {found - undone} only reported"
     text = (
         f"Nothing at commit `{plan.commit[:12]}` explains these. Fields that Git declares are put back when the "
         "environment's `drift` is `undo`, and what nobody declared is removed from them. Foreign objects are reported, "
@@ -137,7 +149,7 @@ def _drift_rows(item: PlanItem, *, undo: bool, found_at: str) -> list[tuple[str,
             change.live or NOTHING,
             change.manager or "unknown",
             change.time or unknown,
-            change.kind if change.kind in {"foreign", "removed"} else decided,
+            change.kind if change.kind in {"foreign", "removed", "allowed"} else decided,
         )
         for change in item.fields
         if change.kind != "change"

@@ -45,7 +45,8 @@ def verdict(live: Body, wanted: str) -> tuple[str, str]:
 
 def ground(scope: Scope, *, server: str, version: str, code: str) -> str:
     """All that every verdict of a plan rests on: API server and version, for its defaults; policy and code."""
-    policy = [scope.environment_id, scope.part_of, scope.undo]
+    rules = [rule.model_dump(mode="json") for rule in scope.conflicts]
+    policy = [scope.environment_id, scope.part_of, scope.undo, rules]
     return digest(canonical([server, version, code, policy]))
 
 
@@ -111,6 +112,7 @@ def learned(wants: Iterable[Wanted], items: Iterable[PlanItem], scaled: Collecti
         verdict(want.live, wanted(want.manifest, want.entry, scaled=want.identity in scaled))
         for want, item in zip(wants, items, strict=True)
         if item.action == Action.UNCHANGED
+        and not item.fields
         and want.live
         and want.entry
         and entered(want.entry, want.manifest, want.live)

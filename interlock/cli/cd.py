@@ -5,9 +5,10 @@ from __future__ import annotations
 import getpass
 import os
 import pwd
+from collections.abc import Sequence
 from pathlib import Path
 
-from flows.cd import deploy, plan
+from flows.cd import deploy, plan, take_over
 from interlock.cd import reviewed
 from interlock.cd.host import CdHost
 from interlock.cd.record import Record
@@ -71,6 +72,14 @@ async def sync_order(
     host, _ = registered(environment)
     found = _reviewed(plan) if plan else None
     await deploy.deploy_order(presenter, host, environment, actor=_actor(), reviewed=found, prove_all=prove_all)
+
+
+async def take_over_order(
+    presenter: TerminalPresenter, environment: str, objects: Sequence[str], managers: Sequence[str]
+) -> take_over.Proposal:
+    """The flow's own order: what a commit has to say, and what it would change."""
+    host, _ = registered(environment)
+    return await take_over.take_over_order(presenter, host, environment, objects, managers, actor=_actor())
 
 
 def _reviewed(file: Path) -> Reviewed:

@@ -34,6 +34,22 @@ def fetch(url: str, folder: Path) -> None:
         raise GitError(f"{url}: git clone failed: {_said(error)}") from error
 
 
+def commit(folder: Path, path: str, data: bytes, *, message: str) -> str:
+    """Write one file and commit just it, signed with the person's own key; the commit's id. Nothing is pushed."""
+    try:
+        with git.Repo(folder, search_parent_directories=True) as repository:
+            if repository.is_dirty(path=path):
+                raise InputError(f"{path} has changes that are not committed", hint="commit or discard them first")
+            Path(repository.working_dir, path).write_bytes(data)
+            repository.git.commit("--gpg-sign", "--quiet", f"--message={message}", "--", path)
+            return str(repository.head.commit.hexsha)
+    except git.InvalidGitRepositoryError:
+        raise InputError(f"{folder}: no git repository", hint="name a clone with --repository DIR") from None
+    except git.GitCommandError as error:
+        hint = f"{path} is written; mend git's settings (user.signingkey, gpg.format) and commit it"
+        raise GitError(f"{folder}: git commit failed: {_said(error)}", hint=hint) from error
+
+
 def _said(error: git.GitCommandError) -> str:
     """git's last complaint; GitPython wraps all that it said in quotes."""
     complaints = re.findall(r"^(?:fatal|error): (.+)$", str(error.stderr), re.MULTILINE)

@@ -11,7 +11,19 @@ from pathlib import Path
 import typer
 
 from interlock import __version__
-from interlock.cli import access, application, bind, bootstrap, check, environment, host, key, operate, output
+from interlock.cli import (
+    access,
+    application,
+    bind,
+    bootstrap,
+    check,
+    environment,
+    host,
+    key,
+    operate,
+    output,
+    take_over,
+)
 from interlock.errors import InterlockError
 
 app = typer.Typer(
@@ -36,6 +48,7 @@ app.add_typer(bootstrap.app, name="bootstrap")
 app.command("render", epilog=operate.RENDER_EXAMPLES)(operate.render)
 app.command("plan", epilog=operate.PLAN_EXAMPLES)(operate.plan)
 app.command("sync", epilog=operate.SYNC_EXAMPLES)(operate.sync)
+app.command("take-over", epilog=take_over.EXAMPLES)(take_over.take_over)
 app.command("status", epilog=operate.STATUS_EXAMPLES)(operate.status)
 app.add_typer(host.app)
 

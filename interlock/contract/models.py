@@ -9,7 +9,9 @@ import datetime as dt
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from interlock.contract import field_path
 
 _NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _REPOSITORY = r"^[A-Za-z0-9][-A-Za-z0-9_.]*(/[A-Za-z0-9][-A-Za-z0-9_.]*)*$"
@@ -232,6 +234,70 @@ class Allowance(Model):
     reason: Reason
 
 
+def _field_path(text: str) -> str:
+    field_path.parse(text)
+    return text
+
+
+ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+FieldPath = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_field_path)]
+"""As a plan prints it: `spec.template.spec.containers[name=web].resources`; `[*]` is any item of a list."""
+FieldManager = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+"""As `managedFields` names who wrote a field."""
+
+
+class ConflictRule(Model):
+    """What happens when another manager has a field that Git declares, or put one there that Git does not.
+
+    `force` takes what Git declares back, also where drift is only observed. `leave` gives it up while that manager has
+    it: it is not applied, not removed, and shown as allowed. Nobody is given images, containers, what they run and may
+    do, RBAC or NetworkPolicies.
+    """
+
+    kind: KindName
+    """Without a group it is of any group."""
+    path: FieldPath
+    manager: FieldManager
+    decision: Literal["force", "leave"]
+    reason: Reason
+    namespace: Name | None = None
+    name: ObjectName | None = None
+    """One object; all of the kind when it is not given."""
+
+    @model_validator(mode="after")
+    def nothing_protected_is_left(self) -> Self:
+        if self.decision == "force":
+            return self
+        steps = field_path.parse(self.path)
+        if self.manager == "*":
+            raise ValueError("name the manager that a field is left to: * is only for force")
+        if field_path.protected(self.kind.partition(".")[0], steps):
+            raise ValueError(
+                f"{self.path} of a {self.kind} is never left to another manager: it is, or has in it, an image, "
+                "a container, what one runs or may do, RBAC or a NetworkPolicy"
+            )
+        if steps[0] in {"apiVersion", "kind"} or steps in {("metadata",), ("metadata", "name")}:
+            raise ValueError(f"{self.path} is what the object is: name a field below it")
+        return self
+
+
+class TakeOver(Model):
+    """An object that somebody else made and Git names: from this commit on it is the environment's.
+
+    What `managers` put there and Git does not declare is removed, and they are forgotten as its managers. It is kept
+    up to date, and never pruned without a confirmation.
+    """
+
+    kind: KindName
+    """Without a group it is of any group."""
+    name: ObjectName
+    namespace: Name | None = None
+    uid: Uid | None = None
+    """This very object and no later one of its name."""
+    managers: tuple[FieldManager, ...] = ()
+    """Field managers besides those of kubectl, Helm, Argo CD and Flux, which are known."""
+
+
 class EnvironmentFile(File):
     """environments/<env>/environment.yaml"""
 
@@ -248,6 +314,10 @@ class EnvironmentFile(File):
     """By application; who is not named waits for nobody."""
     on_error: Literal["application", "environment"] = "application"
     """What an object that cannot be made as Git says holds back: its application and those after it, or everything."""
+    conflicts: tuple[ConflictRule, ...] = ()
+    """What is forced, and what is left to whom; the first rule that fits decides."""
+    take_over: tuple[TakeOver, ...] = ()
+    """`interlock take-over` writes it. An entry has no effect any more once the object is the environment's."""
     state: Literal["active", "removed"] = "active"
     """`removed` is a tombstone: what the environment owns is taken away in order."""
     protected: tuple[KindName, ...] = ()

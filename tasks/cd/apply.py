@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from interlock.cd import foreign
+from interlock.cd import conflicts, foreign, take_over
 from interlock.cd.guards import keeps
 from interlock.cd.handover import release_patch
 from interlock.cd.inventory import Entry, Inventory
@@ -90,6 +90,10 @@ def apply_one(cluster: Cluster, item: PlanItem, *, inventory: Inventory, scope: 
 
 def _apply_one(cluster: Cluster, item: PlanItem, *, inventory: Inventory, scope: Scope, lock: Lock) -> str:
     assert item.body is not None  # noqa: S101 - what is written has a body
+    if item.whose == "taken over":
+        _tried(lambda: _handed_over(cluster, item, scope), lock)
+        _applied(cluster, item, item.body, inventory=inventory, scope=scope, lock=lock)
+        return uid(_tried(lambda: _without_foreign(cluster, item, scope), lock))
     # What goes first holds for what the plan saw; and an apply after it has the last word on what we claim.
     if item.removals:
         done = _tried(lambda: _without_foreign(cluster, item, scope), lock)
@@ -104,17 +108,43 @@ def _applied(cluster: Cluster, item: PlanItem, body: Body, *, inventory: Invento
     if item.action == Action.CREATE:
         return _tried(lambda: _create(cluster, body, nonce, scope), lock)
     named = {**body, "metadata": {**body["metadata"], "uid": item.uid}}
-    return _tried(lambda: cluster.apply(named, manager=scope.manager, force=scope.undo).body, lock)
+    return _tried(lambda: _forced_where_decided(cluster, item, named, scope), lock)
+
+
+def _forced_where_decided(cluster: Cluster, item: PlanItem, body: Body, scope: Scope) -> Body:
+    """Apply; take from other managers only what the plan decided to: all that Git declares in an undo or a take-over,
+    else what the rules force.
+    """
+    try:
+        return cluster.apply(body, manager=scope.manager, force=scope.undo or item.whose == "taken over").body
+    except Conflict as error:
+        if not error.fields or not all(conflicts.covered(field, item.forced) for field in error.fields):
+            raise
+    return cluster.apply(body, manager=scope.manager, force=True).body
+
+
+def _handed_over(cluster: Cluster, item: PlanItem, scope: Scope) -> Body:
+    """Forget the former managers; what of theirs is to go becomes ours, for the apply to take away."""
+    live = _same(cluster, item)
+    patch = take_over.hand_over_patch(live, item.removals, item.former, scope.manager)
+    return _patched(cluster, item, patch, scope) if patch else live
 
 
 def _without_foreign(cluster: Cluster, item: PlanItem, scope: Scope) -> Body:
     """Take away what the plan saw and nobody declared; what was changed since is left to the next plan."""
+    live = _same(cluster, item)
+    patch = foreign.removal_patch(live, item.removals)
+    return _patched(cluster, item, patch, scope) if patch else live
+
+
+def _same(cluster: Cluster, item: PlanItem) -> Body:
     live = cluster.find(item.identity)
     if live is None or uid(live) != item.uid:
         raise Conflict(f"{subject(item.identity)}: was replaced or deleted since the plan was made", status=409)
-    patch = foreign.removal_patch(live, item.removals)
-    if not patch:
-        return live
+    return live
+
+
+def _patched(cluster: Cluster, item: PlanItem, patch: Sequence[Body], scope: Scope) -> Body:
     try:
         return cluster.patch(item.identity, patch, manager=scope.manager)
     except ClusterError as error:

@@ -283,13 +283,13 @@ class Cluster:
         )[1]
         return patched
 
-    def replace(self, body: Body, *, manager: str) -> Body:
+    def replace(self, body: Body, *, manager: str, dry_run: bool = False) -> Body:
         """Replace the version that the body's resourceVersion names; Conflict when that is not the newest."""
         resource, namespace, name = self._addressed(body)
         replaced: Body = self.request(
             "PUT",
             resource.path(namespace, name),
-            query={"fieldManager": manager},
+            query={"fieldManager": manager, **_dry(dry_run)},
             body=body,
             subject=_named(resource, namespace, name),
         )
@@ -445,10 +445,21 @@ def refusal(subject: str, status: int, data: bytes) -> ClusterError:
     if subject.startswith("Secret/"):
         said = f"{schema['field']}: {schema['problem']}" if schema else reason
     said = said or reason
-    kind = Conflict if status == 409 else ClusterError
     transient = known != _FULL and (status == 429 or status >= 500)
     hint = _NOT_ACCEPTED if status == 401 else _HINTS.get(known, "")
-    return kind(f"{subject}: {said} ({status})", status=status, transient=transient, hint=hint)
+    said = f"{subject}: {said} ({status})"
+    if status == 409:
+        return Conflict(said, status=status, transient=transient, hint=hint, fields=_contested(data))
+    return ClusterError(said, status=status, transient=transient, hint=hint)
+
+
+def _contested(data: bytes) -> tuple[str, ...]:
+    """The fields that the server says other managers have."""
+    try:
+        causes: Any = json.loads(data)["details"]["causes"]
+        return tuple(str(cause["field"]) for cause in causes if cause.get("reason") == "FieldManagerConflict")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()
 
 
 def _changes(data: bytes, since: str, subject: str) -> Changes:

