@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 
 _FORKING = multiprocessing.get_context("forkserver")
 _FORKING.set_forkserver_preload(["tests.cluster.killed", "tests.docker.killed"])
@@ -11,8 +12,16 @@ _FORKING.set_forkserver_preload(["tests.cluster.killed", "tests.docker.killed"])
 
 def exit_code(run: Callable[..., None], *arguments: str, seconds: float = 120) -> int | None:
     """How it ended, negative for a signal; None when it did not end in time."""
+    return ended(started(run, *arguments), seconds=seconds)
+
+
+def started(run: Callable[..., None], *arguments: str) -> BaseProcess:
     process = _FORKING.Process(target=run, args=arguments)
     process.start()
+    return process
+
+
+def ended(process: BaseProcess, *, seconds: float = 120) -> int | None:
     process.join(seconds)
     if process.exitcode is None:
         process.kill()

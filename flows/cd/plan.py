@@ -7,7 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.cd.walk import decide, flow_run, introduce, lacking, opened
+from flows.cd.walk import decide, flow_run, introduce, opened, permitted
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.cd import reports
@@ -34,7 +34,7 @@ async def plan_order(
         await introduce(site, decision)
         await presenter.show(reports.plan_report(decision.plan))
         if decision.plan.stops:
-            await lacking(site, decision.plan)
+            await permitted(site, decision.plan)
     if revision and revision != decision.commit:
         presenter.say(f"planned {decision.commit[:12]}, the newest verified commit, not {revision[:12]}")
     return decision.plan

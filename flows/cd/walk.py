@@ -24,7 +24,7 @@ from interlock.cd.explain import explained
 from interlock.cd.guards import Guards
 from interlock.cd.host import CdHost, Ceiling
 from interlock.cd.inventory import Inventory
-from interlock.cd.permissions import Lacking
+from interlock.cd.permissions import forbidden
 from interlock.cd.plan import Action, Plan, Scope
 from interlock.cd.receipts import Kind, Statement
 from interlock.cd.record import Known, Mark, Record, agreed, part_of, require_contained
@@ -309,25 +309,13 @@ def require_within_budget(plan: Plan) -> None:
         )
 
 
-async def lacking(site: Site, plan: Plan) -> Lacking | None:
-    """What RBAC does not allow of a plan, shown with the Role that is missing."""
+async def permitted(site: Site, plan: Plan) -> Plan:
+    """The plan with what RBAC does not allow blocked; the Role that is missing is shown."""
     found = await asyncio.to_thread(permissions.lacking, site.cluster, plan)
-    if found:
-        await site.presenter.show(reports.permissions_report(plan.environment, found, site.ceiling.control_namespace))
-    return found
-
-
-async def require_permitted(site: Site, plan: Plan) -> None:
-    """Blocked, before anything is written, when RBAC does not allow what the plan asks for."""
-    found = await lacking(site, plan)
     if found is None:
-        return
-    raise Blocked(
-        f"{plan.environment}: {found.username} may not do all that {plan.commit[:12]} asks for",
-        reasons=tuple(str(need) for need in found.needs),
-        hint="nothing was written; the Role that is missing is in the report `permissions`, "
-        "and `interlock bootstrap cluster` writes all that the environment needs",
-    )
+        return plan
+    await site.presenter.show(reports.permissions_report(plan.environment, found, site.ceiling.control_namespace))
+    return forbidden(plan, found)
 
 
 async def introduce(site: Site, decision: Decision) -> None:
@@ -361,8 +349,8 @@ async def receipt(site: Site, mark: Mark, kind: Kind, **said: object) -> tuple[M
     written = await site.presenter.step(
         ledger.append, site.host.ledger, statement, state=site.host.state, key=site.host.signing.key
     )
-    mark = replace(mark, receipts=written.receipt.number)
-    return record.write_mark(site.host.state, site.name, mark), written.digest
+    after, mark = mark, replace(mark, receipts=written.receipt.number)
+    return record.write_mark(site.host.state, site.name, mark, after=after), written.digest
 
 
 @asynccontextmanager
@@ -430,7 +418,8 @@ async def sync(site: Site, decision: Decision, lock: Lock, advance: Advance) -> 
         stored = await _pruned(site, decision, stored, lock, advance)
         _require_through(advance)
     except InterlockError as error:
-        await receipt(site, mark, "result", outcome=type(error).__name__.lower(), note=error.message[:1500], **said)
+        if not lock.lost:  # whoever overtook us tells how it went on
+            await receipt(site, mark, "result", outcome=type(error).__name__.lower(), note=error.message[:1500], **said)
         raise
     with site.timed("record"):
         mark = record.write_mark(site.host.state, site.name, mark.ahead(stored.record, deployed=decision.commit))
@@ -560,16 +549,16 @@ async def _by_writing(
         # Whoever had the lock before may have done it all.
         if done := await _without_writing(site, decision, upkeep=upkeep):
             return done
+        decision = replace(decision, plan=await permitted(site, decision.plan))
         if not decision.scope.again or decision.plan.stops or decision.plan.over:
             await site.presenter.show(reports.plan_report(decision.plan))
-        await require_permitted(site, decision.plan)
         require_within_budget(decision.plan)
         advance = await _begun(site, decision, upkeep=upkeep)
         if not advance.through and advance.possible().empty:
             raise advance.error(written=False)
         undone = decision.settled and any(item.drift for item in decision.plan.writes)
         said = "drift undone" if undone else "deployed"
-        decision = await sync(site, decision, lock, advance)
+        decision = await sync(replace(site, cluster=lock.writer), decision, lock, advance)
     return _outcome(site, decision, said)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from interlock.cd.control import ACCOUNT, Subject, extra_role
 from interlock.cd.objects import Body, Resource
@@ -19,6 +19,7 @@ class Need:
 
     namespace: str
     group: str
+    kind: str
     plural: str
     verb: str
     name: str = ""
@@ -32,6 +33,11 @@ class Need:
         """As a SubjectAccessReview asks for it."""
         found = {"namespace": self.namespace, "group": self.group, "resource": self.plural, "verb": self.verb}
         return found | ({"name": self.name} if self.name else {})
+
+    def concerns(self, item: PlanItem) -> bool:
+        identity = item.identity
+        same = (self.group, self.kind, self.namespace) == (identity.group, identity.kind, identity.namespace)
+        return same and self.name in {"", identity.name} and self.verb in _verbs(item)
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ def needs(plan: Plan, resources: Mapping[tuple[str, str], Resource]) -> tuple[Ne
             continue
         namespace, name = item.identity.namespace, "" if resource.namespaced else item.identity.name
         verbs = _verbs(item) if resource.namespaced else _verbs(item) - {"list"}
-        found |= {Need(namespace, resource.group, resource.plural, verb, name) for verb in verbs}
+        found |= {Need(namespace, resource.group, resource.kind, resource.plural, verb, name) for verb in verbs}
     return tuple(sorted(found))
 
 
@@ -60,6 +66,17 @@ def _verbs(item: PlanItem) -> frozenset[str]:
     if item.action == Action.PRUNE:
         return frozenset({"get", "list", "delete"})
     return frozenset({"get", "list", "patch"}) | (frozenset() if item.uid else {"create"})
+
+
+def forbidden(plan: Plan, lacking: Lacking) -> Plan:
+    """The plan with every object blocked that asks for a right that is lacking."""
+    return replace(plan, items=tuple(_forbidden(item, lacking) for item in plan.items))
+
+
+def _forbidden(item: PlanItem, lacking: Lacking) -> PlanItem:
+    lack = [] if item.action in _NONE else [str(need) for need in lacking.needs if need.concerns(item)]
+    reason = f"{lacking.username} may not {' or '.join(lack)}: the report `permissions` has the Role that is missing"
+    return replace(item, action=Action.BLOCKED, reason=reason) if lack else item
 
 
 def allowed(need: Need, rules: Iterable[Body]) -> bool:

@@ -87,15 +87,28 @@ class Cluster:
     `access` gives the client, and a new one when the server does not know the credential any more (401).
     """
 
-    def __init__(self, access: Callable[[], ApiClient], server: str) -> None:
+    def __init__(self, access: Callable[[], ApiClient], server: str, kubeconfig: Path) -> None:
         self._access = access
+        self._kubeconfig = kubeconfig
         self._client = access()
         self._server = server.rstrip("/")
         self._resources: dict[tuple[str, str], Resource] = {}
         self._asking = threading.Lock()
         self._renewing = threading.Lock()
+        self._ended = False
         self.throttle = Throttle(CONNECTIONS + 1)
         self._beside: dict[urllib3.PoolManager, urllib3.PoolManager] = {}
+
+    def bearing(self, token: Callable[[], str]) -> Cluster:
+        """The same server, asked with tokens instead of the kubeconfig's credential; a new one after each refusal."""
+        found = Cluster(lambda: _client(self._kubeconfig, token()), self._server, self._kubeconfig)
+        found._resources = self._resources
+        return found
+
+    def end(self, seconds: float) -> bool:
+        """Send nothing more, and wait for what is under way; False when that takes longer."""
+        self._ended = True
+        return self.throttle.drained(seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -390,6 +403,8 @@ class Cluster:
     ) -> tuple[int, Any]:
         headers = {**client.default_headers, **headers}
         with self.throttle as started, _translated(subject, self._server):
+            if self._ended:
+                raise ClusterError(f"{subject}: the run that asks has ended")
             answer = client.rest_client.pool_manager.request(
                 method, url, headers=headers, body=data, timeout=_TIMEOUT, retries=False
             )
@@ -528,11 +543,13 @@ def connect(kubeconfig: Path) -> Cluster:
     Only an https server, its authority, and a client certificate or a token are taken. A program to run
     (`exec`, `auth-provider`), a proxy, or verification switched off is refused: HostConfigError.
     """
-    return Cluster(lambda: _client(kubeconfig), _server(kubeconfig, _entries(kubeconfig)[0]))
+    return Cluster(lambda: _client(kubeconfig), _server(kubeconfig, _entries(kubeconfig)[0]), kubeconfig)
 
 
-def _client(kubeconfig: Path) -> ApiClient:
+def _client(kubeconfig: Path, bearer: str = "") -> ApiClient:
+    """With the kubeconfig's credential, or as the `bearer` of a token instead."""
     cluster, user = _entries(kubeconfig)
+    user = {"token": bearer} if bearer else user
     server = _server(kubeconfig, cluster)
     configuration = Configuration(host=server, proxy="", no_proxy="*")
     client = ApiClient(configuration)

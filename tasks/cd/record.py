@@ -9,7 +9,7 @@ from interlock.cd import record as form
 from interlock.cd.inventory import Inventory, decode
 from interlock.cd.objects import Body, identify, uid
 from interlock.cd.record import Mark, Record
-from interlock.errors import Conflict, Refused
+from interlock.errors import Conflict, LockHeld, Refused
 from tasks.cd.cluster import Cluster
 from tasks.common.effect import effect
 from tasks.common.whole_file import write_whole
@@ -147,7 +147,13 @@ def read_mark(state: Path, environment: str) -> Mark | None:
         return None
 
 
-def write_mark(state: Path, environment: str, mark: Mark) -> Mark:
-    """Replace the mark as a whole: a crash leaves the old one or the new one."""
+def write_mark(state: Path, environment: str, mark: Mark, *, after: Mark | None = None) -> Mark:
+    """Replace the mark as a whole: a crash leaves the old one or the new one.
+
+    With `after`, only what still stands where that one did: LockHeld when another run has moved on meanwhile.
+    """
+    now = read_mark(state, environment) if after else None
+    if now and after and (now.verified, now.deployed) != (after.verified, after.deployed):
+        raise LockHeld(f"environment {environment}: another run has moved it on meanwhile", hint="run it again")
     write_whole(_mark_path(state, environment), form.write(mark))
     return mark

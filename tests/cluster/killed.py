@@ -1,7 +1,7 @@
 """Deploys, and kills itself at a named point.
 
 POINT is `before EFFECT N` or `after EFFECT N` for the Nth run of an effect, or `write N` for the moment after the Nth
-object was written to the API server.
+object was written to the API server. With `stop N` it stops itself (SIGSTOP) just before that write is sent.
 """
 
 from __future__ import annotations
@@ -36,21 +36,27 @@ class Killer(Recorder):
         reached = effect.name == self.effect and self.steps.count(effect.name) == self.number - 1
         if reached and self.when == "before":
             die()
-        if self.when == "write" and effect.name in {"apply stage", "apply applications", "prune"}:
-            _count_writes(args[0], self.number)
+        if self.when in {"write", "stop"} and effect.name in {"apply stage", "apply applications", "prune"}:
+            _count_writes(args[0], self.number, stop=self.when == "stop")
         result = await super().step(effect, *args, **kwargs)
         if reached and self.when == "after":
             die()
         return result
 
 
-def _count_writes(cluster: Any, number: int) -> None:
+def _count_writes(cluster: Any, number: int, *, stop: bool) -> None:
     written = 0
     guard = threading.Lock()
 
     def counted(write: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             nonlocal written
+            if stop:
+                with guard:
+                    written += 1
+                    if written == number:
+                        os.kill(os.getpid(), signal.SIGSTOP)
+                return write(*args, **kwargs)
             done = write(*args, **kwargs)
             with guard:
                 written += 1

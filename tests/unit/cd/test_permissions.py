@@ -7,7 +7,7 @@ import pytest
 from interlock.cd.audit import grants
 from interlock.cd.control import Subject, control_manifests, is_own
 from interlock.cd.objects import Body, Resource
-from interlock.cd.permissions import Lacking, Need, allowed, missing_roles, needs, subject_of
+from interlock.cd.permissions import Lacking, Need, allowed, forbidden, missing_roles, needs, subject_of
 from interlock.cd.plan import Action, Plan, PlanItem
 from interlock.contract.render import Identity
 
@@ -17,7 +17,7 @@ RESOURCES = {
     ("apps", "Deployment"): Resource("apps", "v1", "Deployment", "deployments", True),
     ("", "Namespace"): Resource("", "v1", "Namespace", "namespaces", False),
 }
-PATCH = Need("shop", "apps", "deployments", "patch")
+PATCH = Need("shop", "apps", "Deployment", "deployments", "patch")
 
 
 def _verbs(item: PlanItem) -> set[str]:
@@ -45,9 +45,23 @@ def test_an_object_without_namespace_is_named() -> None:
     """CD has rights on its own Namespaces by name, and lists none."""
     item = PlanItem(Identity("", "Namespace", "", "shop"), Action.CHANGE, uid="u")
     assert needs(Plan("dev", "c" * 40, (item,)), RESOURCES) == (
-        Need("", "", "namespaces", "get", "shop"),
-        Need("", "", "namespaces", "patch", "shop"),
+        Need("", "", "Namespace", "namespaces", "get", "shop"),
+        Need("", "", "Namespace", "namespaces", "patch", "shop"),
     )
+
+
+def test_only_what_lacks_a_right_is_blocked() -> None:
+    """Another verb, another kind, or an object that stays as it is, is not concerned."""
+    service = PlanItem(Identity("", "Service", "shop", "web"), Action.CREATE)
+    leaves = PlanItem(DEPLOYMENT, Action.PRUNE, uid="u")
+    stays = PlanItem(DEPLOYMENT, Action.UNCHANGED, uid="u")
+    plan = Plan("dev", "c" * 40, (PlanItem(DEPLOYMENT, Action.CHANGE, uid="u"), service, leaves, stays))
+
+    items = forbidden(plan, Lacking("cd", (PATCH,))).items
+
+    assert items[1:] == (service, leaves, stays)
+    assert items[0].action == Action.BLOCKED
+    assert items[0].reason.startswith("cd may not patch deployments.apps in shop")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +83,7 @@ def test_a_rule_gives_a_right_only_as_a_whole(rule: Body, given: bool) -> None:
 
 def test_the_missing_role_binds_who_asks_and_who_writes() -> None:
     """One rule for all kinds that lack the same; the same lack has the same name."""
-    lack = Lacking("interlock-cd", (PATCH, Need("shop", "apps", "statefulsets", "patch")))
+    lack = Lacking("interlock-cd", (PATCH, Need("shop", "apps", "StatefulSet", "statefulsets", "patch")))
     role, binding = missing_roles(lack, CONTROL)
     assert role["rules"] == [{"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": ["patch"]}]
     assert [subject["name"] for subject in binding["subjects"]] == ["interlock-cd", "interlock"]
