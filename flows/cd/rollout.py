@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from flows.cd.telling import Telling
 from interlock.cd import reports
 from interlock.cd.advance import Advance, refusals
 from interlock.cd.order import Course, Stage, course
 from interlock.cd.plan import Action
-from interlock.cd.progress import Progress
 from interlock.cd.record import Record
 from interlock.contract.render import Identity, Manifest
 from interlock.errors import InterlockError
 from tasks.cd import apply, record, rollout, wait
 from tasks.cd.lease import Lock
+from tasks.cd.newer import NewerCommit
 from tasks.cd.observe import Observer
 from tasks.cd.record import Stored
 from tasks.cd.rollout import Watching
-from tasks.common import git
-from tasks.common.environment_repository import fetch_verified
 
 if TYPE_CHECKING:
     from flows.cd.walk import Decision, Site
@@ -150,6 +148,7 @@ async def _noted(writing: Writing, uids: Mapping[Identity, str]) -> Writing:
 async def _healthy(writing: Writing, manifests: Sequence[Manifest], advance: Advance) -> Advance:
     """Wait for all that go on."""
     site, wanted = writing.site, [manifest for manifest in manifests if advance.goes(manifest.application)]
+    written = {item.identity for item in writing.decision.plan.having(Action.CREATE, Action.CHANGE)}
     async with _watching(writing) as watching:
         with site.timed("wait until healthy"):
             seen = await site.presenter.step(
@@ -157,6 +156,7 @@ async def _healthy(writing: Writing, manifests: Sequence[Manifest], advance: Adv
                 watching.observer,
                 wanted,
                 what=site.name,
+                written=written,
                 tell=watching.tell,
                 newer=watching.newer,
             )
@@ -166,32 +166,10 @@ async def _healthy(writing: Writing, manifests: Sequence[Manifest], advance: Adv
 @asynccontextmanager
 async def _watching(writing: Writing) -> AsyncIterator[Watching]:
     """Waiting with progress; what was not healthy in the end is shown."""
-    site, loop = writing.site, asyncio.get_running_loop()
-    seen: list[Progress] = []
-
-    def tell(progress: Progress) -> None:
-        if not seen or seen[-1].note != progress.note:
-            seen.append(progress)
-            told = site.presenter.progress("health", progress.percent, progress.note)
-            asyncio.run_coroutine_threadsafe(told, loop).result()
-
+    site, telling = writing.site, Telling(writing.site.presenter)
+    newer = NewerCommit(site.host.environment_repository, state=site.host.state, commit=writing.decision.commit)
     try:
-        yield Watching(writing.observer, tell, _newer(site, writing.decision))
+        yield Watching(writing.observer, telling, newer)
     finally:
-        if seen and not seen[-1].done:
-            await site.presenter.show(reports.health_report(site.name, seen[-1]))
-
-
-def _newer(site: Site, decision: Decision) -> Callable[[], bool]:
-    """Whether the branch has a newer commit that would pass: one that is refused does not end a wait."""
-    remote, state = site.host.environment_repository, site.host.state
-
-    def newer() -> bool:
-        if git.fetch(git.mirror_path(state, remote.name), remote) == decision.commit:
-            return False
-        try:
-            return fetch_verified.fn(remote, state=state, since=decision.commit).commit != decision.commit
-        except InterlockError:
-            return False
-
-    return newer
+        if telling.last and not telling.last.done:
+            await site.presenter.show(reports.health_report(site.name, telling.last))

@@ -9,13 +9,14 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from interlock.cd.objects import Body, annotation, group_of, label, uid
 
 MOST_TEXT = 400
 """Characters of a cluster's message that are passed on."""
+MOST_WORDS = 160
 MOST_CAUSES = 3
 CRASHES = 5
 """Restarts of a container after which its crashing is taken as final: about three minutes of the kubelet's patience."""
@@ -32,6 +33,7 @@ _REFUSED = re.compile(
     r"|\b(401|403|404)\b",
     re.IGNORECASE,
 )
+_ERROR = re.compile(r"error|exception|fatal|panic|fail|cannot|can't|denied|refused|no such|not found", re.IGNORECASE)
 _STARTING = frozenset({"ContainerCreating", "PodInitializing"})
 
 
@@ -55,26 +57,37 @@ class Cause:
     message: str
     final: float | None = None
     crash: Crash | None = None
+    log: tuple[str, ...] = ()
+    """The last lines of what crashed."""
 
     @property
     def line(self) -> str:
-        return f"{self.subject}: {self.message}"
+        """With the line of the log that tells most: the last one about an error, or the very last."""
+        telling = [line for line in self.log if _ERROR.search(line)] or self.log
+        logged = f"; its log: {said(telling[-1], MOST_WORDS)}" if telling else ""
+        return f"{self.subject}: {self.message}{logged}"
 
 
 @dataclass(frozen=True)
 class Surroundings:
     """What lives beside the objects that are waited for: pods and ReplicaSets by their owner, events by whom they name.
 
-    `events` has only what was asked for.
+    `events` and `logs` have only what was asked for.
     """
 
     owned: Mapping[str, Sequence[Body]]
     events: Mapping[str, Sequence[Body]]
+    logs: Mapping[Crash, tuple[str, ...]]
     consumers: frozenset[tuple[str, str]] = frozenset()
     """(namespace, claim) of every PersistentVolumeClaim that a pod names."""
 
     @classmethod
-    def of(cls, bodies: Iterable[Body], events: Mapping[str, Sequence[Body]] | None = None) -> Surroundings:
+    def of(
+        cls,
+        bodies: Iterable[Body],
+        events: Mapping[str, Sequence[Body]] | None = None,
+        logs: Mapping[Crash, tuple[str, ...]] | None = None,
+    ) -> Surroundings:
         owned: dict[str, list[Body]] = defaultdict(list)
         consumers: set[tuple[str, str]] = set()
         for body in bodies:
@@ -82,7 +95,7 @@ class Surroundings:
                 if owner.get("controller"):
                     owned[owner["uid"]].append(body)
             consumers |= set(_claims(body))
-        return cls(owned, events or {}, frozenset(consumers))
+        return cls(owned, events or {}, logs or {}, frozenset(consumers))
 
     def pods(self, owner: str) -> tuple[Body, ...]:
         """Those that one object controls and nobody deletes, newest first."""
@@ -90,7 +103,7 @@ class Surroundings:
         return tuple(sorted(found, key=_age, reverse=True))
 
 
-NOTHING = Surroundings({}, {})
+NOTHING = Surroundings({}, {}, {})
 
 
 def _claims(body: Body) -> Iterator[tuple[str, str]]:
@@ -112,7 +125,8 @@ def _age(body: Body) -> tuple[str, str]:
 
 def explain(body: Body, around: Surroundings) -> tuple[Cause, ...]:
     """Why the object waits, as far as what lives around it tells; what is said twice is said once."""
-    return tuple(_merged(_causes(body, around)))[:MOST_CAUSES]
+    found = tuple(_merged(_causes(body, around)))[:MOST_CAUSES]
+    return tuple(replace(each, log=around.logs.get(each.crash, ())) if each.crash else each for each in found)
 
 
 def suspects(body: Body, around: Surroundings) -> tuple[str, ...]:
@@ -175,7 +189,7 @@ def _merged(causes: Iterable[Cause]) -> Iterator[Cause]:
     for same in by_message.values():
         first, others = same[0], len(same) - 1
         subject = f"{first.subject} and {others} more" if others else first.subject
-        yield Cause(subject, first.message, first.final, first.crash)
+        yield replace(first, subject=subject)
 
 
 # what they say ------------------------------------------------------------------------------------------

@@ -30,8 +30,8 @@ class Health:
 
     state: State
     reason: str = ""
-    observed: bool = True
-    """False: nothing in the object proves that its controller has seen the newest change."""
+    sure: bool = True
+    """False: it may be said of what was before, or be over in a moment. After a write it counts when it stays so."""
 
 
 HEALTHY = Health(State.HEALTHY)
@@ -53,10 +53,11 @@ def assess(body: Body | None, *, rules: HealthRules | None = None, silent: Kinds
         return _waiting("its controller has not seen the newest change yet")
     group, kind = group_of(body["apiVersion"]), body["kind"]
     if group in BUILT_IN_GROUPS:
-        return _RULES.get((group, kind), _plain)(body, status)
+        found = _RULES.get((group, kind), _plain)(body, status)
+        return replace(found, sure=not (found.state == State.HEALTHY and _only_started(body)))
     if rules and (rule := rules.of(group, kind)):
         verdict = rule.judge(body)
-        return Health(State(verdict.state), verdict.reason, observed=_proves_observed(body, status))
+        return Health(State(verdict.state), verdict.reason, sure=_proves_observed(body, status))
     return _custom(body, status, silent=(group, kind) in silent)
 
 
@@ -90,7 +91,7 @@ def _custom(body: Body, status: Mapping[str, Any], *, silent: bool) -> Health:
         if condition.get("type") in _STANDARD and None not in {named, generation} and named != generation:
             return _waiting(f"its condition {condition['type']} is of generation {named}, not {generation}")
     found = _by_conditions(status)
-    return replace(found, observed=_proves_observed(body, status))
+    return replace(found, sure=_proves_observed(body, status))
 
 
 _STANDARD = frozenset({"Ready", "Reconciling", "Stalled"})
@@ -111,6 +112,16 @@ def _proves_observed(body: Body, status: Mapping[str, Any]) -> bool:
     if _generation(body, None) is None:
         return True
     return "observedGeneration" in status or any("observedGeneration" in c for c in _conditions(status))
+
+
+def _only_started(body: Body) -> bool:
+    """Whether the pods of a workload are ready as soon as they have started: nobody asks them whether they are."""
+    spec = _mapping(body.get("spec"))
+    pod = spec if body["kind"] == "Pod" else _mapping(_mapping(spec.get("template")).get("spec"))
+    containers = pod.get("containers")
+    if not has_pods(group_of(body["apiVersion"]), body["kind"]) or body["kind"] == "Job" or spec.get("minReadySeconds"):
+        return False
+    return spec.get("replicas") != 0 and any("readinessProbe" not in each for each in containers or ())
 
 
 # workloads -------------------------------------------------------------------------------------------

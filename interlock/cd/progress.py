@@ -6,14 +6,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from interlock.cd.causes import NOTHING, Cause, Surroundings, explain, said, waits_for_consumer
-from interlock.cd.health import HEALTHY, Health, Kinds, State, assess
-from interlock.cd.objects import Body, subject
+from interlock.cd.health import HEALTHY, Health, Kinds, State, assess, has_pods
+from interlock.cd.objects import Body, group_of, subject
 from interlock.contract import duration
 from interlock.contract.health import HealthRules
 from interlock.contract.manifest import HEALTH_TIMEOUT, NO_PROGRESS_TIMEOUT, Identity, Manifest
 
 SETTLE_SECONDS = 5.0
-"""How long what was just written, and carries no observed generation, must stay as it is before it is believed."""
+"""How long what is not sure must stay as it is after a write before it is believed."""
 NAMED = 3
 """Objects that a progress line names; the others are counted."""
 _NOTED = 200
@@ -183,13 +183,13 @@ def _judged(
     now: float,
 ) -> Seen:
     same = before is not None and before.body is body
-    if before and same and before.health == HEALTHY:
+    if before and same and before.health.state == State.HEALTHY:
         return before
     found = before.found if before and same else assessed(body)
     if _binds_later(body, found, around):
         found = HEALTHY
     begun = before.begun if before else now
-    moved = before.moved if before and before.found == found else now
+    moved = before.moved if before and before.found == found and (same or not _flickers(found, body)) else now
     causes = explain(body, around) if body is not None and found.state != State.HEALTHY else ()
     doomed = _doomed(causes, before, now)
     seen = Seen(target, body, found, found, causes, begun, moved, doomed)
@@ -201,6 +201,11 @@ def _binds_later(body: Body | None, found: Health, around: Surroundings) -> bool
     return body is not None and claim and waits_for_consumer(body, around)
 
 
+def _flickers(found: Health, body: Body | None) -> bool:
+    """Whether a change between two looks may have been a crash: the pods were ready, and are again."""
+    return body is not None and not found.sure and has_pods(group_of(body["apiVersion"]), body["kind"])
+
+
 def _doomed(causes: Iterable[Cause], before: Seen | None, now: float) -> float | None:
     if all(cause.final is None for cause in causes):
         return None
@@ -210,8 +215,8 @@ def _doomed(causes: Iterable[Cause], before: Seen | None, now: float) -> float |
 def _in_time(seen: Seen, now: float) -> Health:
     """What the object says by itself, seen over the time that we watched it."""
     found, target = seen.found, seen.target
-    if not found.observed and target.fresh and found.state != State.PROGRESSING and now - seen.moved < SETTLE_SECONDS:
-        return Health(State.PROGRESSING, "whether its controller has seen the change is not known yet")
+    if not found.sure and target.fresh and found.state != State.PROGRESSING and now - seen.moved < SETTLE_SECONDS:
+        return Health(State.PROGRESSING, f"must stay so for {SETTLE_SECONDS:g} s: {found.reason or 'it looks healthy'}")
     if found.state in {State.HEALTHY, State.FAILED}:
         return found
     if seen.doomed is not None and any(

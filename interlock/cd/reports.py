@@ -17,6 +17,7 @@ from interlock.errors import InterlockError, Refused
 
 NOTHING = "—"
 _MOST_ROWS = 200
+_MOST_LOGS = 5
 _WORDS = {
     Action.CREATE: "to create",
     Action.CHANGE: "to change",
@@ -179,8 +180,15 @@ def health_report(environment: str, progress: Progress) -> Report:
     """What is not healthy, and why."""
     rows = [_health_row(seen) for seen in (*progress.failed, *progress.missing)]
     table = Table.of("State", "Object", "Application", "Why", rows=_cut(rows))
+    logs = [
+        Table.of(cause.subject, rows=[(line,) for line in cause.log])
+        for seen in (*progress.failed, *progress.missing)
+        for cause in seen.causes
+        if cause.log
+    ]
     title = f"{environment}: {progress.healthy} of {progress.total} objects are healthy"
-    return Report("health", title, "", (table,) if rows else (), data=health_data(progress))
+    text = f"The cluster cannot be seen: {cell(progress.problem)}" if progress.problem else ""
+    return Report("health", title, text, (table, *logs[:_MOST_LOGS]) if rows else (), data=health_data(progress))
 
 
 def _health_row(seen: Seen) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from interlock.errors import ClusterError
 from tasks.cd.cluster import WATCHES, Cluster
 from tasks.cd.events import Events
 from tasks.cd.feeds import WATCH_SECONDS, Feed, Named
+from tasks.cd.logs import Logs
 
 PATIENT_SECONDS = 5.0
 """How long something may wait before events are read about it: most things are healthy by then."""
@@ -47,6 +48,7 @@ class Observer:
         self._patience = patience
         self._feeds: dict[Key, Feed] = {}
         self._events = Events(cluster)
+        self._logs = Logs(cluster)
         self._seen: dict[Identity, Seen] = {}
         self._fresh: set[Identity] = set()
         self._silent: dict[tuple[str, str], bool] = {}
@@ -60,6 +62,10 @@ class Observer:
             self._seen.pop(manifest.identity, None)
             if feed := self._feeds.get(_key(manifest.identity)):
                 feed.forget()
+
+    def has_seen(self, identity: Identity) -> bool:
+        """Whether it was looked at since it was last expected."""
+        return identity in self._seen
 
     def look(self, manifests: Sequence[Manifest], *, closely: bool = False) -> Progress:
         """All of these at one moment, with the reasons of those that are not healthy.
@@ -144,10 +150,10 @@ class Observer:
         found = judged(NOTHING)
         if found.done:
             return found
-        around = Surroundings.of(self._beside(self._troubled(found.objects)), self._events.known)
+        around = Surroundings.of(self._beside(self._troubled(found.objects)), self._events.known, self._logs.known)
         found = judged(around)
-        self._ask_events(found, around, closely=closely)
-        return judged(Surroundings(around.owned, self._events.known, around.consumers))
+        self._ask_more(found, around, closely=closely)
+        return judged(around)
 
     def _ask_definitions(self, manifests: Iterable[Manifest], live: Mapping[Identity, Body]) -> None:
         """Whether kinds whose objects have no status give theirs anything to say."""
@@ -174,7 +180,8 @@ class Observer:
             return None
         return says_nothing(document, api_version, kind)
 
-    def _ask_events(self, found: Progress, around: Surroundings, *, closely: bool) -> None:
+    def _ask_more(self, found: Progress, around: Surroundings, *, closely: bool) -> None:
+        """Events and logs of a few objects that wait; what they say is in the surroundings from then on."""
         waiting = [
             seen
             for seen in (*found.failed, *found.missing)
@@ -185,6 +192,7 @@ class Observer:
         for seen in islice(waiting, ASKED):
             assert seen.body is not None  # noqa: S101 - chosen so
             self._events.about((seen.target.identity.namespace, uid) for uid in suspects(seen.body, around))
+        self._logs.about(cause.crash for seen in waiting[:ASKED] for cause in seen.causes if cause.crash)
         for namespace in sorted({s.target.identity.namespace for s in found.missing if _is_claim(s) and s.body}):
             self._events.unbound(namespace)
 

@@ -162,17 +162,16 @@ class _Watch:
             self._waiting, self._new = [], []
 
     async def _until_none_waits(self) -> None:
-        ask_again = time.monotonic() + wait.ASK_FOR_NEWER_SECONDS
         while self._new or self._waiting:
+            started = time.monotonic()
             begun, self._new = self._new, []
             self._waiting += begun
             seen = await asyncio.to_thread(self._seen, begun)
             self._waiting = [each for each in self._waiting if not _ended(each, seen)]
-            if self._waiting and time.monotonic() > ask_again:
-                ask_again = time.monotonic() + wait.ASK_FOR_NEWER_SECONDS
-                if await asyncio.to_thread(self._watching.newer):
-                    raise wait.superseded(seen)
-            await asyncio.sleep(wait.PAUSE_SECONDS if self._waiting else 0)
+            pointless: bool = await asyncio.to_thread(self._watching.newer)
+            if self._waiting and pointless:
+                raise wait.superseded(seen)
+            await asyncio.sleep(wait.left(started) if self._waiting else 0)
 
     def _seen(self, begun: Iterable[_Waiting]) -> Progress:
         observer = self._watching.observer

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from interlock.cd.objects import Body, subject
 from interlock.cd.progress import Progress
-from interlock.contract.render import Manifest
+from interlock.contract.render import Identity, Manifest
 from interlock.errors import ClusterError, Superseded, Unhealthy
 from tasks.cd.cluster import Cluster
 from tasks.cd.observe import Observer
 from tasks.common.effect import effect
 
 PAUSE_SECONDS = 1.0
-ASK_FOR_NEWER_SECONDS = 10.0
 _SERVED_SECONDS = 30.0
 
 
@@ -24,26 +23,30 @@ def wait_healthy(
     manifests: Sequence[Manifest],
     *,
     what: str,
+    written: Collection[Identity],
     tell: Callable[[Progress], None],
     newer: Callable[[], bool],
 ) -> Progress:
     """Look once a second until every application is healthy, or has an object that failed; how it is in the end.
 
-    Superseded when `newer` says so.
+    Those that this run has `written` must be seen to be heeded. Superseded when `newer` says so.
     """
-    observer.expect(manifests)
-    ask_again = time.monotonic() + ASK_FOR_NEWER_SECONDS
+    fresh = [each for each in manifests if each.identity in written and not observer.has_seen(each.identity)]
+    observer.expect(fresh)
     while True:
         started = time.monotonic()
         seen = observer.look(manifests)
         tell(seen)
         if seen.settled:
             return seen
-        if time.monotonic() > ask_again:
-            ask_again = time.monotonic() + ASK_FOR_NEWER_SECONDS
-            if newer():
-                raise superseded(seen)
-        time.sleep(max(0.0, PAUSE_SECONDS - (time.monotonic() - started)))  # most looks take their second themselves
+        if newer():
+            raise superseded(seen)
+        time.sleep(left(started))
+
+
+def left(started: float) -> float:
+    """Seconds until the next look: most looks take their second themselves."""
+    return max(0.0, PAUSE_SECONDS - (time.monotonic() - started))
 
 
 def superseded(seen: Progress) -> Superseded:

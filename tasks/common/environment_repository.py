@@ -13,7 +13,7 @@ from interlock.contract.host import EnvironmentRemote, RootPin
 from interlock.contract.repository import Repository, read
 from interlock.contract.tree import Tree
 from interlock.contract.verification import Point, Verified
-from interlock.errors import Refused
+from interlock.errors import InterlockError, Refused
 from tasks.common import git
 from tasks.common.effect import effect
 
@@ -38,6 +38,16 @@ def fetch_verified(remote: EnvironmentRemote, *, state: Path, since: str | None)
     head = git.fetch(mirror, remote)
     verified = verify(mirror, remote.root, head, since=since)
     return _read(mirror, head, verified)
+
+
+def passes(mirror: Path, root: RootPin, head: str, *, since: str) -> bool:
+    """Whether a commit of the mirror would be deployed after `since`: it is another one, verified and well-formed."""
+    try:
+        verify(mirror, root, head, since=since)
+        _read(mirror, head, ())
+    except InterlockError:
+        return False
+    return head != since
 
 
 @effect(name="read a verified commit", retries=1)

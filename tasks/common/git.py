@@ -154,6 +154,12 @@ def _fetch(mirror: Path, remote: Remote, *, lock: int, timeout: float) -> str | 
     return _resolve(mirror, _HEAD)
 
 
+def fetched_head(mirror: Path) -> str | None:
+    """The commit that the branch had when anybody fetched it last, without the network."""
+    done = _run(("rev-parse", "--verify", "--quiet", _HEAD), mirror=mirror, check=False)
+    return _full(done.stdout.decode().strip()) if done.code == 0 else None
+
+
 def keep(mirror: Path, commit: str, *, forward: bool = False) -> None:
     """Name the commit in the mirror, so that a rewritten branch does not make git forget it.
 

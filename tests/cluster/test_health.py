@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import httpx
 import pytest
 
+from interlock.cd.objects import Body
 from interlock.errors import Superseded, Unhealthy
 from sandbox.golang import provide_binaries
 from sandbox.image import MANIFEST_TYPE, blob_digest, program_image
@@ -16,7 +18,7 @@ from sandbox.parts.node import Node
 from sandbox.parts.registry import credentials
 from sandbox.place import Place
 from sandbox.supervisor import Sandbox
-from tests.cluster.worlds import Recorder, World, deployment, make_world, manifest_path, service
+from tests.cluster.worlds import Recorder, World, deployment, make_world, manifest_path, secret, service
 from tests.git.conftest import Server
 
 
@@ -47,7 +49,7 @@ def patient_world(cluster: Kubernetes, sandbox: Sandbox, server: Server, tmp_pat
     return make_world(sandbox.place, server, tmp_path, health_seconds=120)
 
 
-def _web(image: str, *, replicas: int = 2) -> dict[str, object]:
+def _web(image: str, *, replicas: int = 2) -> Body:
     body = deployment(replicas=replicas, image=image)
     container = body["spec"]["template"]["spec"]["containers"][0]
     del container["readinessProbe"]
@@ -67,6 +69,33 @@ async def test_a_deploy_ends_when_the_containers_run(patient_world: World, image
     assert any("2 of 3 healthy: Deployment" in note for note in presenter.notes)
     pods = world.admin.list(world.admin.resource("v1", "Pod"), world.namespace)
     assert [pod["status"]["containerStatuses"][0]["imageID"].split("@")[1] for pod in pods] == [image.split("@")[1]] * 2
+
+
+@pytest.fixture(scope="session")
+def crasher(node: Node) -> str:
+    """A program that ends with what it was told in its log."""
+    program = provide_binaries("registry", report=lambda *_: None) / "registry"
+    return _push(program.read_bytes(), place=node.place, name="crasher")
+
+
+async def test_a_crash_is_told_with_its_last_words(world: World, crasher: str) -> None:
+    """Exit code and log of the real container, without what a Secret holds; CD's own Role is enough for it."""
+    body = _web(crasher, replicas=1)
+    container = body["spec"]["template"]["spec"]["containers"][0]
+    container["args"] = ["serve", "/etc/$(PASSWORD)/config.yaml"]
+    container["env"] = [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "login", "key": "password"}}}]
+    world.push_objects("web", secret("login", {"password": "correct-horse"}), body)
+
+    presenter = Recorder()
+    with pytest.raises(Unhealthy, match="container web ended with exit code 1") as error:
+        await world.deploy(presenter)
+
+    report = presenter.report("health")
+    words = "configuration error: open /etc/••••/config.yaml: no such file or directory"
+    assert any(words in row[0] for table in report.tables[1:] for row in table.rows)
+    assert words in error.value.message
+    told = f"{error.value} {report.body} {json.dumps(report.data)} {presenter.notes}"
+    assert "correct-horse" not in told
 
 
 async def test_an_image_that_does_not_come_is_named(world: World, image: str) -> None:

@@ -215,6 +215,21 @@ def test_a_crash_names_whose_log_tells_more() -> None:
     assert explain(WEB, Surroundings.of([NEW, pod]))[0].crash == Crash("shop", "web-1-a", "web", 0, previous=False)
 
 
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        (("panic: no config", "goroutine 1 [running]:", "exit"), "; its log: panic: no config"),
+        (("one", "two"), "; its log: two"),
+        ((), ""),
+    ],
+)
+def test_the_line_of_a_log_that_tells_most_is_named(log: tuple[str, ...], line: str) -> None:
+    """The last one about an error, or the very last."""
+    crash = Crash("shop", "web-1-a", "web", 0, previous=False)
+    around = Surroundings.of([NEW, _pod(status=_in(_container({"terminated": ENDED})))], logs={crash: log})
+    assert explain(WEB, around)[0].line == f"pod web-1-a: container web ended with exit code 137 (OOMKilled){line}"
+
+
 def test_few_are_asked_about() -> None:
     """Events are asked for of the object, of who makes its pods, and of two troubled pods at most."""
     pods = [_pod(f"web-1-{n}", status=UNSCHEDULED) for n in range(50)]

@@ -218,9 +218,9 @@ def test_a_kind_without_conditions_has_nothing_to_wait_for() -> None:
 
 def test_what_names_no_generation_proves_nothing() -> None:
     """Whether a controller has seen the newest change is said by a generation beside its words, or not at all."""
-    assert not assess(_widget(_condition("Ready", "True"))).observed
-    assert assess(_widget(_condition("Ready", "True", observedGeneration=2))).observed
-    assert assess(_widget(_condition("Ready", "True"), observedGeneration=2)).observed
+    assert not assess(_widget(_condition("Ready", "True"))).sure
+    assert assess(_widget(_condition("Ready", "True", observedGeneration=2))).sure
+    assert assess(_widget(_condition("Ready", "True"), observedGeneration=2)).sure
 
 
 # rules -----------------------------------------------------------------------------------------------

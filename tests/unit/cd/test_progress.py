@@ -73,6 +73,32 @@ def test_what_proves_no_generation_is_believed_only_when_it_stays(status: str) -
     assert _Watched(Target(WIDGET)).at(0, body)[0] != State.PROGRESSING
 
 
+def test_pods_that_nobody_asks_must_run_for_a_while() -> None:
+    """Without a readiness probe a container is ready before it crashes: every change meanwhile begins the time anew."""
+
+    def ready(version: str, **more: object) -> Body:
+        metadata = {"name": "x", "namespace": "shop", "generation": 1, "resourceVersion": version}
+        spec = {"replicas": 1, "template": {"spec": {"containers": [{"name": "web", **more}]}}}
+        status = {
+            "observedGeneration": 1,
+            "replicas": 1,
+            "updatedReplicas": 1,
+            "readyReplicas": 1,
+            "availableReplicas": 1,
+        }
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec, "status": status}
+
+    web = Target(Identity("apps", "Deployment", "shop", "x"), fresh=True)
+    watched = _Watched(web)
+    first, second = ready("1"), ready("3")  # it was not ready in version 2
+    assert [watched.at(now, body)[0] for now, body in ((0, first), (4, first), (5.5, second))] == [
+        State.PROGRESSING
+    ] * 3
+    assert watched.at(9.5, second)[0] == State.PROGRESSING
+    assert watched.at(10.5, second)[0] == State.HEALTHY
+    assert _Watched(web).at(0, ready("1", readinessProbe={}))[0] == State.HEALTHY
+
+
 def test_what_is_hopeless_fails_before_its_time() -> None:
     """An image that the registry does not have is waited for half a minute, and not until the deadline."""
     metadata = {"name": "web", "namespace": "shop", "uid": "web", "generation": 1}
