@@ -11,8 +11,14 @@ ARGS ?=
 help: ## List these targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
 
-demo: root setup ## Show the whole walk on real parts; ONCE=1 ends after it instead of waiting for Ctrl-C
+# Only when it is given to make itself: a developer's environment often has one that is not meant.
+ifeq ($(origin KUBECONFIG),command line)
+demo: linux setup ## Show the whole walk on real parts; ONCE=1 ends after it; KUBECONFIG=… shows CD on your cluster, without root
+	@ONCE="$(ONCE)" IMAGE="$(IMAGE)" NAMESPACE="$(NAMESPACE)" exec $(PYTHON) -m sandbox.demo.existing "$(KUBECONFIG)"
+else
+demo: root setup
 	@ONCE="$(ONCE)" exec $(PYTHON) -m sandbox.demo
+endif
 
 test: root setup ## Run all tests on real parts; ARGS="-k git" selects
 	@$(PYTHON) -m sandbox provide
@@ -38,8 +44,10 @@ $(STAMP): uv.lock pyproject.toml sandbox/bootstrap.sh
 clean: ## Remove .venv and tools' caches; what the sandbox has built stays under ~/.cache/interlock
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
-.PHONY: root
-root:
+.PHONY: linux root
+linux:
 	@test "$$(uname -s)" = Linux || { echo "make: real parts need Linux (Debian 12 or newer, or Ubuntu); this is $$(uname -s)" >&2; exit 1; }
+
+root: linux
 	@test "$$(id -u)" = 0 || { echo "make: real parts need root; run it with sudo, or in a container with --privileged" >&2; exit 1; }
 	@command -v apt-get >/dev/null || { echo "make: this is neither Debian nor Ubuntu (no apt-get); missing packages must be installed by hand" >&2; }

@@ -23,6 +23,7 @@ from sandbox.part import SandboxError, clean_environment
 from sandbox.parts import git, registry
 from sandbox.parts.docker import Docker
 from sandbox.parts.kubernetes import client_kubeconfig
+from sandbox.parts.prefect import Prefect
 from sandbox.parts.trivy import Trivy
 from sandbox.parts.worker import Role, half_folder
 from sandbox.place import Place
@@ -56,7 +57,7 @@ class Pipeline:
 
     @property
     def runs(self) -> Runs:
-        return Runs(self.place)
+        return Runs(Prefect(self.place).address)
 
     def interlock(self, *words: str, host: Role | None = None, check: bool = True) -> str:
         """Run the product's command as the person, or as a half's user on its host; what it printed on stdout."""
@@ -105,7 +106,7 @@ def stand_up(
     environments.push()
     sandbox.start(*PROGRAMS)
     # A push that comes before is found by polling, which takes a minute and more.
-    Runs(place).wait_for_automations(
+    Runs(Prefect(place).address).wait_for_automations(
         f"interlock-ci: release {APPLICATION}", f"interlock-cd-{CLUSTER}: deploy {ENVIRONMENT}"
     )
     application.push()

@@ -12,7 +12,6 @@ import httpx
 
 from sandbox.http import LOCAL
 from sandbox.part import SandboxError, wait_until
-from sandbox.place import Place
 
 ENDED = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 
@@ -51,13 +50,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Runs:
-    """A window on the sandbox's Prefect server."""
+    """A window on a Prefect server; `page` is where its UI is."""
 
-    place: Place
-
-    @property
-    def page(self) -> str:
-        return f"http://127.0.0.1:{self.place.prefect_port}"
+    page: str
 
     def url(self, run: Run) -> str:
         return f"{self.page}/runs/flow-run/{run.id}"

@@ -61,22 +61,7 @@ class Prefect:
             self._lay_database()
         listen = ["--host", "127.0.0.1", "--port", str(self.place.prefect_port)]
         command = [sys.executable, "-m", "sandbox.prefect_server", *listen]
-        self._daemon.start(as_user(account, command), env=self._environment(), cwd=self.home)
-
-    def _environment(self) -> dict[str, str]:
-        lease_storage = "prefect.server.concurrency.lease_storage.filesystem"
-        return clean_environment(
-            HOME=str(self.home),
-            PREFECT_HOME=str(self.home),
-            PREFECT_API_URL=self.api_url,
-            # By default Prefect writes its pages into its own package, which is not this user's.
-            PREFECT_UI_STATIC_DIRECTORY=str(self.home / "pages"),
-            PREFECT_SERVER_ANALYTICS_ENABLED="false",
-            # The default one forgets its leases with the server, and then crashes who holds them.
-            PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=lease_storage,
-            DO_NOT_TRACK="1",
-            **QUIET,
-        )
+        self._daemon.start(as_user(account, command), env=server_environment(self.home, self.api_url), cwd=self.home)
 
     def _lay_database(self) -> None:
         account = user(self.place, "prefect")
@@ -104,6 +89,23 @@ class Prefect:
 
     def sweep(self) -> None:
         """Everything it has is in the state folder."""
+
+
+def server_environment(home: Path, api_url: str) -> dict[str, str]:
+    """What a server with its files in `home` is started with."""
+    lease_storage = "prefect.server.concurrency.lease_storage.filesystem"
+    return clean_environment(
+        HOME=str(home),
+        PREFECT_HOME=str(home),
+        PREFECT_API_URL=api_url,
+        # By default Prefect writes its pages into its own package, which is not its user's.
+        PREFECT_UI_STATIC_DIRECTORY=str(home / "pages"),
+        PREFECT_SERVER_ANALYTICS_ENABLED="false",
+        # The default one forgets its leases with the server, and then crashes who holds them.
+        PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE=lease_storage,
+        DO_NOT_TRACK="1",
+        **QUIET,
+    )
 
 
 def empty_database() -> Path:
