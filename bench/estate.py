@@ -70,6 +70,7 @@ spec:
           env: [{name: GREETING, value: "{{ values.greeting }}"}]
           ports: [{containerPort: 8080}]
           resources: {requests: {cpu: 10m, memory: 16Mi}}
+          readinessProbe: {httpGet: {path: /, port: 8080}}
 """
 
 

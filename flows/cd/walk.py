@@ -9,7 +9,7 @@ import asyncio
 import datetime as dt
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -26,12 +26,13 @@ from interlock.cd.host import CdHost, Ceiling
 from interlock.cd.inventory import Inventory
 from interlock.cd.permissions import forbidden
 from interlock.cd.plan import Action, Plan, Scope
+from interlock.cd.policed import to_judge, versions_differ
 from interlock.cd.receipts import Kind, Statement
 from interlock.cd.record import Known, Mark, Record, agreed, part_of, require_contained
 from interlock.cd.reports import Outcome
 from interlock.cd.reviewed import Reviewed, require_same
 from interlock.contract.canonical import digest
-from interlock.contract.render import Identity, Rendered
+from interlock.contract.render import Identity, Manifest, Rendered
 from interlock.contract.repository import Environment
 from interlock.errors import Blocked, InputError, InterlockError, ParameterError, Refused
 from tasks.cd import apply, inspect, lease, ledger, permissions, record, verdicts, wait
@@ -39,6 +40,7 @@ from tasks.cd.cluster import Cluster, connect
 from tasks.cd.lease import Lock
 from tasks.cd.observe import Observer, Patience
 from tasks.cd.record import Stored
+from tasks.cd.rules import hold_to_rules
 from tasks.common import renders
 from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
 from tasks.common.garbage import collected_rarely
@@ -165,10 +167,30 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
             schemas=site.host.state / "schemas",
             prove_all=site.prove_all,
         )
+        if not scope.again and (written := to_judge(plan, rendered.manifests)):
+            plan = await _held_to_rules(site, head, written, known, plan)
+        plan = replace(plan, notes=(*plan.notes, *versions_differ(environment.kubernetes, site.cluster.version)))
         plan = explained(plan, rendered.manifests, head.repository.tree)
         plan = replace(plan, blocked=begun(plan, environment).blocked)
     mark = mark or Mark(environment.id)
     return Decision(head, environment, rendered, mark, stored, known, scope, plan)
+
+
+async def _held_to_rules(site: Site, head: VerifiedHead, written: Sequence[Manifest], known: Known, plan: Plan) -> Plan:
+    """Judged by the commit's own rules, and by those of the verified head and of what is deployed.
+
+    So no commit loosens the rule that judges it, also when a part of it was blocked before.
+    """
+    older = {commit for commit in (known.since, known.deployed) if commit and commit != head.commit}
+    return await site.presenter.step(
+        hold_to_rules,
+        plan,
+        written,
+        head.repository,
+        older=older,
+        remote=site.host.environment_repository,
+        state=site.host.state,
+    )
 
 
 async def _grounds(site: Site, at: str | None) -> tuple[Mark | None, VerifiedHead, Environment, Stored, Known]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from flows.ci.together import together
 from flows.presenter import Presenter
-from interlock.ci.findings import Database, Scan, Subject, not_scanned
+from interlock.ci.findings import Database, Finding, Scan, Subject, not_scanned, of_violations
 from interlock.ci.junit import TestRun
-from interlock.ci.targets import Target, manifest_files
+from interlock.ci.targets import Target, manifest_files, own_manifests
 from interlock.contract.models import Component
 from interlock.contract.repository import Repository
 from interlock.errors import ScanFailed
@@ -19,6 +20,7 @@ from tasks.ci import images, scanner, tests
 from tasks.ci.scanner import ImageScan, Scanner
 from tasks.ci.source import Checkout
 from tasks.common.render import render_environment
+from tasks.common.validate import validate_offline
 
 PLACEHOLDER = "placeholder.invalid"
 """Stands before the name of a component that is not released yet, while its manifests are scanned."""
@@ -53,28 +55,48 @@ async def source(presenter: Presenter, ground: Ground, checkout: Checkout, compo
 
 @dataclass(frozen=True)
 class Manifests:
-    """The scan of what the environments would apply, and the files that it saw."""
+    """The scan of what the environments would apply, and the files that it saw.
 
-    scan: Scan
+    `rules` are what schemas and rules said of them: those are the environment repository's, and may change with it.
+    """
+
+    scanned: Scan
     files: dict[str, bytes]
+    rules: Sequence[Finding]
+    notes: Sequence[str]
+
+    @property
+    def scan(self) -> Scan:
+        """All that is known of them."""
+        scanned = self.scanned
+        return replace(scanned, findings=(*scanned.findings, *self.rules), notes=(*scanned.notes, *self.notes))
 
 
 async def manifests(
     presenter: Presenter, ground: Ground, repository: Repository, bound: Iterable[Target], *, known: Manifests | None
 ) -> Manifests:
-    """Render every environment that a component is bound to and scan the applications' manifests.
+    """Render every environment that a component is bound to, validate and scan the applications' manifests.
 
-    `known`: an earlier result, which holds as long as the same files are rendered.
+    `known`: an earlier result, whose scan holds as long as the same files are rendered.
     """
     targets = tuple(bound)
     names = sorted({target.environment for target in targets})
-    rendered = [presenter.step(render_environment, repository, name, PLACEHOLDER) for name in names]
-    files = manifest_files(await asyncio.gather(*rendered), targets)
+    rendered = await asyncio.gather(
+        *(presenter.step(render_environment, repository, name, PLACEHOLDER) for name in names)
+    )
+    files = manifest_files(rendered, targets)
+    own = [own_manifests(each, targets) for each in rendered]
+    validated = await asyncio.gather(
+        *(presenter.step(validate_offline, repository, name, each) for name, each in zip(names, own, strict=True))
+    )
+    rules = [of_violations(each.violations, name) for name, each in zip(names, validated, strict=True)]
+    notes = dict.fromkeys(note for each in validated for note in each.notes)
     if known and known.files == files:
-        return known
-    folder = ground.folder / f"manifests-{repository.commit[:12]}"
-    scan = await _or_failure("manifests", presenter.step(scanner.scan_manifests, ground.scanner, folder, files))
-    return Manifests(scan, files)
+        scan = known.scanned
+    else:
+        folder = ground.folder / f"manifests-{repository.commit[:12]}"
+        scan = await _or_failure("manifests", presenter.step(scanner.scan_manifests, ground.scanner, folder, files))
+    return Manifests(scan, files, tuple(chain.from_iterable(rules)), tuple(notes))
 
 
 async def image(presenter: Presenter, ground: Ground, docker: str, image_id: str, *, component: str) -> ImageScan:

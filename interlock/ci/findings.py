@@ -12,18 +12,21 @@ from typing import Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from interlock.contract.models import Severity
+from interlock.contract.validation import Violation
 from interlock.errors import ScanFailed
 
 Subject = Literal["source", "manifests", "image"]
-Kind = Literal["secret", "vulnerability", "misconfiguration"]
+Kind = Literal["secret", "rule", "vulnerability", "misconfiguration"]
 
-KINDS: tuple[Kind, ...] = ("secret", "vulnerability", "misconfiguration")
+KINDS: tuple[Kind, ...] = ("secret", "rule", "vulnerability", "misconfiguration")
+DENIED: Severity = "HIGH"
+"""Of a rule that denies; one that only warns is LOW."""
 SEVERITIES: tuple[Severity, ...] = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "UNKNOWN")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a scanner complains about. Never holds a secret itself."""
+    """One thing that a scanner, a schema or a rule complains about. Never holds a secret itself."""
 
     kind: Kind
     id: str
@@ -33,9 +36,11 @@ class Finding:
     title: str
     line: int | None = None
     package: str = ""
+    """Or the object that a rule is about, such as `Deployment/shop/web`."""
     installed: str = ""
     fixed: str = ""
     link: str = ""
+    waivable: bool = True
 
     @property
     def place(self) -> str:
@@ -51,6 +56,8 @@ class Finding:
         match self.kind:
             case "secret":
                 return f"secret {self.id} in {self.place}: {self.title}"
+            case "rule":
+                return f"rule {self.id}: {self.package} in {self.target}: {self.title}"
             case "vulnerability":
                 cure = f"fixed in {self.fixed}" if self.fixed else "no fixed version"
                 return f"{self.severity} {self.id} in {self.package} {self.installed} ({cure}), {self.place}"
@@ -87,6 +94,22 @@ class Scan:
 
     def counts(self) -> Mapping[Severity, int]:
         return {severity: sum(f.severity == severity for f in self.findings) for severity in SEVERITIES}
+
+
+def of_violations(violations: Iterable[Violation], environment: str) -> tuple[Finding, ...]:
+    """What schemas and rules say of an environment's manifests. Waivers are the gate's to apply."""
+    return tuple(
+        Finding(
+            "rule",
+            each.rule,
+            DENIED if each.severity == "deny" else "LOW",
+            f"{environment}/{each.application}",
+            f"{each.message} at {each.origin.path}:{each.origin.line}",
+            package=each.subject,
+            waivable=each.waivable,
+        )
+        for each in violations
+    )
 
 
 def not_scanned(subject: Subject, reason: str) -> Scan:

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from interlock.ci.findings import Finding, Scan, Subject
+from interlock.ci.findings import DENIED, Finding, Scan, Subject
 from interlock.ci.junit import TestRun
 from interlock.contract.models import GateRules, Waiver
 
@@ -91,6 +91,8 @@ def blocks(finding: Finding, rules: GateRules) -> bool:
     match finding.kind:
         case "secret":
             return True
+        case "rule":
+            return finding.severity == DENIED
         case "vulnerability":
             return finding.severity in rules.vulnerabilities and (bool(finding.fixed) or rules.unfixed)
         case "misconfiguration":
@@ -113,6 +115,8 @@ def _names(finding: Finding) -> set[str]:
 
 def _valid(finding: Finding, waivers: Iterable[Waiver], component: str, today: dt.date) -> Waiver | None:
     """The waiver that lasts longest among those that still hold; one holds through its last day."""
+    if not finding.waivable:
+        return None
     found = [waiver for waiver in waivers if waives(waiver, finding, component) and today <= waiver.ends]
     return max(found, key=lambda waiver: waiver.ends, default=None)
 

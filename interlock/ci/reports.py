@@ -155,6 +155,8 @@ def _what_to_do(verdicts: Mapping[str, Verdict]) -> list[str]:
         steps.append("- secret: revoke the credential first (it is in the history), then remove it and push again")
     if "vulnerability" in kinds:
         steps.append("- vulnerability: raise the package to the fixed version that stands in the row")
+    if "rule" in kinds:
+        steps.append("- rule: change the template or the value that the line names; policy/rules.yaml has the rules")
     if "misconfiguration" in kinds:
         steps.append("- misconfiguration: change the file in the row")
     if any(reason.startswith("tests:") for reason in reasons):

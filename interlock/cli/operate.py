@@ -10,11 +10,12 @@ import typer
 
 from interlock.cli import halves, names, output
 from interlock.cli.output import Format, Output
-from interlock.errors import ParameterError
+from interlock.errors import Blocked, ParameterError
 
 if TYPE_CHECKING:
     from interlock.contract.render import Rendered
     from interlock.contract.repository import Environment, Repository
+    from tasks.common.validate import Validated
 
 _STAND_IN = "never.released"
 RENDER_EXAMPLES = """\b
@@ -64,11 +65,13 @@ def render(
     ] = False,
     form: Output = Format.TABLE,
 ) -> None:
-    """Print an environment's manifests as they would be applied, from a plain clone.
+    """Print an environment's manifests as they would be applied, from a plain clone, and hold them against the rules.
 
     Needs no host and no cluster; signatures are not verified. The output is YAML, or JSON with --output json.
+    What schemas and policy/rules.yaml say goes to stderr; exit code 1 when they would keep it from a cluster.
     """
     from interlock.contract import strict_yaml
+    from tasks.common.validate import validate_offline
 
     read = read_clone(repository, commit)
     require(read, environment)
@@ -78,9 +81,25 @@ def render(
         output.note(f"awaiting: {each} has a component that was never released, so its template renders nothing yet")
     if form is Format.JSON:
         output.show_json([manifest.body for manifest in made.manifests])
-        return
-    for manifest in made.manifests:
-        typer.echo(f"---\n{strict_yaml.dump(manifest.body)}", nl=False)
+    else:
+        for manifest in made.manifests:
+            typer.echo(f"---\n{strict_yaml.dump(manifest.body)}", nl=False)
+    _tell(validate_offline.fn(read, environment, made.manifests), environment)
+
+
+def _tell(validated: Validated, environment: str) -> None:
+    """What is worth knowing as lines; Blocked with what is denied."""
+    for note in validated.notes:
+        output.note(f"note: {note}")
+    for each in validated.violations:
+        if not each.denies:
+            output.note(f"warning: {each}")
+    if denied := tuple(str(each) for each in validated.violations if each.denies):
+        raise Blocked(
+            f"{environment}: CI and CD would not let this pass",
+            reasons=denied,
+            hint="mend the line that is named; what must pass for a while gets a waiver in policy/waivers.yaml",
+        )
 
 
 def rendered(repository: Repository, environment: str, *, unreleased: bool) -> Rendered:

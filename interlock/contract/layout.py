@@ -10,6 +10,7 @@ BINDINGS = "trust/bindings.yaml"
 GATE = "policy/gate.yaml"
 WAIVERS = "policy/waivers.yaml"
 HEALTH = "policy/health.yaml"
+RULES = "policy/rules.yaml"
 APPLICATION_REPOSITORY = "interlock.yaml"  # in an application repository
 
 _RELEASE = re.compile(r"environments/([^/]+)/([^/]+)/release\.yaml")

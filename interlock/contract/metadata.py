@@ -13,6 +13,7 @@ from typing import Any
 
 from interlock.contract.schema import Problem
 from interlock.contract.strict_yaml import Path
+from interlock.contract.workloads import TEMPLATES, mapping
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -23,35 +24,19 @@ _MOST_ANNOTATIONS = 256 << 10
 
 _LONGEST = {("batch", "CronJob"): 52, ("", "Namespace"): _MOST_LABEL, ("", "Service"): _MOST_LABEL}
 """A CronJob's Jobs get eleven more characters."""
-_TEMPLATES: Mapping[tuple[str, str], Path] = {
-    ("", "PodTemplate"): ("template",),
-    ("apps", "DaemonSet"): ("spec", "template"),
-    ("apps", "Deployment"): ("spec", "template"),
-    ("apps", "ReplicaSet"): ("spec", "template"),
-    ("apps", "StatefulSet"): ("spec", "template"),
-    ("batch", "CronJob"): ("spec", "jobTemplate", "spec", "template"),
-    ("batch", "Job"): ("spec", "template"),
-}
 
 
 def problems(body: Mapping[str, Any]) -> tuple[Problem, ...]:
     """What the API server would refuse in any object of this kind, whatever its schema."""
     kind = body["apiVersion"].rpartition("/")[0], body["kind"]
     found = [*_name(kind, body["metadata"]["name"]), *_marks(body["metadata"], ("metadata",))]
-    if template := _TEMPLATES.get(kind):
-        metadata = _mapping(body, (*template, "metadata"))
+    if template := TEMPLATES.get(kind):
+        metadata = mapping(body, (*template, "metadata"))
         found += _marks(metadata, (*template, "metadata"))
         found += _selector(body, metadata)
     if kind in {("", "ConfigMap"), ("", "Secret")}:
         found += _data(body)
     return tuple(found)
-
-
-def _mapping(body: Any, where: Path) -> Mapping[str, Any]:
-    """What stands there, when it is a mapping: the schema tells of anything else."""
-    for part in where:
-        body = body.get(part) if isinstance(body, Mapping) else None
-    return body if isinstance(body, Mapping) else {}
 
 
 def _name(kind: tuple[str, str], name: str) -> Iterator[Problem]:
@@ -67,7 +52,7 @@ def _name(kind: tuple[str, str], name: str) -> Iterator[Problem]:
 
 
 def _marks(metadata: Mapping[str, Any], where: Path) -> Iterator[Problem]:
-    labels, annotations = _mapping(metadata, ("labels",)), _mapping(metadata, ("annotations",))
+    labels, annotations = mapping(metadata, ("labels",)), mapping(metadata, ("annotations",))
     for field, entries in (("labels", labels), ("annotations", annotations)):
         yield from (
             Problem((*where, field, key), f"is no name for one of {field}", _KEY) for key in entries if not _is_key(key)
@@ -93,10 +78,10 @@ def _is_key(key: str) -> bool:
 
 def _selector(body: Mapping[str, Any], template: Mapping[str, Any]) -> Iterator[Problem]:
     """A workload that would not select its own pods is refused."""
-    labels = _mapping(template, ("labels",))
+    labels = mapping(template, ("labels",))
     if body["apiVersion"] != "apps/v1":
         return
-    for key, value in _mapping(body, ("spec", "selector", "matchLabels")).items():
+    for key, value in mapping(body, ("spec", "selector", "matchLabels")).items():
         if labels.get(key) != value:
             where: Path = ("spec", "selector", "matchLabels", key)
             yield Problem(where, "the pods of spec.template do not carry this label", "give both the same")
@@ -104,7 +89,7 @@ def _selector(body: Mapping[str, Any], template: Mapping[str, Any]) -> Iterator[
 
 def _data(body: Mapping[str, Any]) -> Iterator[Problem]:
     for field in ("data", "stringData", "binaryData"):
-        for key, value in _mapping(body, (field,)).items():
+        for key, value in mapping(body, (field,)).items():
             where: Path = (field, key)
             if not _DATA_KEY.fullmatch(key) or len(key) > _MOST_SUBDOMAIN or key in {".", ".."}:
                 yield Problem(where, "is no key for data", "letters, digits, `-`, `_`, `.`")

@@ -22,6 +22,7 @@ _IMAGE_REPOSITORY = r"^[a-z0-9.\-]+(:[0-9]+)?(/[a-z0-9._\-]+)+$"
 _KEY = r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/=]+( .*)?$"
 _STABLE_ID = r"^[0-9a-f]{12}$"
 _NAME_OR_STAR = r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$"
+_MINOR = r"^1\.[1-9][0-9]{0,2}$"
 _REPORT = r"^/[^\0]*\.xml$"
 _GROUP_OR_END = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$"
 _KIND_OR_STAR = r"^(\*|[A-Z][A-Za-z0-9]{0,62})$"
@@ -39,6 +40,7 @@ MEANINGS = {
     _KEY: "an SSH public key (ssh-ed25519 AAAA…)",
     _STABLE_ID: "an id (12 hex digits)",
     _NAME_OR_STAR: "a component's name or *",
+    _MINOR: 'a minor version of Kubernetes such as "1.37", in quotes',
     _REPORT: "an absolute path that ends in .xml",
     _GROUP_OR_END: "an API group with a dot in it, or `*.` and the end of one",
     _KIND_OR_STAR: "a kind such as Bucket, or *",
@@ -72,6 +74,7 @@ Uid = Annotated[str, StringConstraints(pattern=_UID)]
 Reason = Annotated[str, StringConstraints(min_length=10, max_length=1000)]
 """Why, for whoever reads the commit later."""
 Severity = Literal["UNKNOWN", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
+KubernetesMinor = Annotated[str, StringConstraints(pattern=_MINOR)]
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 """A path pattern: `*` stays within a folder, `**` does not."""
 
@@ -91,6 +94,8 @@ class EnvironmentsFile(File):
     """environments.yaml"""
 
     id: StableId
+    kubernetes: KubernetesMinor | None = None
+    """Whose schemas manifests are held against before a cluster is asked; without it, the newest that are known."""
 
 
 class Signer(Model):
@@ -298,11 +303,45 @@ class TakeOver(Model):
     """Field managers besides those of kubectl, Helm, Argo CD and Flux, which are known."""
 
 
+class RuleMatch(Model):
+    """What a rule is about: everything, unless it says otherwise."""
+
+    kinds: tuple[KindName, ...] = ()
+    """`Deployment` of whatever group, or `Deployment.apps`."""
+    environments: tuple[Name, ...] = ()
+
+
+class RuleEntry(Model):
+    """What manifests must hold to: CEL over `object`, `pod`, `containers`, `environment`, `application`.
+
+    An expression that has no answer does not hold. A name that is a default rule's stands in for that rule.
+    """
+
+    name: Name
+    match: RuleMatch = RuleMatch()
+    expression: Annotated[str, StringConstraints(min_length=1)]
+    message: Annotated[str, StringConstraints(max_length=500)] = ""
+    message_expression: str = ""
+    """CEL that makes the message."""
+    severity: Literal["deny", "warn"] = "deny"
+    waivable: bool = True
+
+
+class RulesFile(File):
+    """policy/rules.yaml"""
+
+    defaults: bool = True
+    """Whether the built-in rules hold beside these."""
+    rules: tuple[RuleEntry, ...] = Field(default=(), max_length=100)
+
+
 class EnvironmentFile(File):
     """environments/<env>/environment.yaml"""
 
     id: StableId
     cluster: Name
+    kubernetes: KubernetesMinor | None = None
+    """As in environments.yaml, for this environment's cluster."""
     namespaces: tuple[Name, ...] = Field(min_length=1)
     """The first is where templates put objects; manifests may use any of them."""
     drift: Literal["observe", "undo"] = "undo"

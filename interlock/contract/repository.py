@@ -20,12 +20,15 @@ from interlock.contract.models import (
     HealthFile,
     ReleasedComponent,
     ReleaseFile,
+    RuleEntry,
+    RulesFile,
     Signer,
     SignersFile,
     Waiver,
     WaiversFile,
     is_name,
 )
+from interlock.contract.rules import DEFAULTS, VARIABLES, Rule
 from interlock.contract.tree import Tree
 from interlock.errors import FormatError
 
@@ -65,6 +68,8 @@ class Environment:
     """What each application waits for; without a cycle. Who is not named waits for nobody."""
     file: EnvironmentFile
     """What environment.yaml says beside that."""
+    kubernetes: str = ""
+    """The minor version whose schemas count before the cluster is asked; empty for the newest that are known."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class Repository:
     gate: GateFile
     waivers: tuple[Waiver, ...]
     health: HealthRules
+    rules: tuple[Rule, ...]
     environments: Mapping[str, Environment]
     tree: Tree
 
@@ -87,7 +93,7 @@ def read(tree: Tree) -> Repository:
     names = _environment_names(tree)
     _check_bound_environments(tree, bindings, names)
     _check_applications(tree)
-    environments = {name: _read_environment(tree, name, bindings) for name in names}
+    environments = {name: _read_environment(tree, name, bindings, identity) for name in names}
     _check_environments(environments.values())
     return Repository(
         commit=tree.commit,
@@ -97,6 +103,7 @@ def read(tree: Tree) -> Repository:
         gate=_read_gate(tree, names),
         waivers=_read_waivers(tree, bindings),
         health=_read_health(tree),
+        rules=read_rules(tree, names),
         environments=environments,
         tree=tree,
     )
@@ -213,6 +220,43 @@ def _check_health_rule(document: strict_yaml.Document, index: int, rule: HealthR
             raise document.error(message, ("rules", index, field), hint=_CEL_HINT)
 
 
+def read_rules(tree: Tree, environments: Collection[str] | None = None) -> tuple[Rule, ...]:
+    """What manifests are judged by: the default rules when the file is missing. Every expression is compiled.
+
+    Without `environments` the names that rules match are not looked at, as for an older commit.
+    """
+    if layout.RULES not in tree.files:
+        return DEFAULTS
+    document = strict_yaml.load(tree.text(layout.RULES), path=layout.RULES)
+    file = strict_yaml.validate(document, RulesFile)
+    found: dict[str, Rule] = {rule.name: rule for rule in DEFAULTS if file.defaults}
+    seen: set[str] = set()
+    for index, entry in enumerate(file.rules):
+        where = ("rules", index)
+        if entry.name in seen:
+            raise document.error(f"there are two rules {entry.name}", (*where, "name"), hint="name one of them anew")
+        seen.add(entry.name)
+        for place, name in enumerate(entry.match.environments):
+            if environments is not None and name not in environments:
+                raise _unknown_environment(document, name, (*where, "match", "environments", place))
+        found[entry.name] = _checked_rule(document, where, entry)
+    return tuple(found.values())
+
+
+def _checked_rule(document: strict_yaml.Document, where: strict_yaml.Path, entry: RuleEntry) -> Rule:
+    match = entry.match
+    rule = Rule(**entry.model_dump(exclude={"match"}), kinds=match.kinds, environments=match.environments)
+    for field, expects in (("expression", "BOOL"), ("message_expression", "STRING")):
+        try:
+            program = rule.program(field)
+        except CelError as error:
+            hint = f"the variables are {', '.join(VARIABLES)}; such as: containers.all(c, has(c.livenessProbe))"
+            raise document.error(f"{field} is no CEL: {error}", (*where, field), hint=hint) from None
+        if program and program.answers not in {expects, "DYN"}:
+            raise document.error(f"{field} gives {program.answers}, and must give {expects}", (*where, field))
+    return rule
+
+
 _CEL_HINT = 'such as: object.status.conditions.exists(c, c.type == "Ready" && c.status == "True")'
 
 
@@ -249,7 +293,7 @@ def _stray(path: str) -> FormatError:
     return FormatError("format 1 knows no such file", path=path, hint="remove it, or mend its name")
 
 
-def _read_environment(tree: Tree, name: str, bindings: tuple[Binding, ...]) -> Environment:
+def _read_environment(tree: Tree, name: str, bindings: tuple[Binding, ...], shared: EnvironmentsFile) -> Environment:
     path = layout.environment(name)
     document = strict_yaml.load(tree.text(path), path=path)
     file = strict_yaml.validate(document, EnvironmentFile)
@@ -265,6 +309,7 @@ def _read_environment(tree: Tree, name: str, bindings: tuple[Binding, ...]) -> E
         name=name,
         id=file.id,
         cluster=file.cluster,
+        kubernetes=file.kubernetes or shared.kubernetes or "",
         namespaces=file.namespaces,
         drift=file.drift,
         health_seconds=file.health_seconds,

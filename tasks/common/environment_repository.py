@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from interlock.contract import commit as commits
 from interlock.contract import layout, verification
 from interlock.contract.commit import RawCommit
 from interlock.contract.host import EnvironmentRemote, RootPin
-from interlock.contract.repository import Repository, read
+from interlock.contract.repository import Repository, read, read_rules
+from interlock.contract.rules import Rule
 from interlock.contract.tree import Tree
 from interlock.contract.verification import Point, Verified
 from interlock.errors import InterlockError, Refused
@@ -54,6 +55,16 @@ def passes(mirror: Path, root: RootPin, head: str, *, since: str) -> bool:
 def read_verified(remote: EnvironmentRemote, *, state: Path, commit: str) -> VerifiedHead:
     """A commit that passed earlier, from the mirror and without the network: for when the head itself is refused."""
     return _read(git.mirror_path(state, remote.name), commit, ())
+
+
+def read_older_rules(
+    remote: EnvironmentRemote, *, state: Path, commits: Collection[str]
+) -> Mapping[str, tuple[Rule, ...]]:
+    """The rules that commits had which passed earlier, from the mirror. The default ones where they had no file."""
+    names = {f"{commit}:{layout.RULES}": commit for commit in sorted(commits)}
+    blobs = git.read_blobs(git.mirror_path(state, remote.name), names) if names else {}
+    trees = {commit: {layout.RULES: blobs[name]} if name in blobs else {} for name, commit in names.items()}
+    return {commit: read_rules(Tree.of(files, commit=commit)) for commit, files in trees.items()}
 
 
 def verify(mirror: Path, root: RootPin, head: str, *, since: str | None) -> tuple[Verified, ...]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import yaml
 
 from flows.cd.plan import plan_order
 from interlock.cd.objects import Body
 from interlock.cd.plan import Action, Plan, PlanItem
-from interlock.errors import Blocked, ClusterError
+from interlock.contract import layout
+from interlock.errors import Blocked, ClusterError, FormatError
 from tasks.cd.cluster import Cluster
 from tasks.cd.schemas import ServerSchemas
 from tests.cluster.worlds import USER, Recorder, World, config_map, deployment, manifest_path, secret
@@ -212,3 +215,100 @@ def _reading_admission(world: World) -> Iterator[None]:
     finally:
         for plural in ("clusterrolebindings", "clusterroles"):
             world.delete(f"/apis/{group}/v1/{plural}/{name}")
+
+
+# rules -----------------------------------------------------------------------------------------------
+
+DENY = "format: 1\nrules:\n  - {{name: frozen, match: {{kinds: [ConfigMap]}}, expression: '{}'}}\n"
+
+
+def reaching(name: str = "bad") -> Body:
+    body = deployment(name)
+    body["spec"]["template"]["spec"]["volumes"] = [{"name": "node", "hostPath": {"path": "/"}}]
+    return body
+
+
+async def test_a_default_rule_holds_without_a_file(world: World) -> None:
+    """A hostPath volume is blocked with the rule's name, and nothing of it is written."""
+    world.push_objects("bad", reaching())
+    plan = await world.plan()
+    assert item(plan, "bad").action == Action.BLOCKED
+    assert item(plan, "bad").reason.startswith("no-host-path: a hostPath volume reaches into the node at ")
+    with pytest.raises(Blocked, match="no-host-path"):
+        await world.deploy()
+    assert world.get("Deployment", "bad", "apps/v1") is None
+
+
+async def test_a_waiver_lets_it_pass(world: World) -> None:
+    """With an owner and an end, and the plan says so."""
+    today = dt.datetime.now(dt.UTC).date()
+    finding = f"no-host-path@Deployment/{world.namespace}/bad"
+    why = {"component": "*", "reason": "it is a driver", "owner": "ada", "ends": str(today)}
+    world.push({layout.WAIVERS: yaml.safe_dump({"format": 1, "waivers": [{"finding": finding, **why}]})})
+    world.push_objects("bad", reaching())
+    plan = await world.plan()
+    assert item(plan, "bad").action == Action.CREATE
+    assert any("waived by ada until" in note for note in plan.notes)
+    assert (await world.deploy()).said == "deployed"
+
+
+async def test_no_commit_loosens_the_rule_that_judges_it(world: World) -> None:
+    """A commit that takes a rule away and breaks it is blocked; taken away by itself, the next commit is free."""
+    rule = 'object.metadata.name != "c" || object.data.a == "1"'
+    world.push({layout.RULES: DENY.format(rule)})
+    world.push_objects("c", config_map("c", {"a": "1"}))
+    await world.deploy()
+    breaking = yaml.safe_dump(config_map("c", {"a": "2"}))
+    world.push({layout.RULES: None, manifest_path("c"): breaking})
+    with pytest.raises(Blocked, match=r"frozen: .*a rule of [0-9a-f]{12}, which still judges this commit"):
+        await world.deploy()
+    world.push({manifest_path("c"): yaml.safe_dump(config_map("c", {"a": "1"}))})
+    assert (await world.deploy()).note == "the commit changes nothing here"
+    world.push({manifest_path("c"): breaking})
+    assert (await world.deploy()).said == "deployed"
+
+
+async def test_what_lives_is_not_judged_again(world: World) -> None:
+    """A new rule blocks no object that stays as it is, and drift of one that breaks it is undone all the same."""
+    world.push_objects("c", config_map("c", {"a": "1"}))
+    await world.deploy()
+    world.push({layout.RULES: DENY.format("false")})
+    world.push_objects("s", secret("s", {"a": "b"}))
+    assert (await world.deploy()).said == "deployed"
+    world.merge(world.path("configmaps", "c"), {"data": {"a": "9"}})
+    assert (await world.resync()).said == "drift undone"
+    world.push_objects("c", config_map("c", {"a": "2"}))
+    with pytest.raises(Blocked, match="frozen"):
+        await world.deploy()
+
+
+async def test_a_warning_is_a_note(world: World) -> None:
+    """It stops nothing, and the plan has it."""
+    world.push({layout.RULES: DENY.format("false").replace("expression", "severity: warn, expression")})
+    plan = await world.plan()
+    assert any(note.startswith(f"ConfigMap/{world.namespace}/base: frozen: must hold") for note in plan.notes)
+    assert (await world.deploy()).said == "deployed"
+
+
+async def test_a_rule_that_takes_too_much_refuses_the_commit(world: World) -> None:
+    """It is named, the worker lives on, and the verified commit before is kept up."""
+    await world.deploy()
+    huge = f'["{"a" * 60}"]' + ".map(a, a + a)" * 28 + ".size() == 1"
+    world.push({layout.RULES: DENY.format(huge)})
+    world.push_objects("c", config_map("c", {"a": "1"}))
+    with pytest.raises(FormatError, match="the rule frozen takes too much time or memory"):
+        await world.deploy()
+    world.merge(world.path("configmaps", "base"), {"data": {"a": "9"}})
+    with pytest.raises(FormatError, match="the rule frozen"):
+        await world.resync()
+    live = world.get("ConfigMap", "base")
+    assert live is not None
+    assert live["data"] == {"a": "1"}
+
+
+async def test_another_minor_version_is_told(world: World) -> None:
+    """CI validates by the version that the environment names; CD says when the server is another one."""
+    text = f'format: 1\nid: "{world.environment_id}"\ncluster: sandbox\nnamespaces: [{world.namespace}]\n'
+    world.push({layout.environment("dev"): text + 'kubernetes: "1.30"\n'})
+    plan = await world.plan()
+    assert any("Kubernetes 1.30" in note and "v1." in note for note in plan.notes)

@@ -14,6 +14,7 @@ from interlock.contract.models import (
     File,
     GateFile,
     HealthFile,
+    RulesFile,
     SignersFile,
     WaiversFile,
 )
@@ -31,6 +32,7 @@ MODELS: dict[str, type[File]] = {
     "policy/gate.yaml": GateFile,
     "policy/waivers.yaml": WaiversFile,
     "policy/health.yaml": HealthFile,
+    "policy/rules.yaml": RulesFile,
     "applications/shop/application.yaml": ApplicationFile,
     "environments/dev/environment.yaml": EnvironmentFile,
 }

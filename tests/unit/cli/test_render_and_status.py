@@ -102,3 +102,29 @@ def test_an_unknown_environment_is_named(clone: Path) -> None:
             "error: environment prod: there is none of that name",
         )
         assert "there are: dev" in done.stderr
+
+
+def test_render_holds_manifests_against_schemas_and_rules(clone: Path) -> None:
+    """A typo in a template fails with field, line and what was meant; the manifests are printed all the same."""
+    template = clone / "templates" / "service" / "deployment.yaml.j2"
+    text = template.read_text()
+    template.write_text(text.replace("revisionHistoryLimit: 3", "revisionHistoryLimitt: 3"))
+    done = interlock("render", "dev", folder=clone)
+
+    assert done.returncode == 1
+    assert "revisionHistoryLimitt: unknown field (did you mean revisionHistoryLimit?)" in done.stderr
+    line = text.splitlines().index("  revisionHistoryLimit: 3") + 1
+    assert f"templates/service/deployment.yaml.j2:{line}" in done.stderr
+    assert "kind: Deployment" in done.stdout
+
+
+def test_render_says_what_only_warns(clone: Path) -> None:
+    """A rule that warns is a line on stderr and no failure."""
+    (clone / "policy" / "rules.yaml").write_text(
+        "format: 1\nrules:\n  - {name: two, match: {kinds: [Deployment]}, expression: object.spec.replicas > 9,\n"
+        "     severity: warn, message: too few}\n"
+    )
+    done = interlock("render", "dev", folder=clone)
+
+    assert done.returncode == 0, done.stderr
+    assert "warning: Deployment/shop/shop: two: too few at templates/service/deployment.yaml.j2:" in done.stderr

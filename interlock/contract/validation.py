@@ -1,0 +1,120 @@
+"""What is wrong with an environment's manifests, found without a cluster, for both halves: schemas, metadata, rules."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from interlock.contract import metadata
+from interlock.contract.manifest import Identity, Manifest
+from interlock.contract.models import Waiver
+from interlock.contract.rules import Broken, Rule, Severity, Subject
+from interlock.contract.schema import Schema, Schemas, of_definitions
+from interlock.contract.template import Origin
+
+SCHEMA = "schema"
+"""Stands for a rule's name where a manifest does not fit its schema, or has metadata that no server takes."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One thing that is wrong with one manifest. Holds no value of it."""
+
+    identity: Identity
+    application: str
+    rule: str
+    severity: Severity
+    message: str
+    origin: Origin
+    waivable: bool = True
+    waiver: Waiver | None = None
+    """By which it passes for a while."""
+
+    @property
+    def denies(self) -> bool:
+        return self.severity == "deny" and self.waiver is None
+
+    @property
+    def subject(self) -> str:
+        """`Deployment/shop/web`, as plans and waivers name it."""
+        _, kind, namespace, name = self.identity
+        return "/".join(part for part in (kind, namespace, name) if part)
+
+    @property
+    def reason(self) -> str:
+        """Rule, message and place; what waives it."""
+        waived = f"; waived by {self.waiver.owner} until {self.waiver.ends}" if self.waiver else ""
+        return f"{self.rule}: {self.message} at {self.origin.path}:{self.origin.line}{waived}"
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.reason}"
+
+
+def misfits(manifests: Sequence[Manifest], schemas: Schemas) -> Iterator[Violation]:
+    """Everything that a server of this version would refuse, as far as its schemas and the rules for names say."""
+    defined = of_definitions(manifest.body for manifest in manifests)
+    for manifest in manifests:
+        schema = schemas.find(*manifest.type) or defined.get(manifest.type)
+        problems = (*(schema.problems(manifest.body) if schema else ()), *metadata.problems(manifest.body))
+        for problem in problems:
+            yield _violation(
+                manifest, Broken(SCHEMA, "deny", str(problem), waivable=True), manifest.origin(problem.where)
+            )
+
+
+def without_schema(manifests: Iterable[Manifest], schemas: Schemas) -> tuple[tuple[str, str], ...]:
+    """The kinds that nothing describes: their manifests passed unseen."""
+    every = tuple(manifests)
+    defined: Mapping[tuple[str, str], Schema] = of_definitions(manifest.body for manifest in every)
+    kinds = {manifest.type for manifest in every}
+    return tuple(sorted(kind for kind in kinds if kind not in defined and schemas.find(*kind) is None))
+
+
+def subjects(manifests: Iterable[Manifest], environment: str) -> tuple[Subject, ...]:
+    return tuple(Subject(manifest.body, environment, manifest.application) for manifest in manifests)
+
+
+def judged(rules: Iterable[Rule], manifests: Iterable[Manifest], environment: str) -> tuple[Manifest, ...]:
+    """Those that a rule is about at all."""
+    every = tuple(rules)
+    return tuple(each for each in manifests if any(rule.about(each.body, environment) for rule in every))
+
+
+def violations(manifests: Sequence[Manifest], found: Iterable[tuple[int, Broken]]) -> tuple[Violation, ...]:
+    """What rules said of manifests, by their index."""
+    return tuple(_violation(manifests[index], broken, manifests[index].origin()) for index, broken in found)
+
+
+def _violation(manifest: Manifest, broken: Broken, origin: Origin) -> Violation:
+    return Violation(
+        manifest.identity,
+        manifest.application,
+        broken.rule,
+        broken.severity,
+        broken.message,
+        origin,
+        waivable=broken.waivable,
+    )
+
+
+def waived(
+    found: Iterable[Violation], waivers: Collection[Waiver], components: Mapping[str, Collection[str]], today: dt.date
+) -> tuple[Violation, ...]:
+    """The same, each with the waiver that lets it pass, if there is one.
+
+    A waiver names a rule, or rule and object as `no-host-path@DaemonSet/shop/logs`, and a component of the
+    application, or `*`. `components` has them by application.
+    """
+    return tuple(replace(each, waiver=_waiver(each, waivers, components, today)) for each in found)
+
+
+def _waiver(
+    violation: Violation, waivers: Iterable[Waiver], components: Mapping[str, Collection[str]], today: dt.date
+) -> Waiver | None:
+    if not violation.waivable:
+        return None
+    names = {violation.rule, f"{violation.rule}@{violation.subject}"}
+    mine = {"*", *components.get(violation.application, ())}
+    fitting = [each for each in waivers if each.finding in names and each.component in mine and today <= each.ends]
+    return max(fitting, key=lambda each: each.ends, default=None)

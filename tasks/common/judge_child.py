@@ -1,0 +1,68 @@
+"""The process that judges by rules: limits itself, reads rules and objects from stdin, writes what is broken to stdout.
+
+Run as `python -I -m tasks.common.judge_child`. It needs no file, network or child process after its imports. What it
+begins with it names on stderr, so that a rule that takes too much is known by name.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple
+
+from interlock.contract.rules import DEFAULTS, Rule, Subject, from_json, judge
+
+MEMORY_BYTES = 1 << 30
+CPU_SECONDS = 10
+STANDARD_STREAMS = 3
+TOO_MUCH = "too much"
+
+
+def main() -> None:
+    """One request, one answer."""
+    _warm_up()
+    _limit()
+    try:
+        sys.stdout.write(_answer(sys.stdin.read()))
+    except MemoryError:
+        sys.stdout.write(TOO_MUCH)
+
+
+def _warm_up() -> None:
+    """Let CEL and Python load what they load at first use."""
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": {"containers": [{"ports": 1}]}}
+    for _ in judge(DEFAULTS, [Subject(body, "", "")]):
+        pass
+
+
+def _limit() -> None:
+    """Take from this process what judging does not need."""
+    for kind, most in (
+        (resource.RLIMIT_AS, MEMORY_BYTES),
+        (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_NOFILE, STANDARD_STREAMS),
+    ):
+        resource.setrlimit(kind, (most, most))
+
+
+def _answer(request: str) -> str:
+    given = json.loads(request)
+    subjects = [Subject(**each) for each in given["subjects"]]
+    judged = judge(_announced(from_json(given["rules"])), subjects)
+    return json.dumps([(index, astuple(each)) for _, broken in judged for index, each in broken])
+
+
+def _announced(rules: Iterable[Rule]) -> Iterator[Rule]:
+    for rule in rules:
+        sys.stderr.write(f"{rule.name}\n")
+        sys.stderr.flush()
+        yield rule
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Holding manifests against schemas and rules. Rules are other people's programs: a process of its own runs them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from interlock.contract import layout, validation
+from interlock.contract.manifest import Manifest
+from interlock.contract.repository import Repository
+from interlock.contract.rules import Broken, Rule, Subject, to_json
+from interlock.contract.validation import Violation
+from interlock.errors import FormatError, ToolError
+from tasks.common.effect import effect
+from tasks.common.kubernetes_schemas import minors, schemas
+
+COMMAND = (sys.executable, "-I", "-m", "tasks.common.judge_child")
+TIMEOUT_SECONDS = 60
+_KILLED = -6, -9, -24  # SIGABRT, SIGKILL, SIGXCPU
+
+
+@dataclass(frozen=True)
+class Validated:
+    """What is wrong with manifests, waived or not, and what could not be looked at."""
+
+    violations: tuple[Violation, ...]
+    notes: tuple[str, ...]
+
+
+@effect(name="validate", task_run_name="validate {environment}", retries=1)
+def validate_offline(repository: Repository, environment: str, manifests: Sequence[Manifest]) -> Validated:
+    """Hold an environment's manifests against the schemas of its Kubernetes version and the repository's rules."""
+    minor = repository.environments[environment].kubernetes
+    if minor and minor not in minors():
+        message = f"kubernetes: there are no schemas of {minor}"
+        hint = f"it may be {minors()[0]} to {minors()[-1]}; newer ones come with a newer Interlock"
+        raise FormatError(message, path=layout.environment(environment), hint=hint)
+    known = schemas(minor)
+    found = (*validation.misfits(manifests, known), *broken_rules(repository.rules, manifests, environment))
+    notes = tuple(
+        f"{kind} of {version}: there is no schema for it, its manifests are not validated before the cluster is asked"
+        for version, kind in validation.without_schema(manifests, known)
+    )
+    return Validated(excused(repository, environment, found), notes)
+
+
+def excused(repository: Repository, environment: str, found: Iterable[Violation]) -> tuple[Violation, ...]:
+    """The same, with the repository's waivers as they hold today (UTC)."""
+    applications = repository.environments[environment].applications
+    components = {name: application.components for name, application in applications.items()}
+    return validation.waived(found, repository.waivers, components, dt.datetime.now(dt.UTC).date())
+
+
+def broken_rules(rules: Sequence[Rule], manifests: Iterable[Manifest], environment: str) -> tuple[Violation, ...]:
+    """What rules in CEL say of manifests. FormatError when one takes too much time or memory: nothing is known then."""
+    about = validation.judged(rules, manifests, environment)
+    if not about:
+        return ()
+    return validation.violations(about, judge_apart(rules, validation.subjects(about, environment)))
+
+
+def judge_apart(rules: Sequence[Rule], subjects: Sequence[Subject]) -> list[tuple[int, Broken]]:
+    """Judge in a child with an empty environment, limited memory and time, and no files."""
+    request = json.dumps({"rules": to_json(rules), "subjects": [asdict(each) for each in subjects]})
+    try:
+        done = subprocess.run(
+            COMMAND,
+            input=request,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+            env={"LC_ALL": "C.UTF-8"},
+            cwd="/",
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _endless(rules, error.stderr or b"") from error
+    except OSError as error:
+        raise ToolError(f"the process that judges by rules did not start: {error}", transient=True) from error
+    if done.returncode in _KILLED or done.stdout == "too much":
+        raise _endless(rules, done.stderr)
+    if done.returncode != 0:
+        reason = done.stderr.strip().rpartition("\n")[2] or "it said nothing"
+        raise ToolError(f"the process that judges by rules ended with {done.returncode}: {reason}")
+    try:
+        return [(index, Broken(*fields)) for index, fields in json.loads(done.stdout)]
+    except (ValueError, TypeError) as error:
+        raise ToolError(f"the process that judges by rules answered something else: {done.stdout[:80]!r}") from error
+
+
+def _endless(rules: Sequence[Rule], said: str | bytes) -> FormatError:
+    """The child says which rule it begins with."""
+    text = said.decode(errors="replace") if isinstance(said, bytes) else said
+    known = {rule.name for rule in rules}
+    begun = [line for line in text.splitlines() if line in known]
+    name = f"the rule {begun[-1]}" if begun else "judging"
+    hint = "ask for less: do not multiply texts or lists"
+    return FormatError(f"{name} takes too much time or memory, so nothing passes", path=layout.RULES, hint=hint)
