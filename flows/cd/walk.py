@@ -105,8 +105,7 @@ class Decision:
     @property
     def patience(self) -> Patience:
         """How the environment judges health, by its commit."""
-        environment = self.environment
-        return Patience(environment.health_seconds, environment.no_progress_seconds, self.head.repository.health)
+        return Patience.of(self.head.repository, self.environment)
 
     @property
     def settled(self) -> bool:

@@ -76,7 +76,7 @@ class Advance:
     def error(self, *, written: bool) -> InterlockError:
         """How a sync ends in which an application did not get through; `written` says whether anything was."""
         broken = {item.application for item in self.plan.stops}
-        lines = [f"{name}: {error.message}" for name, error in self.failed.items()]
+        lines = [f"{name}: {error.message}".replace("\n", "\n  ") for name, error in self.failed.items()]
         lines += [f"{name}: {why}" for name, why in self.blocked.items() if name not in broken]
         hint = "the other applications are deployed" if written else "nothing was written"
         if self.blocked and not self.failed:

@@ -34,6 +34,7 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 _ERROR = re.compile(r"error|exception|fatal|panic|fail|cannot|can't|denied|refused|no such|not found", re.IGNORECASE)
+_RESTARTS = re.compile(r", \d+ restarts?$")
 _STARTING = frozenset({"ContainerCreating", "PodInitializing"})
 
 
@@ -95,7 +96,9 @@ class Surroundings:
                 if owner.get("controller"):
                     owned[owner["uid"]].append(body)
             consumers |= set(_claims(body))
-        return cls(owned, events or {}, logs or {}, frozenset(consumers))
+        # Kept as they are: what is asked for later is in them then.
+        kept = {} if events is None else events, {} if logs is None else logs
+        return cls(owned, *kept, frozenset(consumers))
 
     def pods(self, owner: str) -> tuple[Body, ...]:
         """Those that one object controls and nobody deletes, newest first."""
@@ -185,7 +188,7 @@ def _merged(causes: Iterable[Cause]) -> Iterator[Cause]:
     """The first to say something, with how many others say the same."""
     by_message: dict[str, list[Cause]] = defaultdict(list)
     for cause in causes:
-        by_message[cause.message].append(cause)
+        by_message[_RESTARTS.sub("", cause.message)].append(cause)
     for same in by_message.values():
         first, others = same[0], len(same) - 1
         subject = f"{first.subject} and {others} more" if others else first.subject
@@ -285,17 +288,32 @@ def _image(
     event = _newest_warning(pod, around, "Failed") if reason == "ImagePullBackOff" else None
     if event and str(event.get("message", "")).startswith("Failed to pull"):
         message = str(event["message"])
-    image = container.get("image") or "its image"
+    image = str(container.get("image") or "")
     final = 0.0 if reason == "InvalidImageName" else PATIENCE if _REFUSED.search(message) else None
-    return Cause(_name(pod), f"{who}: {reason}: {image}: {said(message)}", final)
+    return Cause(_name(pod), f"{who}: cannot pull {_short(image)}: {_registry_says(message, image) or reason}", final)
+
+
+def _registry_says(message: str, image: str) -> str:
+    """What stands behind the last mention of the image: each program on the way repeats it before its own words."""
+    answer = message.rpartition(image)[2].lstrip("\":' ") if image else ""
+    return said(answer or message)
+
+
+def _short(image: str) -> str:
+    """Twelve digits of the digest tell images apart."""
+    repository, mark, digest = image.partition("@sha256:")
+    return f"{repository}{mark}{digest[:12]}" or "its image"
 
 
 def _crash(pod: Body, container: Mapping[str, Any], who: str, ended: Mapping[str, Any], *, previous: bool) -> Cause:
     restarts = container.get("restartCount") or 0
     metadata = pod["metadata"]
     crash = Crash(metadata["namespace"], metadata["name"], str(container.get("name")), restarts, previous)
-    times = f", {restarts} restarts" if restarts else ""
-    return Cause(_name(pod), f"{who} {_ending(ended)}{times}", 0.0 if restarts >= CRASHES else None, crash)
+    return Cause(_name(pod), f"{who} {_ending(ended)}{_times(restarts)}", 0.0 if restarts >= CRASHES else None, crash)
+
+
+def _times(restarts: int) -> str:
+    return f", {restarts} restart{'s' if restarts > 1 else ''}" if restarts else ""
 
 
 def _ending(ended: Mapping[str, Any]) -> str:
@@ -313,7 +331,7 @@ def _not_ready(
 ) -> Cause:
     event = _newest_warning(pod, around, "Unhealthy", "ProbeError")
     restarts = container.get("restartCount") or 0
-    before = f"; before, it {_ending(last)}, {restarts} restarts" if last and restarts else ""
+    before = f"; before, it {_ending(last)}{_times(restarts)}" if last and restarts else ""
     probe = f": {said(event.get('message'))}" if event else ""
     crash = None
     if before and last.get("exitCode"):

@@ -181,7 +181,7 @@ def health_report(environment: str, progress: Progress) -> Report:
     rows = [_health_row(seen) for seen in (*progress.failed, *progress.missing)]
     table = Table.of("State", "Object", "Application", "Why", rows=_cut(rows))
     logs = [
-        Table.of(cause.subject, rows=[(line,) for line in cause.log])
+        Table.of(f"Log of {cause.subject}", rows=[(line,) for line in cause.log])
         for seen in (*progress.failed, *progress.missing)
         for cause in seen.causes
         if cause.log

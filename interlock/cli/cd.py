@@ -11,7 +11,9 @@ from pathlib import Path
 from flows.cd import deploy, plan, take_over
 from interlock.cd import reviewed
 from interlock.cd.host import CdHost
+from interlock.cd.progress import Progress
 from interlock.cd.record import Record
+from interlock.cd.reports import health_report
 from interlock.cd.reviewed import Reviewed
 from interlock.cli import standing
 from interlock.cli.standing import Release, Standing
@@ -21,8 +23,12 @@ from interlock.errors import InputError, InterlockError, ParameterError, ToolErr
 from tasks.cd import ledger, record
 from tasks.cd.cluster import connect
 from tasks.cd.host import load_cd
+from tasks.cd.observe import Observer, Patience
+from tasks.cd.wait import look_closely
+from tasks.common import renders
 from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
 from tasks.common.host import VARIABLE
+from tasks.common.render import render_environment
 
 
 def registered(environment: str | None) -> tuple[CdHost, tuple[str, ...]]:
@@ -97,21 +103,29 @@ def _actor() -> str:
 
 
 async def status_order(presenter: TerminalPresenter, environment: str | None) -> bool:
-    """Show what verified commits, the ledger and the cluster's record say; whether anything is wrong."""
+    """Show what verified commits, the ledger and the cluster's record say; whether anything is wrong.
+
+    Of one environment also the health of its applications, at the verified commit.
+    """
     host, names = registered(environment)
     found: list[Release] = []
     stood: list[Standing] = []
     for name in names:
-        releases, standing_ = await _stand(presenter, host, name)
+        releases, standing_ = await _stand(presenter, host, name, closely=environment is not None)
         found += releases
         stood.append(standing_)
     wrong = sum(bool(each.problem) for each in stood)
     title = f"{', '.join(names) or 'no environment'}: {wrong or 'no'} problem{'s' if wrong > 1 else ''}"
     await presenter.show(standing.report(found, stood, title=title))
+    for each in stood:
+        if each.health and not each.health.done:
+            await presenter.show(health_report(each.environment, each.health))
     return wrong > 0
 
 
-async def _stand(presenter: TerminalPresenter, host: CdHost, name: str) -> tuple[tuple[Release, ...], Standing]:
+async def _stand(
+    presenter: TerminalPresenter, host: CdHost, name: str, *, closely: bool
+) -> tuple[tuple[Release, ...], Standing]:
     mark = record.read_mark(host.state, name)
     problems: list[str] = []
     head = await _head(presenter, host, since=mark.verified if mark else None, problems=problems)
@@ -121,6 +135,7 @@ async def _stand(presenter: TerminalPresenter, host: CdHost, name: str) -> tuple
     last = await presenter.step(ledger.last, host.ledger, name, state=host.state)
     stored = await _stored(presenter, host, environment, problems) if environment else None
     known = stored or mark
+    health = await _health(presenter, host, head, environment, problems) if closely and head and environment else None
     result = Standing(
         environment=name,
         cluster=host.environments[name].cluster,
@@ -131,8 +146,29 @@ async def _stand(presenter: TerminalPresenter, host: CdHost, name: str) -> tuple
         time=last.receipt.time if last else "",
         outcome=last.statement.outcome if last else "",
         problem="; ".join(problems),
+        health=health,
     )
     return standing.releases([environment] if environment else []), result
+
+
+async def _health(
+    presenter: TerminalPresenter, host: CdHost, head: VerifiedHead, environment: Environment, problems: list[str]
+) -> Progress | None:
+    """How the objects of the verified commit live; None when they cannot be rendered, or the cluster not be seen."""
+    kubeconfig = host.clusters[host.environments[environment.name].cluster].kubeconfig
+    try:
+        rendered = await presenter.step(
+            render_environment, head.repository, environment.name, kept=renders.path(host.state)
+        )
+        with connect(kubeconfig) as cluster:
+            observer = Observer(cluster, Patience.of(head.repository, environment))
+            seen = await presenter.step(look_closely, observer, rendered.manifests)
+    except InterlockError as error:
+        problems.append(error.message.splitlines()[0])
+        return None
+    if seen.problem or not seen.done:
+        problems.append(seen.problem or f"{seen.healthy} of {seen.total} objects are healthy")
+    return seen
 
 
 async def _head(

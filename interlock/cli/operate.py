@@ -40,7 +40,8 @@ Examples:
   interlock plan dev --output json > plan.json; interlock sync dev --plan plan.json
 """
 STATUS_EXAMPLES = """\b
-On a CD host: verified commits, the ledger, the cluster. With --repository, or elsewhere: what git says.
+On a CD host: verified commits, the ledger, the cluster; of one environment also the health of its applications,
+and what keeps them from it. With --repository, or elsewhere: what git says.
 \b
 Examples:
   interlock status                          # all environments

@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from interlock.cd.causes import said
+from interlock.cd.health import State
+from interlock.cd.objects import subject
+from interlock.cd.progress import Progress
+from interlock.cd.reports import health_data
 from interlock.contract.report import Report, Table
 from interlock.contract.repository import Environment
 
@@ -34,6 +39,8 @@ class Standing:
     time: str = ""
     outcome: str = ""
     problem: str = ""
+    health: Progress | None = None
+    """Of one environment that was asked for."""
 
 
 def releases(environments: Iterable[Environment]) -> tuple[Release, ...]:
@@ -68,7 +75,8 @@ def report(found: Iterable[Release], standings: Iterable[Standing], *, title: st
     ]
     if stood:
         tables.insert(0, _syncs(stood))
-    data = {"releases": [asdict(each) for each in released], "environments": [asdict(each) for each in stood]}
+    tables += [_applications(each.health) for each in stood if each.health]
+    data = {"releases": [asdict(each) for each in released], "environments": [_data(each) for each in stood]}
     return Report("status", title, tables=tuple(tables), data=data)
 
 
@@ -82,6 +90,24 @@ def _syncs(stood: tuple[Standing, ...]) -> Table:
         for each in stood
     )
     return Table(columns, rows)
+
+
+def _applications(progress: Progress) -> Table:
+    """One line an application: how many of its objects are healthy, and what the first of the others lacks."""
+    rows: list[tuple[str, ...]] = []
+    for name, part in progress.applications.items():
+        first = next(iter((*part.failed, *part.missing)), None)
+        why = f"{subject(first.target.identity)}: {first.line}" if first else ""
+        state = first.health.state.value if first else State.HEALTHY.value
+        rows.append((name, state, f"{part.healthy} of {part.total}", said(why) if why else ""))
+    return Table.of("application", "health", "objects", "why", rows=rows)
+
+
+def _data(stood: Standing) -> object:
+    return {
+        **{key: value for key, value in vars(stood).items() if key != "health"},
+        "health": health_data(stood.health) if stood.health else None,
+    }
 
 
 def _image(image: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import Self
 
 from interlock.cd.causes import NOTHING, Surroundings, suspects
 from interlock.cd.health import State, has_pods, says_nothing
@@ -14,6 +15,7 @@ from interlock.cd.objects import Body
 from interlock.cd.progress import Progress, Seen, Target, judge, target, unseen
 from interlock.contract.health import BUILT_IN_GROUPS, HealthRules
 from interlock.contract.render import Identity, Manifest
+from interlock.contract.repository import Environment, Repository
 from interlock.errors import ClusterError
 from tasks.cd.cluster import WATCHES, Cluster
 from tasks.cd.events import Events
@@ -35,6 +37,10 @@ class Patience:
     seconds: float
     still_seconds: float | None = None
     rules: HealthRules | None = None
+
+    @classmethod
+    def of(cls, repository: Repository, environment: Environment) -> Self:
+        return cls(environment.health_seconds, environment.no_progress_seconds, repository.health)
 
 
 class Observer:

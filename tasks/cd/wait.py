@@ -44,6 +44,12 @@ def wait_healthy(
         time.sleep(left(started))
 
 
+@effect(name="look at health", retries=1)
+def look_closely(observer: Observer, manifests: Sequence[Manifest]) -> Progress:
+    """Once, with all that tells why something is not healthy."""
+    return observer.look(manifests, closely=True)
+
+
 def left(started: float) -> float:
     """Seconds until the next look: most looks take their second themselves."""
     return max(0.0, PAUSE_SECONDS - (time.monotonic() - started))

@@ -104,7 +104,9 @@ async def test_an_image_that_does_not_come_is_named(world: World, image: str) ->
     world.push_objects("web", _web(missing, replicas=1))
 
     presenter = Recorder()
-    with pytest.raises(Unhealthy, match=r"Deployment/t\w+/web: .*container web: (ErrImagePull|ImagePullBackOff)"):
+    with pytest.raises(
+        Unhealthy, match=r"Deployment/t\w+/web: .*container web: cannot pull .*/nowhere@sha256:\w{12}: not found"
+    ):
         await world.deploy(presenter)
 
     assert presenter.report("health").title == "dev: 1 of 2 objects are healthy"

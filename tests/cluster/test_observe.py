@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
+import yaml
 
+from interlock.cd.control import ACCOUNT
 from interlock.cd.health import State
 from interlock.cd.objects import Body
 from interlock.cd.progress import Progress
+from interlock.contract import layout
 from interlock.contract.health import HealthRule, HealthRules
 from interlock.contract.render import Manifest
+from interlock.errors import Unhealthy
 from sandbox.supervisor import Sandbox
 from tasks.cd.cluster import Cluster, connect
 from tasks.cd.observe import Observer, Patience
-from tests.cluster.worlds import World, config_map, deployment
+from tests.cluster.worlds import USER, Recorder, World, config_map, deployment, manifest_path
 
 PATIENCE = Patience(120)
 _MERGE = "application/merge-patch+json"
@@ -379,3 +384,55 @@ def test_a_crossplane_like_resource_by_its_rule(world: World) -> None:
     assert _reason(_until(observer, manifests, lambda seen: bool(seen.failed))) == "Synced: ReconcileError"
     _set_status(world, path, {"conditions": [synced, {"type": "Ready", "status": "True", "reason": "Available"}]})
     assert _until(observer, manifests, lambda seen: seen.done).healthy == 1
+
+
+def _let_write(world: World, group: str, plural: str) -> None:
+    """What an administrator adds to CD's Role for a kind of his own."""
+    version = "rbac.authorization.k8s.io/v1"
+    verbs = ["get", "list", "watch", "create", "update", "patch", "delete"]
+    metadata = {"name": f"interlock-{world.control}-{plural}", "namespace": world.namespace}
+    rules = [{"apiGroups": [group], "resources": [plural], "verbs": verbs}]
+    subjects = [
+        {"kind": "User", "name": USER, "apiGroup": "rbac.authorization.k8s.io"},
+        {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": world.control},
+    ]
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": metadata["name"]}
+    world.admin.apply({"apiVersion": version, "kind": "Role", "metadata": metadata, "rules": rules}, manager="admin")
+    binding = {"apiVersion": version, "kind": "RoleBinding", "metadata": metadata}
+    world.admin.apply({**binding, "roleRef": reference, "subjects": subjects}, manager="admin")
+
+
+async def test_a_sync_waits_by_the_repositorys_rules(world: World) -> None:
+    """policy/health.yaml of the commit that is deployed decides, and its message is what the run tells."""
+    group = f"{world.namespace}.crossplane.io"
+    _served(world, _definition(group, "buckets", "Bucket", _CONDITIONS))
+    _let_write(world, group, "buckets")
+    rule = {
+        "name": "crossplane",
+        "group": "*.crossplane.io",
+        "kind": "Bucket",
+        "healthy": 'object.status.conditions.exists(c, c.type == "Synced" && c.status == "True")',
+        "failed": 'object.status.conditions.exists(c, c.reason == "ReconcileError")',
+        "message": 'object.status.conditions[0].message + "!"',
+    }
+    world.push(
+        {
+            layout.HEALTH: yaml.safe_dump({"format": 1, "rules": [rule]}),
+            manifest_path("bucket"): yaml.safe_dump(_resource(group, "Bucket")),
+        }
+    )
+    path = f"/apis/{group}/v1/namespaces/{world.namespace}/buckets/one"
+    presenter = Recorder()
+    running = asyncio.create_task(world.deploy(presenter))
+    for _ in range(100):
+        if any("has no answer" in note for note in presenter.notes):
+            break
+        await asyncio.sleep(0.2)
+    refused = {"type": "Synced", "status": "False", "reason": "ReconcileError", "message": "no such region"}
+    _set_status(world, path, {"conditions": [refused]})
+
+    with pytest.raises(Unhealthy, match="no such region!"):
+        await asyncio.wait_for(running, 30)
+
+    _set_status(world, path, {"conditions": [{**refused, "status": "True", "reason": "ReconcileSuccess"}]})
+    assert (await world.deploy()).said == "deployed"

@@ -36,9 +36,10 @@ def _in(container: dict[str, Any], kind: str = "containerStatuses") -> dict[str,
 WEB = _object("Deployment", "web", annotations={REVISION: "2"})
 NEW = _object("ReplicaSet", "web-1", owner="web", annotations={REVISION: "2"})
 OLD = _object("ReplicaSet", "web-0", owner="web", annotations={REVISION: "1"})
-NOT_FOUND = 'failed to pull and unpack image "r/web@sha256:00": not found'
+IMAGE = f"r/web@sha256:{'0' * 64}"
+NOT_FOUND = f'failed to pull and unpack image "{IMAGE}": failed to resolve image: {IMAGE}: not found'
 PULL = {
-    "waiting": {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "r/web": ErrImagePull: {NOT_FOUND}'}
+    "waiting": {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{IMAGE}": ErrImagePull: {NOT_FOUND}'}
 }
 ENDED = {"exitCode": 137, "reason": "OOMKilled"}
 LOOP = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}}
@@ -65,15 +66,16 @@ def _event(about: str, reason: str, message: str, *, kind: str = "Warning", at: 
     ("status", "events", "said_"),
     [
         (UNSCHEDULED, (), "not scheduled: 0/3 nodes are available: 3 Insufficient cpu."),
+        (_in(_container(PULL, image=IMAGE)), (), "container web: cannot pull r/web@sha256:000000000000: not found"),
         (
-            _in(_container(PULL, image="r/web")),
-            (),
-            f"container web: ImagePullBackOff: r/web: {PULL['waiting']['message']}",
+            _in(_container({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off"}}, image=IMAGE)),
+            (_event("web-1-a", "Failed", f'Failed to pull image "{IMAGE}": failed to authorize: 403 Forbidden'),),
+            "container web: cannot pull r/web@sha256:000000000000: failed to authorize: 403 Forbidden",
         ),
         (
-            _in(_container({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off"}}, image="r/web")),
-            (_event("web-1-a", "Failed", "Failed to pull image r/web: 403 Forbidden"),),
-            "container web: ImagePullBackOff: r/web: Failed to pull image r/web: 403 Forbidden",
+            _in(_container({"waiting": {"reason": "InvalidImageName", "message": "couldn't parse"}}, image="R:R")),
+            (),
+            "container web: cannot pull R:R: couldn't parse",
         ),
         (
             _in(_container(LOOP, lastState={"terminated": ENDED}, restartCount=3)),
@@ -94,7 +96,7 @@ def _event(about: str, reason: str, message: str, *, kind: str = "Warning", at: 
         (
             _in(_container({"running": {}}, lastState={"terminated": ENDED}, restartCount=1)),
             (_event("web-1-a", "Unhealthy", "503"),),
-            "container web runs and is not ready: 503; before, it ended with exit code 137 (OOMKilled), 1 restarts",
+            "container web runs and is not ready: 503; before, it ended with exit code 137 (OOMKilled), 1 restart",
         ),
         (
             _in(_container({"running": {}}, name="migrate"), "initContainerStatuses"),
@@ -186,6 +188,11 @@ def test_what_several_pods_say_is_said_once() -> None:
     same = [_pod(f"web-1-{n:03}", status=UNSCHEDULED) for n in range(100)]
     causes = explain(WEB, Surroundings.of([NEW, *same]))
     assert [cause.subject for cause in causes] == ["pod web-1-099 and 99 more"]
+    crashing = [
+        _pod(f"web-1-{n}", status=_in(_container(LOOP, lastState={"terminated": ENDED}, restartCount=n)))
+        for n in (3, 2)
+    ]
+    assert [cause.subject for cause in explain(WEB, Surroundings.of([NEW, *crashing]))] == ["pod web-1-3 and 1 more"]
     different = [_pod(f"web-1-{n}", status={"reason": f"R{n}"}) for n in range(9)]
     assert len(explain(WEB, Surroundings.of([NEW, *different]))) == 3
 

@@ -127,7 +127,7 @@ def test_what_is_hopeless_fails_before_its_time() -> None:
     assert watched.at(PATIENCE, stateful, [pod])[0] == State.PROGRESSING
     assert watched.at(PATIENCE * 2, stateful, [pod])[0] == State.FAILED
     assert watched.last is not None
-    assert "ErrImagePull" in watched.last.note
+    assert "r/web: not found" in watched.last.note
 
 
 def test_a_claim_without_a_consumer_is_not_waited_for() -> None:
