@@ -7,35 +7,34 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from prefect.context import FlowRunContext
 
+from flows.cd.removal import pruned, require_gone
 from flows.cd.rollout import applied
+from flows.cd.scope import scope_of
 from flows.presenter import Presenter
 from interlock.cd import reports
 from interlock.cd.advance import Advance, begun
 from interlock.cd.budget import allowance
 from interlock.cd.explain import explained
-from interlock.cd.guards import Guards
 from interlock.cd.host import CdHost, Ceiling
-from interlock.cd.inventory import Inventory
 from interlock.cd.permissions import forbidden
 from interlock.cd.plan import Action, Plan, Scope
 from interlock.cd.policed import to_judge, versions_differ
 from interlock.cd.receipts import Kind, Statement
-from interlock.cd.record import Known, Mark, Record, agreed, part_of, require_contained
+from interlock.cd.record import Known, Mark, Record, agreed, require_contained
 from interlock.cd.reports import Outcome
 from interlock.cd.reviewed import Reviewed, require_same
 from interlock.contract.canonical import digest
-from interlock.contract.render import Identity, Manifest, Rendered
+from interlock.contract.render import Manifest, Rendered
 from interlock.contract.repository import Environment
 from interlock.errors import Blocked, InputError, InterlockError, ParameterError, Refused
-from tasks.cd import apply, inspect, lease, ledger, permissions, record, verdicts, wait
+from tasks.cd import inspect, lease, ledger, permissions, record, verdicts, wait
 from tasks.cd.cluster import Cluster, connect
 from tasks.cd.lease import Lock
 from tasks.cd.observe import Observer, Patience
@@ -46,10 +45,6 @@ from tasks.common.environment_repository import VerifiedHead, fetch_verified, re
 from tasks.common.garbage import collected_rarely
 from tasks.common.render import render_environment
 
-STAND_IN = "never.released"
-"""The image registry of what is rendered before its first release, only to learn what it would make."""
-PRUNE_SECONDS = 20.0
-"""How long a sync waits for what it deleted; what takes longer stays in the inventory."""
 LOCK_SECONDS = 90.0
 """How long a run waits for the environment's lock."""
 MISMATCH_PAUSES = (1.0, 2.0, 4.0)
@@ -154,7 +149,7 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
         rendered = await site.presenter.step(
             render_environment, head.repository, site.name, kept=renders.path(site.host.state)
         )
-    scope = await _scope(site, head, environment, known, rendered=rendered, inventory=stored.inventory)
+    scope = await scope_of(site, head.repository, environment, stored=stored, known=known, rendered=rendered)
     with site.timed("plan"):
         plan = await site.presenter.step(
             inspect.make_plan,
@@ -243,7 +238,8 @@ def _environment(site: Site, head: VerifiedHead, mark: Mark | None) -> Environme
         raise Refused(
             f"{head.commit[:12]} has no environment {site.name}",
             rule="environment-missing",
-            hint="its objects stay; take it out of cd.yaml when that is meant",
+            hint="its objects stay: bring its environment.yaml back, with `state: removed` to take them away; "
+            "take it out of cd.yaml when they are to stay",
         )
     ceiling = site.ceiling
     beyond = sorted(set(found.namespaces) - set(ceiling.namespaces))
@@ -281,52 +277,13 @@ async def _known(
     return stored, known, head
 
 
-async def _scope(
-    site: Site,
-    head: VerifiedHead,
-    environment: Environment,
-    known: Known,
-    *,
-    rendered: Rendered,
-    inventory: Inventory,
-) -> Scope:
-    silent = frozenset(environment.applications) - {m.application for m in rendered.manifests} - {*rendered.awaiting}
-    return Scope(
-        environment=site.name,
-        environment_id=environment.id,
-        commit=head.commit,
-        control_namespace=site.ceiling.control_namespace,
-        part_of=part_of(environment.id, site.ceiling.control_namespace),
-        undo=environment.drift == "undo",
-        again=known.deployed == head.commit and known.pending is None,
-        namespaces=environment.namespaces,
-        masking=secrets.token_bytes(32),
-        guards=Guards.of(environment.file, silent=silent),
-        elsewhere=await _awaited(site, head, rendered, inventory),
-        begun=known.pending == head.commit,
-        conflicts=environment.file.conflicts,
-        take_over=environment.file.take_over,
-    )
-
-
-async def _awaited(site: Site, head: VerifiedHead, rendered: Rendered, inventory: Inventory) -> Mapping[Identity, str]:
-    """Of what leaves: the objects that applications will have once they are released for the first time."""
-    named = {manifest.identity for manifest in rendered.manifests}
-    if not rendered.awaiting or not inventory.entries.keys() - named:
-        return {}
-    expected = await site.presenter.step(render_environment, head.repository, site.name, STAND_IN)
-    made = {each.identity: each.application for each in expected.manifests if each.identity not in named}
-    return {identity: f"{name}, which awaits its first release, has it in Git" for identity, name in made.items()}
-
-
 def require_within_budget(plan: Plan) -> None:
     """Blocked, before anything is written, when the plan does more than the environment's budget allows."""
     if plan.over:
         raise Blocked(
             f"{plan.environment}: {plan.commit[:12]} is over the environment's budget",
             reasons=plan.over,
-            hint="nothing was written; if that is meant, raise `budget` in its environment.yaml, or allow just this: "
-            + allowance(plan),
+            hint=f"nothing was written; if that is meant, allow just this in its environment.yaml: {allowance(plan)}",
         )
 
 
@@ -436,17 +393,19 @@ async def sync(site: Site, decision: Decision, lock: Lock, advance: Advance) -> 
     )
     try:
         stored, advance = await applied(site, replace(decision, plan=plan), now, lock, advance)
-        stored = await _pruned(site, decision, stored, lock, advance)
+        stored = await pruned(site, decision, stored, lock, advance)
         _require_through(advance)
+        await require_gone(site, decision, stored)
     except InterlockError as error:
         if not lock.lost:  # whoever overtook us tells how it went on
             await receipt(site, mark, "result", outcome=type(error).__name__.lower(), note=error.message[:1500], **said)
         raise
     with site.timed("record"):
         mark = record.write_mark(site.host.state, site.name, mark.ahead(stored.record, deployed=decision.commit))
-        done = replace(_record(stored), deployed=decision.commit, pending=None)
+        removed = decision.environment.removed
+        done = replace(_record(stored), deployed=decision.commit, pending=None, removed=removed)
         stored = await site.presenter.step(record.write_record, site.cluster, stored, done)
-        mark, _ = await receipt(site, mark, "result", outcome="healthy", **said)
+        mark, _ = await receipt(site, mark, "result", outcome="removed" if removed else "healthy", **said)
     return replace(decision, stored=stored, mark=mark)
 
 
@@ -466,25 +425,12 @@ def _record(stored: Stored) -> Record:
     return stored.record
 
 
-async def _pruned(site: Site, decision: Decision, stored: Stored, lock: Lock, advance: Advance) -> Stored:
-    """Only after health, and only what the plan named; what does not go at once stays in the inventory."""
-    items = [item for item in decision.plan.having(Action.PRUNE) if advance.may_prune(item.application)]
-    with site.timed("prune"):
-        if items:
-            gone = await site.presenter.step(
-                apply.prune, site.cluster, items, lock, scope=decision.scope, seconds=PRUNE_SECONDS
-            )
-            inventory = stored.inventory.without(gone)
-            stored = await site.presenter.step(record.write_inventory, site.cluster, stored, inventory, _record(stored))
-        await site.presenter.step(record.narrow_parent, site.cluster, stored)
-    return stored
-
-
 async def note_deployed(site: Site, decision: Decision) -> None:
     """A new head that changes nothing here: the record moves on, without a lock and without a receipt."""
     mark = decision.mark.ahead(decision.stored.record, verified=decision.commit, deployed=decision.commit)
     record.write_mark(site.host.state, site.name, mark)
-    now = replace(_record(decision.stored), verified=decision.commit, deployed=decision.commit)
+    removed = decision.environment.removed
+    now = replace(_record(decision.stored), verified=decision.commit, deployed=decision.commit, removed=removed)
     await site.presenter.step(record.write_record, site.cluster, decision.stored, now)
 
 
@@ -547,9 +493,11 @@ async def _without_writing(site: Site, decision: Decision, *, upkeep: bool) -> O
         return _outcome(site, replace(decision, plan=replace(decision.plan, items=())), said)
     if not decision.plan.empty:
         return None
+    await require_gone(site, decision, decision.stored)
     seen = await asyncio.to_thread(Observer(site.cluster, decision.patience).look, decision.rendered.manifests)
     if decision.settled:
-        return _outcome(site, decision, "in sync", note="" if seen.done else seen.note)
+        said = "removed" if decision.environment.removed else "in sync"
+        return _outcome(site, decision, said, note="" if seen.done else seen.note)
     if upkeep and decision.known.pending == decision.commit and not seen.done:
         await site.presenter.show(reports.health_report(site.name, seen))
         raise wait.unhealthy(seen, when=f"still not healthy at {decision.commit[:12]}")
@@ -578,7 +526,7 @@ async def _by_writing(
         if not advance.through and advance.possible().empty:
             raise advance.error(written=False)
         undone = decision.settled and any(item.drift for item in decision.plan.writes)
-        said = "drift undone" if undone else "deployed"
+        said = "removed" if decision.environment.removed else "drift undone" if undone else "deployed"
         decision = await sync(replace(site, cluster=lock.writer), decision, lock, advance)
     return _outcome(site, decision, said)
 

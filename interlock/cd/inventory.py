@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from interlock.cd.objects import NONCE, Body, annotation, uid
 from interlock.contract.canonical import canonical
 from interlock.contract.render import Identity
 from interlock.errors import Refused
@@ -30,6 +31,10 @@ class Entry:
     """Was there before us, or was replaced behind our back: kept up to date, pruned only when it is confirmed."""
     keep: bool = False
     """The manifest that was applied last says that the object stays when Git drops it."""
+
+    def means(self, live: Body) -> bool:
+        """Whether what lives is this very object: by UID, or by the nonce of an intent."""
+        return uid(live) == self.uid if self.uid else annotation(live, NONCE) == self.nonce
 
 
 @dataclass(frozen=True)

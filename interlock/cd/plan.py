@@ -12,6 +12,7 @@ from typing import Literal
 from interlock.cd import compare, conflicts, foreign, take_over
 from interlock.cd.conflicts import Yielded
 from interlock.cd.guards import Guards, keeps
+from interlock.cd.handover import Given, Neighbour, as_taken, left_claims
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import (
     MISSING,
@@ -20,6 +21,7 @@ from interlock.cd.objects import (
     Body,
     Path,
     annotation,
+    controlled,
     label,
     reach,
     spell,
@@ -116,6 +118,10 @@ class PlanItem:
     """What is kept would go by a signed confirmation."""
     release: bool = False
     """What is pruned is let go of instead of deleted."""
+    given: Entry | None = None
+    """What another environment's inventory says of the object, which Git has moved here."""
+    predecessors: tuple[str, ...] = ()
+    """The field managers of other environments whose claims become ours."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,8 @@ class Plan:
     items: tuple[PlanItem, ...]
     repairs: tuple[Entry, ...] = ()
     forgotten: tuple[Identity, ...] = ()
+    released: tuple[Identity, ...] = ()
+    """What another environment has taken over: it leaves the inventory, and stays as it is."""
     notes: tuple[str, ...] = ()
     blocked: Mapping[str, str] = field(default_factory=dict)
     """The applications that stay as they are, and why: `interlock.cd.advance` decides it."""
@@ -173,7 +181,7 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to write, neither objects nor inventory."""
-        return not (self.writes or self.stops or self.repairs or self.forgotten)
+        return not (self.writes or self.stops or self.repairs or self.forgotten or self.released)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -220,10 +228,25 @@ class Scope:
     """A sync of this commit began: what it may do was judged then."""
     conflicts: tuple[ConflictRule, ...] = ()
     take_over: tuple[TakeOver, ...] = ()
+    neighbours: tuple[Neighbour, ...] = ()
+    claimed: Mapping[str, str] = field(default_factory=dict)
+    """By namespace: the other environment of this cluster that has it at this commit."""
+    lost: Lost | None = None
+    """The cluster has no record of the environment."""
 
     @property
     def manager(self) -> str:
         return f"interlock-{self.environment_id}"
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A record that is not there. `result` is the number of the ledger's newest healthy result, 0 without one;
+    `reclaim` says that Git takes back what carries our label and claims.
+    """
+
+    result: int
+    reclaim: bool
 
 
 @dataclass(frozen=True)
@@ -235,6 +258,11 @@ class Wanted:
     entry: Entry | None
     live: Body | None
     left: tuple[Yielded, ...] = ()
+    reclaimed: bool = False
+    """The inventory was lost, and the entry is made of what the object carries."""
+    given: Given | None = None
+    predecessors: tuple[str, ...] = ()
+    """Field managers of other environments that have claims on it; in `live` they are ours already."""
 
     @property
     def declared(self) -> Body:
@@ -255,14 +283,40 @@ class Wanted:
 
 def wanted(manifest: Manifest, live: Body | None, inventory: Inventory, scope: Scope) -> Wanted:
     entry = inventory.get(manifest.identity)
+    reclaimed = entry is None and live is not None and bool(scope.lost and scope.lost.reclaim) and was_ours(live, scope)
+    if reclaimed and live:
+        nonce, keep = annotation(live, NONCE), keeps(manifest.body)
+        entry = Entry(manifest.identity, manifest.application, nonce, uid(live), keep=keep)
     nonce = entry.nonce if entry else NEW_NONCE
     left = _left(manifest, live, scope) if live and scope.conflicts else ()
     body = conflicts.without(manifest.body, (each.path for each in left)) if left else manifest.body
-    return Wanted(manifest, stamped(body, part_of=scope.part_of, nonce=nonce), entry, live, left)
+    body = stamped(body, part_of=scope.part_of, nonce=nonce)
+    return Wanted(manifest, body, entry, live, left, reclaimed=reclaimed)
 
 
 def _left(manifest: Manifest, live: Body, scope: Scope) -> tuple[Yielded, ...]:
     return conflicts.left(manifest.body, live, manifest.identity, scope.conflicts, manager=scope.manager)
+
+
+def was_ours(live: Body, scope: Scope) -> bool:
+    """Whether an object carries all that we leave on one: label, nonce, and the claims of our Apply."""
+    stamped_ = label(live, PART_OF) == scope.part_of and annotation(live, NONCE) != ""
+    return stamped_ and compare.ours(live, scope.manager) is not None and not controlled(live)
+
+
+def handed(want: Wanted, given: Given | None, scope: Scope) -> Wanted:
+    """The same, with the claims of other environments seen as ours, where the object is ours or was given to us."""
+    given = given if given and want.live and given.entry.means(want.live) else None
+    want = replace(want, given=given, predecessors=())
+    if want.live is None or not _may_write(want, want.live, scope):
+        return want
+    predecessors = left_claims(want.live, [each.manager for each in scope.neighbours])
+    live = as_taken(want.live, scope.manager, predecessors) if predecessors else want.live
+    return replace(want, predecessors=predecessors, live=live)
+
+
+def is_stranger(want: Wanted, scope: Scope) -> bool:
+    return want.live is not None and not _may_write(want, want.live, scope)
 
 
 class Look(StrEnum):
@@ -278,15 +332,18 @@ def look(want: Wanted, scope: Scope) -> Look:
         return Look.ASK
     if not _may_write(want, want.live, scope):
         return Look.NOT_OURS
-    if compare.settled(want.body, want.live, scope.manager) and not _replaced(want):
+    handed_over = want.given or want.predecessors
+    if not handed_over and compare.settled(want.body, want.live, scope.manager) and not _replaced(want):
         return Look.SETTLED
     return Look.ASK
 
 
 def _may_write(want: Wanted, live: Body, scope: Scope) -> bool:
-    """Something that lives is ours by inventory, by the nonce of an intent, as the environment's own namespace, or by
-    a commit that takes it over.
+    """Something that lives is ours by inventory, by the nonce of an intent, as the environment's own namespace, by a
+    commit that takes it over, or because Git gave it to us and another environment's inventory has it.
     """
+    if want.given:
+        return True
     if _unowned(want, live):
         own = want.identity.kind == "Namespace" and want.identity.name in scope.namespaces
         return own or take_over.taken(scope.take_over, want.identity, live) is not None
@@ -299,7 +356,7 @@ def _unowned(want: Wanted, live: Body) -> bool:
 
 def taking(want: Wanted, scope: Scope) -> TakeOver | None:
     """The entry of Git by which an object that somebody else made becomes ours now; None when it is ours already."""
-    if want.live is None or not _unowned(want, want.live):
+    if want.live is None or want.given or not _unowned(want, want.live):
         return None
     return take_over.taken(scope.take_over, want.identity, want.live)
 
@@ -315,6 +372,10 @@ def _replaced(want: Wanted) -> bool:
 
 def not_ours(want: Wanted, scope: Scope) -> PlanItem:
     assert want.live is not None  # noqa: S101 - something lives that is not ours
+    if scope.lost and was_ours(want.live, scope):
+        line = f'`reclaim: {{result: {scope.lost.result}, reason: "…"}}`'
+        reason = f"carries our label and claims, and the record was lost: take it back by {line} in environment.yaml"
+        return want.item(Action.BLOCKED, reason)
     former = take_over.former(want.live)
     if take_over.named(scope.take_over, want.identity):
         why = f"exists and is not the object that `take_over` names by its UID: this one is {uid(want.live)}"
@@ -351,6 +412,16 @@ def new(want: Wanted) -> PlanItem:
 
 def decided(want: Wanted, predicted: Body, scope: Scope) -> PlanItem:
     """What an apply would do to a living object, by the server's own answer."""
+    item = _decided(want, predicted, scope)
+    if not (want.given or want.predecessors) or item.action not in {Action.UNCHANGED, Action.CHANGE}:
+        return item
+    giver = f"environment {want.given.neighbour.name}" if want.given else ", ".join(want.predecessors)
+    reason = f"taken over from {giver}"
+    entry = want.given.entry if want.given else None
+    return replace(item, action=Action.CHANGE, reason=reason, given=entry, predecessors=want.predecessors)
+
+
+def _decided(want: Wanted, predicted: Body, scope: Scope) -> PlanItem:
     live = want.live
     assert live is not None  # noqa: S101 - a new object has no prediction to compare
     found = compare.differences(live, predicted)
@@ -559,24 +630,26 @@ def _mask(value: object, key: bytes) -> str:
 # what is not ours or not as noted ------------------------------------------------------------------
 
 
-def foreign_object(live: Body, identity: Identity) -> PlanItem:
+def foreign_object(live: Body, identity: Identity, part_of: str = "") -> PlanItem:
     """An object in the environment's namespaces that no commit names and we did not make."""
     newest = max(compare.claims(live), key=lambda claim: claim.time, default=None)
     return PlanItem(
         identity,
         Action.FOREIGN,
-        "not in Git, not ours",
+        "not in Git, not ours" + (", though it carries our label" if label(live, PART_OF) == part_of else ""),
         manager=newest.manager if newest else "",
         time=live["metadata"].get("creationTimestamp", ""),
     )
 
 
-def strangers(live: Mapping[Identity, Body], inventory: Inventory, desired: Iterable[Identity]) -> tuple[PlanItem, ...]:
+def strangers(
+    live: Mapping[Identity, Body], inventory: Inventory, desired: Iterable[Identity], *, part_of: str = ""
+) -> tuple[PlanItem, ...]:
     known = {*desired, *inventory.entries}
     others = {identity: body for identity, body in live.items() if identity.namespace and identity not in known}
     uids = {uid(body) for body in live.values()} if others else set()
     return tuple(
-        foreign_object(others[identity], identity)
+        foreign_object(others[identity], identity, part_of)
         for identity in sorted(others)
         if not foreign.explained_object(others[identity], uids)
     )
@@ -595,7 +668,7 @@ def repaired(want: Wanted) -> Entry | None:
     adopted = want.entry.adopted or _replaced(want)
     application, keep = want.manifest.application, keeps(want.manifest.body)
     right = replace(want.entry, application=application, uid=uid(want.live), adopted=adopted, keep=keep)
-    return right if right != want.entry else None
+    return right if right != want.entry or want.reclaimed else None
 
 
 def reasons(items: Iterable[PlanItem]) -> tuple[str, ...]:

@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 
 from interlock.cd import compare
+from interlock.cd.blockers import waits_for
 from interlock.cd.guards import CLAIM, CONTAINERS, VOLUMES, kind_name, names
+from interlock.cd.handover import place
 from interlock.cd.inventory import Entry, Inventory
-from interlock.cd.objects import NONCE, PART_OF, Body, annotation, controlled, label, subject, uid
+from interlock.cd.objects import PART_OF, Body, controlled, label, subject, uid
 from interlock.cd.order import rank, stage_of
 from interlock.cd.plan import Action, PlanItem, Scope
 from interlock.contract.render import Identity
@@ -19,11 +21,11 @@ _NAMESPACE = ("", "Namespace")
 
 def leaving(entry: Entry, live: Body | None, scope: Scope) -> PlanItem | None:
     """One object of the inventory that Git does not name; None when only the inventory has to forget it."""
-    if live is None or not same_object(entry, live):
+    if live is None or not entry.means(live):
         return None
     item = PlanItem(entry.identity, Action.PRUNE, application=entry.application, uid=uid(live))
     if "deletionTimestamp" in live["metadata"]:
-        return kept(item, f"is being deleted since {live['metadata']['deletionTimestamp']}; {waits_for(live)}")
+        return kept(item, _going_since(live, None))
     if reason := scope.elsewhere.get(entry.identity, ""):
         return kept(item, reason)
     confirmation = scope.guards.confirmation(entry.identity, uid(live))
@@ -39,11 +41,6 @@ def _deleted(item: PlanItem, foreign: str, guarded: str, *, confirmed: bool) -> 
     if guarded and not confirmed:
         return kept(item, guarded, confirmable=True)
     return replace(item, reason="confirmed" if guarded else "")
-
-
-def same_object(entry: Entry, live: Body) -> bool:
-    """Whether what lives is what the inventory means: by UID, or by the nonce of an intent."""
-    return uid(live) == entry.uid if entry.uid else annotation(live, NONCE) == entry.nonce
 
 
 def kept(item: PlanItem, reason: str, *, confirmable: bool = False) -> PlanItem:
@@ -62,24 +59,31 @@ def not_ours_to_delete(live: Body, scope: Scope) -> str:
 
 def _guarded(entry: Entry, scope: Scope) -> str:
     """Why an object of ours needs a signed word of its own to go."""
-    identity = entry.identity
-    if (identity.group, identity.kind) in scope.guards.protected:
-        return f"a {identity.kind} goes only by confirmation"
-    if entry.adopted:
-        return "it was there before us, or was replaced by somebody, and goes only by confirmation"
-    if entry.keep:
-        return "the last manifest of it says `interlock.dev/prune: never`"
-    if aside(entry, scope):
-        return f"the namespace {identity.namespace} is not in environment.yaml any more"
-    if entry.application in scope.guards.silent:
-        return f"the application {entry.application} is in Git and renders no object: remove its files, or mend it"
-    return ""
+    identity, application = entry.identity, entry.application
+    owner = scope.claimed.get(place(identity))
+    guards = (
+        ((identity.group, identity.kind) in scope.guards.protected, f"a {identity.kind} goes only by confirmation"),
+        (entry.adopted, "it was there before us, or was replaced by somebody, and goes only by confirmation"),
+        (entry.keep, "the last manifest of it says `interlock.dev/prune: never`"),
+        (owner, f"the namespace {place(identity)} is environment {owner}'s now, which takes what its Git names"),
+        (aside(entry, scope), f"the namespace {identity.namespace} is not in environment.yaml any more"),
+        (
+            application in scope.guards.silent,
+            f"the application {application} is in Git and renders no object: remove its files, or mend it",
+        ),
+    )
+    return next((reason for holds, reason in guards if holds), "")
 
 
-def waits_for(live: Body) -> str:
-    """What holds up a deletion that was asked for."""
-    finalizers = live["metadata"].get("finalizers") or ()
-    return f"waits for {', '.join(finalizers)}" if finalizers else "about to go"
+def with_blockers(
+    items: Iterable[PlanItem], live: Mapping[Identity, Body], groups: Collection[str]
+) -> tuple[PlanItem, ...]:
+    """What is being deleted, with what is known of who holds it up; `groups` are the API groups that are served."""
+    return tuple(kept(item, _going_since(live[item.identity], groups)) if going(item) else item for item in items)
+
+
+def _going_since(live: Body, groups: Collection[str] | None) -> str:
+    return f"is being deleted since {live['metadata']['deletionTimestamp']}: {waits_for(live, groups)}"
 
 
 def looked_at(inventory: Inventory, scope: Scope) -> tuple[str, ...]:
@@ -121,7 +125,7 @@ def _contained(
         return item
     inside = {i for i in live if i.namespace == identity.name}
     goes = {i.identity for i in items if i.action == Action.PRUNE and not i.release}
-    staying = {i.identity for i in items if i.kept and not _going(i)} | {i for i in desired if i.namespace}
+    staying = {i.identity for i in items if i.kept and not going(i)} | {i for i in desired if i.namespace}
     claims = {i for i in inside - goes if (i.group, i.kind) == CLAIM}
     if stays := sorted({i for i in staying if i.namespace == identity.name} | claims):
         named = ", ".join(subject(i) for i in stays[:3]) + (f" and {len(stays) - 3} more" if len(stays) > 3 else "")
@@ -129,7 +133,8 @@ def _contained(
     return replace(item, reason=f"confirmed; with all that is in it: {len(inside - goes)} objects besides ours")
 
 
-def _going(item: PlanItem) -> bool:
+def going(item: PlanItem) -> bool:
+    """Whether its deletion was asked for already."""
     return item.reason.startswith("kept: is being deleted")
 
 
@@ -151,10 +156,10 @@ def waves(items: Iterable[PlanItem]) -> tuple[tuple[PlanItem, ...], ...]:
 
 def _after_users(items: tuple[PlanItem, ...]) -> tuple[PlanItem, ...]:
     """What an application's users may still need waits until they are gone."""
-    going: dict[str, PlanItem] = {}
-    for item in sorted((item for item in items if _going(item)), key=lambda item: wave(item.identity)):
-        going.setdefault(item.application, item)
-    return tuple(_after(item, going.get(item.application)) for item in items)
+    users: dict[str, PlanItem] = {}
+    for item in sorted(filter(going, items), key=lambda item: wave(item.identity)):
+        users.setdefault(item.application, item)
+    return tuple(_after(item, users.get(item.application)) for item in items)
 
 
 def _after(item: PlanItem, user: PlanItem | None) -> PlanItem:

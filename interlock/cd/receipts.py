@@ -23,6 +23,7 @@ from interlock.errors import FormatError, Refused
 NAMESPACE = "interlock-receipt"
 """What the signature is for: a receipt's signature is none over a commit."""
 FOLDER = "receipts"
+_ENDED_WELL = frozenset({"healthy", "removed"})
 Kind = Literal["intent", "result", "refusal", "drift"]
 Text = Annotated[str, StringConstraints(max_length=2000)]
 
@@ -80,6 +81,12 @@ class Entry:
     @property
     def statement(self) -> Statement:
         return self.receipt.statement
+
+
+def newest_healthy(entries: Iterable[Entry]) -> int:
+    """The number of the newest receipt that says that a sync ended well; 0 when there is none."""
+    ended = (entry.receipt for entry in entries if entry.statement.outcome in _ENDED_WELL)
+    return max((receipt.number for receipt in ended if receipt.statement.kind == "result"), default=0)
 
 
 def folder(environment: str) -> str:

@@ -24,6 +24,8 @@ class Record:
     deployed: str | None = None
     pending: str | None = None
     shards: int = 1
+    removed: bool = False
+    """A tombstone was carried out: the environment owns nothing any more."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Mark:
 
 
 T = TypeVar("T", Record, Mark)
+_LATER = frozenset({"removed"})
+"""Fields that a record of an older version has not."""
 
 
 def write(value: Record | Mark) -> bytes:
@@ -64,7 +68,7 @@ def read(model: type[T], data: str | bytes, *, subject: str) -> T:
     """What `write` wrote; Refused when it is anything else."""
     try:
         value: dict[str, Any] = json.loads(data)
-        sound = value.pop("format") == 1 and value.keys() == {field.name for field in fields(model)}
+        sound = value.pop("format") == 1 and value.keys() | _LATER == {field.name for field in fields(model)} | _LATER
     except (ValueError, KeyError, AttributeError, TypeError):
         sound = False
     if not sound:

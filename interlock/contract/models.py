@@ -335,6 +335,17 @@ class RulesFile(File):
     rules: tuple[RuleEntry, ...] = Field(default=(), max_length=100)
 
 
+class Reclaim(Model):
+    """The record in the cluster was lost: the objects that Git names and that carry our label and claims are ours.
+
+    Bound to the ledger: after the next healthy result it holds no more.
+    """
+
+    result: int = Field(ge=0)
+    """The number of the newest healthy result in the environment's ledger; 0 when there is none."""
+    reason: Reason
+
+
 class EnvironmentFile(File):
     """environments/<env>/environment.yaml"""
 
@@ -364,6 +375,7 @@ class EnvironmentFile(File):
     prune: tuple[Confirmation, ...] = ()
     budget: Budget = Budget()
     allow: Allowance | None = None
+    reclaim: Reclaim | None = None
 
 
 class ApplicationFile(File):

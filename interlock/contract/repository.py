@@ -71,6 +71,11 @@ class Environment:
     kubernetes: str = ""
     """The minor version whose schemas count before the cluster is asked; empty for the newest that are known."""
 
+    @property
+    def removed(self) -> bool:
+        """Whether it has a tombstone: what it owns is taken away."""
+        return self.file.state == "removed"
+
 
 @dataclass(frozen=True)
 class Repository:
@@ -348,10 +353,11 @@ def _require_application(
 
 
 def _check_environments(environments: Iterable[Environment]) -> None:
-    """No two share an id, or a namespace of a cluster."""
+    """No two share an id, or a namespace of a cluster; what a removed one had may be another's at once."""
     owners: dict[tuple[str, str], str] = {}
     for each in environments:
-        claims = [("id", each.id), *((f"cluster {each.cluster}, namespace", name) for name in each.namespaces)]
+        spaces = () if each.removed else each.namespaces
+        claims = [("id", each.id), *((f"cluster {each.cluster}, namespace", name) for name in spaces)]
         for claim in claims:
             if claim in owners:
                 message = f"{' '.join(claim)} belongs to {owners[claim]} already"

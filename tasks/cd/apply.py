@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from interlock.cd import conflicts, foreign, take_over
 from interlock.cd.guards import keeps
-from interlock.cd.handover import release_patch
+from interlock.cd.handover import left_claims, release_patch, taking_patch
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import NONCE, Body, annotation, identify, stamped, subject, uid
 from interlock.cd.order import Stage
 from interlock.cd.plan import Action, Plan, PlanItem, Scope
-from interlock.cd.prune import not_ours_to_delete, same_object, waves
+from interlock.cd.prune import not_ours_to_delete, waves
 from interlock.contract.render import Identity
 from interlock.errors import ClusterError, Conflict
 from tasks.cd.cluster import Cluster
@@ -32,7 +32,7 @@ def intents(plan: Plan, inventory: Inventory, scope: Scope) -> Inventory:
             item.identity,
             item.application,
             secrets.token_hex(8),
-            adopted=item.action == Action.CHANGE,
+            adopted=item.given.adopted if item.given else item.action == Action.CHANGE,
             keep=_keeps(item),
         )
         for item in plan.having(Action.CREATE, Action.CHANGE)
@@ -43,7 +43,7 @@ def intents(plan: Plan, inventory: Inventory, scope: Scope) -> Inventory:
         for item in plan.having(Action.CREATE)
         if item.identity in inventory.entries
     ]
-    return inventory.with_entries((*plan.repairs, *new, *again)).without(plan.forgotten)
+    return inventory.with_entries((*plan.repairs, *new, *again)).without((*plan.forgotten, *plan.released))
 
 
 def _keeps(item: PlanItem) -> bool:
@@ -107,6 +107,8 @@ def _applied(cluster: Cluster, item: PlanItem, body: Body, *, inventory: Invento
     body = stamped(body, part_of=scope.part_of, nonce=nonce)
     if item.action == Action.CREATE:
         return _tried(lambda: _create(cluster, body, nonce, scope), lock)
+    if item.predecessors:
+        _tried(lambda: _claims_taken(cluster, item, scope), lock)
     named = {**body, "metadata": {**body["metadata"], "uid": item.uid}}
     return _tried(lambda: _forced_where_decided(cluster, item, named, scope), lock)
 
@@ -137,7 +139,16 @@ def _without_foreign(cluster: Cluster, item: PlanItem, scope: Scope) -> Body:
     return _patched(cluster, item, patch, scope) if patch else live
 
 
+def _claims_taken(cluster: Cluster, item: PlanItem, scope: Scope) -> Body:
+    """Make ours what another environment applied, so that an apply of ours is the only one from then on."""
+    live = _same(cluster, item)
+    if not left_claims(live, item.predecessors):
+        return live
+    return _patched(cluster, item, taking_patch(live, scope.manager, item.predecessors), scope)
+
+
 def _same(cluster: Cluster, item: PlanItem) -> Body:
+    """The object that the plan looked at, as it is now."""
     live = cluster.find(item.identity)
     if live is None or uid(live) != item.uid:
         raise Conflict(f"{subject(item.identity)}: was replaced or deleted since the plan was made", status=409)
@@ -271,4 +282,4 @@ def _absent(cluster: Cluster, entry: Entry) -> bool:
         return True  # the kind itself is not served any more
     if live is None:
         return True
-    return not same_object(entry, live)
+    return not entry.means(live)

@@ -164,6 +164,10 @@ class Cluster:
         version = self.request("GET", f"/apis/{group}")["preferredVersion"]["groupVersion"] if group else "v1"
         return self.resource(version, kind)
 
+    def groups(self) -> frozenset[str]:
+        """The names of the API groups that are served, beside the core's."""
+        return frozenset(str(group["name"]) for group in self.request("GET", "/apis")["groups"])
+
     def list(self, resource: Resource, namespace: str = "") -> tuple[Body, ...]:
         """All objects of a kind, in one namespace or everywhere, as of one moment.
 

@@ -27,6 +27,7 @@ from interlock.contract.schema import Problem, Schema, of_definitions
 from interlock.errors import Blocked, ClusterError
 from tasks.cd import verdicts
 from tasks.cd.cluster import CONNECTIONS, Cluster
+from tasks.cd.handover import find_released, received
 from tasks.cd.schemas import ServerSchemas, read_admission
 from tasks.common.effect import effect
 
@@ -172,31 +173,34 @@ def make_plan(
     remembered = verdicts.read(memory, ground=rests_on)
     recalled = recall(remembered, rendered.manifests, live.objects, inventory, scaled)
     wants = [decide.wanted(m, live.objects.get(m.identity), inventory, scope) for m in recalled.rest]
+    wants, given_notes = received(cluster, wants, scope)
     proven, notes = _proofs(cluster, wants, live, rendered, folder=schemas, everything=prove_all)
     judged, said = _items(cluster, wants, live, scope, scaled=scaled, proven=proven)
-    notes += said
+    notes += [*said, *given_notes]
     known = {**recalled.known, **learned(wants, judged, scaled)}
     if known != remembered.known:
         verdicts.write(memory, replace(remembered, known=known))
     items = [*recalled.items, *judged]
     named = {manifest.identity for manifest in rendered.manifests}
-    left, forgotten = _leaving(cluster, rendered, live, inventory, scope)
-    items += left
-    foreigners = {i: body for i, body in live.objects.items() if not is_own(body, scope.control_namespace)}
-    items += decide.strangers(foreigners, inventory, named)
+    leaving = _leaving(cluster, rendered, live, inventory, scope)
+    items += leaving.items
+    controls = [scope.control_namespace, *(each.control_namespace for each in scope.neighbours)]
+    foreigners = {i: body for i, body in live.objects.items() if not any(is_own(body, name) for name in controls)}
+    items += decide.strangers(foreigners, inventory, named, part_of=scope.part_of)
     notes += [f"{kind} cannot be read: {why}" for (_, kind), why in sorted(live.unreadable.items())]
     weight = budget.weigh(items, live.objects, owned=len(inventory.entries))
-    judged_budget = budget.judged(items, weight, scope)
-    notes += [*prune.advice(left, inventory, scope), *judged_budget.notes]
+    within = budget.judged(items, weight, scope)
+    notes += [*leaving.notes, *prune.advice(leaving.items, inventory, scope), *within.notes]
     return Plan(
         scope.environment,
         scope.commit,
         tuple(sorted(items, key=lambda item: rank(item.identity))),
         repairs=tuple(entry for want in wants if (entry := decide.repaired(want))),
-        forgotten=forgotten,
+        forgotten=leaving.forgotten,
+        released=leaving.released,
         notes=tuple(notes),
-        over=judged_budget.over,
-        mark=judged_budget.mark,
+        over=within.over,
+        mark=within.mark,
     )
 
 
@@ -228,16 +232,26 @@ def _proofs(
     return found, [UNKNOWN_ADMISSION] if unasked and not rules.known else []
 
 
-def _leaving(
-    cluster: Cluster, rendered: Rendered, live: Live, inventory: Inventory, scope: Scope
-) -> tuple[tuple[PlanItem, ...], tuple[Identity, ...]]:
-    """What becomes of owned objects that Git does not name, and which of them the inventory has to forget.
+@dataclass(frozen=True)
+class Leaving:
+    """What becomes of owned objects that Git does not name.
 
-    What could not be read is neither: it may be there or not.
+    `forgotten` are not there any more, `released` are another environment's now.
     """
+
+    items: tuple[PlanItem, ...]
+    forgotten: tuple[Identity, ...]
+    released: tuple[Identity, ...]
+    notes: tuple[str, ...]
+
+
+def _leaving(cluster: Cluster, rendered: Rendered, live: Live, inventory: Inventory, scope: Scope) -> Leaving:
+    """What could not be read neither goes nor is forgotten: it may be there or not."""
     named = {manifest.identity for manifest in rendered.manifests}
     gone = [e for i, e in inventory.entries.items() if i not in named and e.application not in rendered.awaiting]
     gone = [entry for entry in gone if not live.hidden(entry.identity)]
+    released, notes = find_released(cluster, gone, scope)
+    gone = [entry for entry in gone if entry.identity not in released]
     aside = _look_aside(cluster, [entry for entry in gone if prune.aside(entry, scope)])
     items: list[PlanItem] = []
     forgotten: list[Identity] = []
@@ -250,11 +264,26 @@ def _leaving(
         else:
             forgotten.append(entry.identity)
     seen = {**live.objects, **{i: body for i, body in aside.items() if isinstance(body, dict)}}
-    return _tried(cluster, prune.weighed(items, seen, named)), tuple(forgotten)
+    if any(prune.going(item) for item in items):
+        items = [*prune.with_blockers(items, seen, cluster.groups())]
+    weighed = _tried(cluster, prune.weighed(items, seen, named))
+    return Leaving(weighed, tuple(forgotten), released, tuple(notes))
+
+
+@effect(name="look at what is left", retries=3)
+def remaining(cluster: Cluster, inventory: Inventory, scope: Scope) -> tuple[str, ...]:
+    """Why each object that the inventory has is still there, a line each."""
+    entries = tuple(inventory.entries.values())
+    found = _look_aside(cluster, entries)
+    live = {identity: body for identity, body in found.items() if isinstance(body, dict)}
+    items = [item for e in entries if (item := prune.leaving(e, live.get(e.identity), scope))]
+    told = prune.with_blockers(prune.weighed(items, live, ()), live, cluster.groups())
+    unseen = [prune.unseen(e, error.message) for e in entries if isinstance(error := found[e.identity], ClusterError)]
+    return tuple(f"{subject(item.identity)}: {item.reason or 'not deleted yet'}" for item in (*told, *unseen))
 
 
 def _look_aside(cluster: Cluster, entries: Sequence[Entry]) -> dict[Identity, Body | ClusterError | None]:
-    """One GET for each object in a namespace that the environment has no more: nothing is listed there."""
+    """One GET for each object, such as those in a namespace that the environment does not list any more."""
 
     def one(entry: Entry) -> Body | ClusterError | None:
         try:
@@ -337,7 +366,7 @@ class _Asking:
         for _ in range(_LOOKS):
             if item := self._at_one_version(want, look):
                 return item
-            want = replace(want, live=self.cluster.find(want.identity))
+            want = decide.handed(replace(want, live=self.cluster.find(want.identity)), want.given, self.scope)
             look = decide.look(want, self.scope)
         return want.item(Action.UNKNOWN, "could not be compared: somebody writes it all the time")
 

@@ -69,6 +69,7 @@ def _count_writes(cluster: Any, number: int, *, stop: bool) -> None:
     assert isinstance(cluster, Cluster)
     cluster.apply = counted(cluster.apply)  # type: ignore[method-assign]
     cluster.delete = counted(cluster.delete)  # type: ignore[method-assign]
+    cluster.patch = counted(cluster.patch)  # type: ignore[method-assign]
 
 
 def die() -> NoReturn:
@@ -76,6 +77,6 @@ def die() -> NoReturn:
     raise AssertionError
 
 
-def run(config: str, point: str) -> None:
+def run(config: str, point: str, environment: str = "dev") -> None:
     """Deploy with the host's file `config` until `point`."""
-    asyncio.run(deploy_order(Killer(point), load_cd(Path(config)), "dev"))
+    asyncio.run(deploy_order(Killer(point), load_cd(Path(config)), environment))

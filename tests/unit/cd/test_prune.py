@@ -161,7 +161,8 @@ def test_what_users_need_waits_until_they_are_gone() -> None:
     live["metadata"] |= {"deletionTimestamp": "2030-01-01T00:00:00Z", "finalizers": ["a.example/b"]}
     going = prune.leaving(web, live, scope())
     assert going is not None
-    assert going.reason == "kept: is being deleted since 2030-01-01T00:00:00Z; waits for a.example/b"
+    held = "waits for the finalizer a.example/b, nobody says whose it is"
+    assert going.reason == f"kept: is being deleted since 2030-01-01T00:00:00Z: {held}"
     mine = PlanItem(C, Action.PRUNE, application="shop", uid=UID)
     other = PlanItem(C._replace(name="d"), Action.PRUNE, application="mail", uid="d")
     found = {item.identity.name: item.action for item in prune.weighed([mine, other, going], {}, ())}

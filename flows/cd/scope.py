@@ -1,0 +1,89 @@
+"""What a plan rests on beside the objects themselves: the commit's rules, the neighbours, and what was lost."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from interlock.cd.guards import Guards
+from interlock.cd.handover import Neighbour
+from interlock.cd.inventory import Inventory
+from interlock.cd.plan import Lost, Scope
+from interlock.cd.receipts import newest_healthy
+from interlock.cd.record import Known, part_of
+from interlock.contract.render import Identity, Rendered
+from interlock.contract.repository import Environment, Repository
+from tasks.cd import ledger, record
+from tasks.cd.record import Stored
+from tasks.common.render import render_environment
+
+if TYPE_CHECKING:
+    from flows.cd.walk import Site
+
+STAND_IN = "never.released"
+"""The image registry of what is rendered before its first release, only to learn what it would make."""
+
+
+async def scope_of(
+    site: Site, repository: Repository, environment: Environment, *, stored: Stored, known: Known, rendered: Rendered
+) -> Scope:
+    """Whose plan it is and by which rules, at the repository's commit."""
+    silent = frozenset(environment.applications) - {m.application for m in rendered.manifests} - {*rendered.awaiting}
+    return Scope(
+        environment=site.name,
+        environment_id=environment.id,
+        commit=repository.commit,
+        control_namespace=site.ceiling.control_namespace,
+        part_of=part_of(environment.id, site.ceiling.control_namespace),
+        undo=environment.drift == "undo",
+        again=known.deployed == repository.commit and known.pending is None,
+        namespaces=environment.namespaces,
+        masking=secrets.token_bytes(32),
+        guards=Guards.of(environment.file, silent=silent),
+        elsewhere=await _awaited(site, repository, rendered, stored.inventory),
+        begun=known.pending == repository.commit,
+        neighbours=_neighbours(site, repository),
+        claimed=_claimed(repository, environment),
+        conflicts=environment.file.conflicts,
+        take_over=environment.file.take_over,
+        lost=None if stored.record else await _lost(site, environment),
+    )
+
+
+async def _awaited(
+    site: Site, repository: Repository, rendered: Rendered, inventory: Inventory
+) -> Mapping[Identity, str]:
+    """Of what leaves: the objects that applications will have once they are released for the first time."""
+    named = {manifest.identity for manifest in rendered.manifests}
+    if not rendered.awaiting or not inventory.entries.keys() - named:
+        return {}
+    expected = await site.presenter.step(render_environment, repository, site.name, STAND_IN)
+    made = {each.identity: each.application for each in expected.manifests if each.identity not in named}
+    return {identity: f"{name}, which awaits its first release, has it in Git" for identity, name in made.items()}
+
+
+def _neighbours(site: Site, repository: Repository) -> tuple[Neighbour, ...]:
+    """The other environments of the cluster that this host serves; an id that Git has no more is on the mark."""
+    found: list[Neighbour] = []
+    for name, ceiling in sorted(site.host.environments.items()):
+        if name == site.name or ceiling.cluster != site.ceiling.cluster:
+            continue
+        environment = repository.environments.get(name)
+        mark = None if environment else record.read_mark(site.host.state, name)
+        if known := environment.id if environment else mark.environment_id if mark else "":
+            found.append(Neighbour(name, known, ceiling.control_namespace))
+    return tuple(found)
+
+
+def _claimed(repository: Repository, environment: Environment) -> Mapping[str, str]:
+    """By namespace: which other environment has it."""
+    others = [each for each in repository.environments.values() if each.name != environment.name and not each.removed]
+    return {space: each.name for each in others if each.cluster == environment.cluster for space in each.namespaces}
+
+
+async def _lost(site: Site, environment: Environment) -> Lost:
+    """The cluster has no record: a new environment, or somebody removed it."""
+    receipts = await site.presenter.step(ledger.read, site.host.ledger, site.name, state=site.host.state)
+    result, reclaim = newest_healthy(receipts), environment.file.reclaim
+    return Lost(result, reclaim is not None and reclaim.result == result)

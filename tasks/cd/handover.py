@@ -1,0 +1,55 @@
+"""Reads what other environments of the same cluster own, where Git moves objects from one to another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from interlock.cd.handover import Given, Neighbour, given, marked, place, released
+from interlock.cd.inventory import Entry, Inventory
+from interlock.cd.plan import Scope, Wanted, handed, is_stranger
+from interlock.contract.render import Identity
+from interlock.errors import ClusterError, Refused
+from tasks.cd.cluster import Cluster
+from tasks.cd.record import read_stored
+
+
+def received(cluster: Cluster, wants: Sequence[Wanted], scope: Scope) -> tuple[list[Wanted], list[str]]:
+    """The wanted objects, with those that Git moved here from an environment whose inventory still has them."""
+    notes: list[str] = []
+    if not scope.neighbours:
+        return list(wants), notes
+    strangers = {want.identity: want.live for want in wants if want.live and is_stranger(want, scope)}
+    found: dict[Identity, Given] = {}
+    for neighbour in scope.neighbours:
+        his = {identity: live for identity, live in strangers.items() if marked(live, neighbour)}
+        if his and (inventory := _inventory(cluster, neighbour, notes)):
+            proven = ((identity, given(identity, live, neighbour, inventory)) for identity, live in his.items())
+            found |= {identity: proof for identity, proof in proven if proof}
+    return [handed(want, found.get(want.identity), scope) for want in wants], notes
+
+
+def find_released(cluster: Cluster, entries: Sequence[Entry], scope: Scope) -> tuple[tuple[Identity, ...], list[str]]:
+    """Of what leaves: what the environment that its namespace is of now has noted as its own."""
+    notes: list[str] = []
+    wanted = {scope.claimed[place(e.identity)] for e in entries if place(e.identity) in scope.claimed}
+    known = {each.name: each for each in scope.neighbours}
+    read = {name: _inventory(cluster, known[name], notes) for name in sorted(wanted) if name in known}
+    takers = {space: inventory for space, name in scope.claimed.items() if (inventory := read.get(name))}
+    found = released(entries, takers)
+    if found:
+        notes.append(f"{len(found)} objects were taken over by {' and '.join(sorted(wanted))}, and leave the inventory")
+    return found, notes
+
+
+def _inventory(cluster: Cluster, neighbour: Neighbour, notes: list[str]) -> Inventory | None:
+    """What a neighbour owns; None, and a note, when it cannot be read: nothing changes hands then."""
+    try:
+        stored = read_stored.fn(
+            cluster, control_namespace=neighbour.control_namespace, environment_id=neighbour.environment_id
+        )
+    except (ClusterError, Refused) as error:
+        if isinstance(error, ClusterError) and error.transient:
+            raise
+        notes.append(f"what environment {neighbour.name} owns cannot be read: {error.message}")
+        return None
+    return stored.inventory
