@@ -1,6 +1,6 @@
 # Everything is behind these few names; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint setup clean
+.PHONY: help demo test test-cd bench lint setup clean
 PYTHON := .venv/bin/python
 SOURCES := interlock flows tasks sandbox bench
 STAMP := .venv/.made-from-uv.lock
@@ -9,7 +9,7 @@ umask := umask 022
 ARGS ?=
 
 help: ## List these targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 # Only when it is given to make itself: a developer's environment often has one that is not meant.
 ifeq ($(origin KUBECONFIG),command line)
@@ -23,6 +23,10 @@ endif
 test: root setup ## Run all tests on real parts; ARGS="-k git" selects
 	@$(PYTHON) -m sandbox provide
 	@$(PYTHON) -m pytest -n 4 $(ARGS)
+
+test-cd: linux setup ## Run the tests of CD's half, without root: etcd, API server and controllers in namespaces of your own
+	@$(PYTHON) -m sandbox provide --only kubernetes
+	@sh sandbox/without_root.sh $(PYTHON) -m pytest -n 2 tests/unit tests/git tests/cluster $(ARGS)
 
 bench: root setup ## Measure plan and apply beside kubectl; ARGS="plan-unchanged --objects 1000" selects
 	@$(umask) && sh sandbox/bootstrap.sh --group bench --quiet

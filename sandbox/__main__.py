@@ -41,14 +41,15 @@ Name = Annotated[str, typer.Option(help="Which sandbox; several run side by side
 Running = Annotated[str, typer.Option(help="Which running sandbox.", envvar=person.NAME)]
 
 
+Only = Annotated[
+    str,
+    typer.Option(help=f"Parts, separated by commas; what they need comes along. Of: {', '.join(catalog.CLASSES)}."),
+]
+_ALL = ",".join(catalog.DEFAULT)
+
+
 @app.command()
-def up(
-    name: Name = "dev",
-    only: Annotated[
-        str,
-        typer.Option(help=f"Parts, separated by commas; what they need comes along. Of: {', '.join(catalog.CLASSES)}."),
-    ] = ",".join(catalog.DEFAULT),
-) -> None:
+def up(name: Name = "dev", only: Only = _ALL) -> None:
     """Start a sandbox and keep it until Ctrl-C."""
     terminal = Terminal()
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -67,12 +68,11 @@ def up(
 
 
 @app.command()
-def provide() -> None:
+def provide(only: Only = _ALL) -> None:
     """Find or build everything that a sandbox is made of, and start nothing."""
-    require_root()
     terminal = Terminal()
     with terminal.live():
-        catalog.provide(catalog.with_needs(catalog.DEFAULT, Place(name="provide", slot=0)), terminal)
+        catalog.provide(catalog.with_needs(only.split(","), Place(name="provide", slot=0)), terminal)
     terminal.console.print("every part is here")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 from pathlib import Path
@@ -83,8 +84,10 @@ def test_a_foreign_owner_is_refused(repository: Repository, head: str) -> None:
     """A mirror that belongs to another user is not ours."""
     try:
         os.chown(repository.mirror, 12345, -1)
-    except PermissionError:
-        pytest.fail("these tests run as root, like the product's sandbox")
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        pytest.skip("there is no second user: this is a user namespace with one")
 
     with pytest.raises(Refused) as refused:
         git.read_tree(repository.mirror, head)
