@@ -10,7 +10,7 @@ from prefect.client.schemas.objects import State
 from flows.cd.walk import decide, flow_run, introduce, opened, permitted
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
-from interlock.cd import reports
+from interlock.cd import plan_report
 from interlock.cd.host import CdHost
 from interlock.cd.plan import Plan
 from tasks.cd.host import load_cd
@@ -24,15 +24,17 @@ async def plan_order(
     *,
     actor: str = "command line",
     prove_all: bool = False,
+    everything: bool = False,
 ) -> Plan:
     """The plan of the newest verified commit, shown and given. `plan.empty` says that a deploy would write nothing.
 
-    With `prove_all` every new object goes through a dry run, not only those that could surprise.
+    With `prove_all` every new object goes through a dry run, not only those that could surprise; with `everything`
+    no object is only counted.
     """
     async with opened(presenter, host, environment, what="plan", actor=actor, prove_all=prove_all) as site:
         decision = await decide(site)
         await introduce(site, decision)
-        await presenter.show(reports.plan_report(decision.plan))
+        await presenter.show(plan_report.report(decision.plan, most=None if everything else plan_report.MOST_OBJECTS))
         if decision.plan.stops:
             await permitted(site, decision.plan)
     if revision and revision != decision.commit:
@@ -44,4 +46,4 @@ async def plan_order(
 async def plan(environment: str, revision: str | None = None) -> State[Any]:
     """Show what a deploy of an environment would change, and change nothing."""
     order = plan_order(PrefectPresenter(), load_cd(), environment, revision, actor=flow_run())
-    return await ending(order, lambda plan: f"{plan.environment} at {plan.commit[:12]}: {reports.summary(plan)}")
+    return await ending(order, lambda plan: f"{plan.environment} at {plan.commit[:12]}: {plan_report.summary(plan)}")

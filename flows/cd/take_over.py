@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from flows.cd.walk import decide, introduce, opened
 from flows.presenter import Presenter
-from interlock.cd import reports
+from interlock.cd import plan_report, reports
 from interlock.cd.host import CdHost
 from interlock.cd.plan import Plan, reasons
 from interlock.cd.take_over import chosen, proposals
@@ -47,7 +47,7 @@ async def take_over_order(
         plan = await step(inspect.make_plan, site.cluster, decision.rendered, decision.stored.inventory, scope)
         wanted = {item.identity for item in found}
         plan = replace(plan, items=tuple(item for item in plan.items if item.identity in wanted))
-        await presenter.show(reports.plan_report(plan))
+        await presenter.show(plan_report.report(plan))
         await presenter.show(reports.take_over_report(plan, entries))
     if plan.stops:
         raise Blocked(

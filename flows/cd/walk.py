@@ -18,7 +18,7 @@ from flows.cd.removal import pruned, require_gone
 from flows.cd.rollout import applied
 from flows.cd.scope import scope_of
 from flows.presenter import Presenter
-from interlock.cd import reports
+from interlock.cd import plan_report, reports
 from interlock.cd.advance import Advance, begun
 from interlock.cd.budget import allowance
 from interlock.cd.explain import explained
@@ -520,7 +520,7 @@ async def _by_writing(
             return done
         decision = replace(decision, plan=await permitted(site, decision.plan))
         if not decision.scope.again or decision.plan.stops or decision.plan.over:
-            await site.presenter.show(reports.plan_report(decision.plan))
+            await site.presenter.show(plan_report.report(decision.plan))
         require_within_budget(decision.plan)
         advance = await _begun(site, decision, upkeep=upkeep)
         if not advance.through and advance.possible().empty:

@@ -424,3 +424,19 @@ def _made_from(kind: str, owner: Mapping[str, Any], uids: Collection[str]) -> bo
     if "." in group and not group.endswith(".k8s.io"):
         return True
     return owner["kind"] in _MADE_FROM.get(kind, ()) and owner["uid"] in uids
+
+
+_THREATS = (
+    frozenset({"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}),
+    frozenset({"NetworkPolicy"}),
+    frozenset({"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "APIService"}),
+    frozenset(
+        {"Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob"}
+    ),
+    frozenset({"Service", "Ingress", "Secret", "ServiceAccount"}),
+)
+
+
+def threat(identity: Identity) -> int:
+    """Sorts foreign objects by what they could do: rights first, then who may reach whom, then what runs."""
+    return next((place for place, kinds in enumerate(_THREATS) if identity.kind in kinds), len(_THREATS))

@@ -5,30 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from interlock.cd.budget import allowance
 from interlock.cd.objects import subject
 from interlock.cd.permissions import Lacking, missing_roles
-from interlock.cd.plan import Action, FieldChange, Plan, PlanItem
+from interlock.cd.plan import Action, Plan, PlanItem
+from interlock.cd.plan_report import NOTHING, made_by, place
 from interlock.cd.progress import Progress, Seen
 from interlock.contract.models import TakeOver
-from interlock.contract.report import Report, Table, cell
+from interlock.contract.report import Report, Table, cell, cut
 from interlock.contract.strict_yaml import dump
 from interlock.errors import InterlockError, Refused
 
-NOTHING = "—"
 _MOST_ROWS = 200
 _MOST_LOGS = 5
-_WORDS = {
-    Action.CREATE: "to create",
-    Action.CHANGE: "to change",
-    Action.PRUNE: "to prune",
-    Action.FOREIGN: "foreign",
-    Action.CONFLICT: "in conflict",
-    Action.IMMUTABLE: "immutable",
-    Action.BLOCKED: "blocked",
-    Action.UNKNOWN: "unknown",
-    Action.UNCHANGED: "unchanged",
-}
+_MOST_CHARACTERS = 60_000
 
 
 @dataclass(frozen=True)
@@ -52,49 +41,9 @@ class Outcome:
         )
 
 
-def summary(plan: Plan) -> str:
-    """`2 to create, 1 to change`; `nothing to change` when that is so."""
-    parts = [f"{n} {_WORDS[Action(name)]}" for name, n in plan.counts.items() if name != Action.UNCHANGED]
-    return ", ".join(parts) or "nothing to change"
-
-
-def plan_report(plan: Plan) -> Report:
-    """Every object that is not as Git says, with the reason, then its fields."""
-    named = [item for item in plan.items if item.action != Action.UNCHANGED]
-    unchanged = len(plan.items) - len(named)
-    lines = [f"Commit `{plan.commit[:12]}`. {unchanged} objects are as they should be."]
-    lines += [f"- note: {cell(note)}" for note in plan.notes]
-    lines += [f"- **over the budget:** {cell(line)}" for line in plan.over]
-    lines += [f"- to allow just these changes, add to environment.yaml: `{allowance(plan)}`"] if plan.over else []
-    objects = Table.of("Action", "Object", "Application", "Why", rows=_cut(map(_object_row, named)))
-    tables = (objects, *_field_table(named)) if named else ()
-    if plan.blocked:
-        blocked = Table.of("Application", "Stays as it is because", rows=_cut(plan.blocked.items()))
-        tables = (blocked, *tables)
-    title = f"Plan for {plan.environment} at {plan.commit[:12]}: {summary(plan)}"
-    return Report("plan", title, "\n".join(lines), tables, data=plan_data(plan))
-
-
-def _object_row(item: PlanItem) -> tuple[str, ...]:
-    return item.action.value, subject(item.identity), item.application or NOTHING, item.reason or NOTHING
-
-
-def _field_table(items: Iterable[PlanItem]) -> tuple[Table, ...]:
-    rows = [(subject(item.identity), *_field_row(change)) for item in items for change in item.fields]
-    return (Table.of("Object", "Field", "Live", "In Git", "By", rows=_cut(rows)),) if rows else ()
-
-
-def _field_row(change: FieldChange) -> tuple[str, ...]:
-    return change.path, change.live or NOTHING, change.desired or NOTHING, change.manager or NOTHING
-
-
 def _cut(rows: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """A page stays readable, and below Prefect's limit for an artifact."""
-    found = list(rows)
-    if len(found) <= _MOST_ROWS:
-        return found
-    more = (f"… and {len(found) - _MOST_ROWS} more", *("" for _ in found[0][1:]))
-    return [*found[:_MOST_ROWS], more]
+    return cut(rows, most=_MOST_ROWS, characters=_MOST_CHARACTERS)
 
 
 def take_over_report(plan: Plan, entries: Iterable[TakeOver]) -> Report:
@@ -116,9 +65,9 @@ def drift_report(plan: Plan, *, undo: bool, found_at: str) -> Report:
     `found_at` is a UTC time: where the API server keeps no time, what is known is that it was so then.
     """
     rows = [row for item in plan.drifted for row in _drift_rows(item, undo=undo, found_at=found_at)]
-    columns = ("Object", "Field", "In Git", "Live", "By", "Since", "Decision")
-    undone = sum(row[-1] in {"undone", "removed"} for row in rows)
-    found = sum(row[-1] != "allowed" for row in rows)
+    columns = ("Object", "Field", "In Git", "Live", "By", "Since", "Decision", "Made by")
+    undone = sum(row[6] in {"undone", "removed"} for row in rows)
+    found = sum(row[6] != "allowed" for row in rows)
     title = f"Drift in {plan.environment}: {found} found, {undone} undone, {found - undone} only reported"
     text = (
         f"Nothing at commit `{plan.commit[:12]}` explains these. Fields that Git declares are put back when the "
@@ -126,37 +75,36 @@ def drift_report(plan: Plan, *, undo: bool, found_at: str) -> Report:
         "finalizers and owners too.\n\n"
         "To keep a change, commit it; to remove what is foreign, delete it by hand."
     )
-    data = [
-        dict(zip(("object", "field", "git", "live", "manager", "since", "decision"), row, strict=True)) for row in rows
-    ]
+    names = ("object", "field", "git", "live", "manager", "since", "decision", "made_by")
+    data = [dict(zip(names, row, strict=True)) for row in rows]
     return Report("drift", title, text, (Table.of(*columns, rows=_cut(rows)),), data=data)
 
 
 def _drift_rows(item: PlanItem, *, undo: bool, found_at: str) -> list[tuple[str, ...]]:
     decided = "undone" if undo and item.drift else "observed"
     unknown = f"before {found_at}"
+    what, here = subject(item.identity), place(item.origin) if item.origin else NOTHING
     if item.action == Action.FOREIGN and not item.fields:
         since = item.time or unknown
-        return [
-            (subject(item.identity), "whole object", NOTHING, "exists", item.manager or "unknown", since, "foreign")
-        ]
+        return [(what, "whole object", NOTHING, "exists", item.manager or "unknown", since, "foreign", NOTHING)]
     if item.action == Action.CREATE:
-        return [(subject(item.identity), "whole object", "exists", "deleted", "unknown", unknown, decided)]
+        return [(what, "whole object", "exists", "deleted", "unknown", unknown, decided, here)]
     rows: list[tuple[str, ...]] = [
         (
-            subject(item.identity),
+            what,
             change.path,
             change.desired or NOTHING,
             change.live or NOTHING,
             change.manager or "unknown",
             change.time or unknown,
             change.kind if change.kind in {"foreign", "removed", "allowed"} else decided,
+            made_by(change) or NOTHING,
         )
         for change in item.fields
         if change.kind != "change"
     ]
     if not rows and item.drift:
-        rows = [(subject(item.identity), "ownership", "ours", item.reason, "unknown", unknown, decided)]
+        rows = [(what, "ownership", "ours", item.reason, "unknown", unknown, decided, here)]
     return rows
 
 
@@ -219,32 +167,6 @@ def outcome_report(outcome: Outcome) -> Report:
     return Report(
         "outcome", outcome.sentence, "", (Table.of("Step", "Seconds", rows=rows),) if rows else (), data=asdict(outcome)
     )
-
-
-def plan_data(plan: Plan) -> object:
-    """A plan as JSON."""
-    return {
-        "environment": plan.environment,
-        "commit": plan.commit,
-        "digest": plan.digest,
-        "counts": plan.counts,
-        "notes": list(plan.notes),
-        "blocked": dict(plan.blocked),
-        "over": list(plan.over),
-        "mark": plan.mark,
-        "items": [_item_data(item) for item in plan.items],
-    }
-
-
-def _item_data(item: PlanItem) -> object:
-    return {
-        **item.identity._asdict(),
-        "application": item.application,
-        "action": item.action.value,
-        "reason": item.reason,
-        "drift": item.drift,
-        "fields": [asdict(change) for change in item.fields],
-    }
 
 
 def permissions_report(environment: str, lacking: Lacking, control_namespace: str) -> Report:

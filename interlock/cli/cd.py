@@ -11,6 +11,7 @@ from pathlib import Path
 from flows.cd import deploy, plan, take_over
 from interlock.cd import reviewed
 from interlock.cd.host import CdHost
+from interlock.cd.plan import Action
 from interlock.cd.progress import Progress
 from interlock.cd.record import Record
 from interlock.cd.reports import health_report
@@ -19,7 +20,7 @@ from interlock.cli import standing
 from interlock.cli.standing import Release, Standing
 from interlock.cli.terminal import TerminalPresenter
 from interlock.contract.repository import Environment
-from interlock.errors import InputError, InterlockError, ParameterError, ToolError
+from interlock.errors import Blocked, InputError, InterlockError, ParameterError, ToolError
 from tasks.cd import ledger, record
 from tasks.cd.cluster import connect
 from tasks.cd.host import load_cd
@@ -63,12 +64,27 @@ def _name(user: int) -> str:
 
 
 async def plan_order(
-    presenter: TerminalPresenter, environment: str, revision: str | None, *, prove_all: bool = False
-) -> bool:
-    """The flow's own order; whether anything differs from Git."""
+    presenter: TerminalPresenter,
+    environment: str,
+    revision: str | None,
+    *,
+    prove_all: bool = False,
+    everything: bool = False,
+) -> int:
+    """The flow's own order. Its exit code as `kubectl diff` has them: 0 when all is as Git says, 1 when something
+    differs, more when it cannot be told.
+    """
     host, _ = registered(environment)
-    found = await plan.plan_order(presenter, host, environment, revision, actor=_actor(), prove_all=prove_all)
-    return bool(found.writes or found.stops or found.drifted)
+    try:
+        found = await plan.plan_order(
+            presenter, host, environment, revision, actor=_actor(), prove_all=prove_all, everything=everything
+        )
+    except Blocked as blocked:
+        # Its own code is that of a difference, and there is no plan that could differ.
+        raise InputError(blocked.message, hint=blocked.hint) from None
+    if found.having(Action.UNKNOWN):
+        return ToolError.exit_code
+    return 0 if len(found.having(Action.UNCHANGED)) == len(found.items) else 1
 
 
 async def sync_order(

@@ -22,6 +22,7 @@ from interlock.cli import (
     key,
     operate,
     output,
+    schema,
     take_over,
 )
 from interlock.errors import InterlockError
@@ -49,6 +50,7 @@ app.command("render", epilog=operate.RENDER_EXAMPLES)(operate.render)
 app.command("plan", epilog=operate.PLAN_EXAMPLES)(operate.plan)
 app.command("sync", epilog=operate.SYNC_EXAMPLES)(operate.sync)
 app.command("take-over", epilog=take_over.EXAMPLES)(take_over.take_over)
+app.command("schema", epilog=schema.EXAMPLES)(schema.schema)
 app.command("status", epilog=operate.STATUS_EXAMPLES)(operate.status)
 app.add_typer(host.app)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlock.cli import halves, names, output
-from interlock.cli.output import Format, Output
+from interlock.cli.output import Format, Output, ReportOutput
 from interlock.errors import Blocked, ParameterError
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ Examples:
   interlock render dev --repository ~/environments --output json
 """
 PLAN_EXAMPLES = """\b
-On a CD host, with INTERLOCK_CONFIG. Exit code 0: nothing differs; 1: something does.
+On a CD host, with INTERLOCK_CONFIG. Exit code 0: nothing differs; 1: something does; more: it cannot be told.
 \b
 Examples:
   interlock plan dev                        # the newest verified commit against the cluster
-  interlock plan dev --output json
+  interlock plan dev --all                  # no object is only counted
+  interlock plan dev --output markdown      # for a pull request
+  interlock plan dev --output json          # its form: interlock schema plan
 """
 SYNC_EXAMPLES = """\b
 On a CD host, with INTERLOCK_CONFIG. The same code and the same lock as the deploy flow.
@@ -117,7 +119,10 @@ def plan(
         str | None, typer.Option(help="A verified commit, 40 hex digits; otherwise the newest.")
     ] = None,
     prove_all: ProveAll = False,
-    form: Output = Format.TABLE,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every object that differs; none is only counted.")
+    ] = False,
+    form: ReportOutput = Format.TABLE,
 ) -> None:
     """Show what a sync would change, and what somebody changed in the cluster. Writes nothing."""
     from interlock.cli.terminal import run
@@ -125,8 +130,10 @@ def plan(
     with halves.needs("cd"):
         from interlock.cli.cd import plan_order
 
-    differs = run(lambda telling: plan_order(telling, environment, revision, prove_all=prove_all), form)
-    raise typer.Exit(1 if differs else 0)
+    code = run(
+        lambda telling: plan_order(telling, environment, revision, prove_all=prove_all, everything=everything), form
+    )
+    raise typer.Exit(code)
 
 
 def sync(
@@ -137,7 +144,7 @@ def sync(
         typer.Option("--plan", help="Apply just this plan, or refuse with what moved since.", dir_okay=False),
     ] = None,
     prove_all: ProveAll = False,
-    form: Output = Format.TABLE,
+    form: ReportOutput = Format.TABLE,
 ) -> None:
     """Make the cluster what the newest verified commit says, wait until it is healthy, record it."""
     from interlock.cli.terminal import run
@@ -154,7 +161,7 @@ def status(
     repository: Annotated[
         Path | None, typer.Option("--repository", help="A clone of the environment repository.", file_okay=False)
     ] = None,
-    form: Output = Format.TABLE,
+    form: ReportOutput = Format.TABLE,
 ) -> None:
     """Show which release each environment has, and on a CD host how its last sync ended."""
     if repository is None and os.environ.get("INTERLOCK_CONFIG"):

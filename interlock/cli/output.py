@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from interlock.contract.report import Report, Table, uncelled
+from interlock.contract.report import Branch, Report, Table, cell, uncelled
 from interlock.errors import InterlockError
 
 EXIT_CODES = """\b
@@ -28,9 +29,19 @@ Exit codes:
 class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
+    MARKDOWN = "markdown"
 
 
-Output = Annotated[Format, typer.Option("--output", "-o", help="How the result is written to stdout.")]
+def _no_markdown(form: Format) -> Format:
+    if form is Format.MARKDOWN:
+        raise typer.BadParameter("only `plan`, `sync` and `status` write markdown")
+    return form
+
+
+_HELP = "How the result is written to stdout."
+Output = Annotated[Format, typer.Option("--output", "-o", help=_HELP, metavar="[table|json]", callback=_no_markdown)]
+ReportOutput = Annotated[Format, typer.Option("--output", "-o", help=_HELP)]
+"""Of commands whose result is a report."""
 
 
 def note(message: str) -> None:
@@ -52,13 +63,19 @@ def fail(error: InterlockError) -> None:
 
 
 def show(report: Report, output: Format) -> None:
-    """The report as the result: its title and tables, or its data as JSON."""
+    """The report as the result: its title with its tree or tables, as Markdown, or its data as JSON."""
     if output is Format.JSON:
         show_json(report.data)
+        return
+    if output is Format.MARKDOWN:
+        typer.echo(f"# {cell(plain(report.title))}\n\n{plain(report.body)}")
         return
     typer.echo(plain(report.title))
     if report.markdown:
         typer.echo(plain(uncelled(report.markdown)))
+    if report.tree:
+        typer.echo(_grown(report.tree) if sys.stdout.isatty() else indented(report.tree))
+        return
     for table in report.tables:
         typer.echo(_drawn(table) if sys.stdout.isatty() else aligned(table))
 
@@ -91,6 +108,39 @@ def _drawn(table: Table) -> str:
     console = Console()
     with console.capture() as captured:
         console.print(drawn)
+    return captured.get().rstrip()
+
+
+def indented(tree: Iterable[Branch], depth: int = 0) -> str:
+    """A tree as plain text: two spaces a level, a line a branch, however long."""
+    lines = (
+        f"{'  ' * depth}{_line(each.text)}" + (f"\n{indented(each.below, depth + 1)}" if each.below else "")
+        for each in tree
+    )
+    return "\n".join(lines)
+
+
+_STYLES = {"good": "green", "change": "yellow", "bad": "red", "odd": "magenta", "quiet": "dim"}
+
+
+def _grown(tree: Iterable[Branch]) -> str:
+    from rich.console import Console
+    from rich.text import Text
+    from rich.tree import Tree
+
+    def label(branch: Branch) -> Text:
+        return Text(_line(branch.text), style=_STYLES.get(branch.tone, ""))
+
+    def grow(under: Tree, branches: Iterable[Branch]) -> None:
+        for each in branches:
+            grow(under.add(label(each)), each.below)
+
+    console = Console()
+    with console.capture() as captured:
+        for root in tree:
+            drawn = Tree(label(root), guide_style="dim")
+            grow(drawn, root.below)
+            console.print(drawn)
     return captured.get().rstrip()
 
 

@@ -65,7 +65,7 @@ class TerminalPresenter:
 
     async def show(self, report: Report) -> None:
         self.reports.append(report)
-        if self._form is Format.TABLE:
+        if self._form is not Format.JSON:
             output.show(report, self._form)
             output.line()
 

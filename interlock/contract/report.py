@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
@@ -33,6 +34,18 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Branch:
+    """One line of a tree, and what is below it. `tone` says how it is meant: nothing, or one of TONES."""
+
+    text: str
+    below: tuple[Branch, ...] = ()
+    tone: str = ""
+
+
+TONES = frozenset({"", "good", "change", "bad", "odd", "quiet"})
+
+
+@dataclass(frozen=True)
 class Report:
     """`key`: lowercase letters, digits and dashes, one per kind of report; `title`: one line with the verdict in it.
 
@@ -44,6 +57,8 @@ class Report:
     markdown: str = ""
     tables: tuple[Table, ...] = ()
     data: object = None
+    tree: tuple[Branch, ...] = ()
+    """What a terminal shows instead of the tables."""
 
     def __post_init__(self) -> None:
         if not _KEY.fullmatch(self.key):
@@ -68,3 +83,17 @@ def uncelled(markdown: str) -> str:
     """For readers of plain text: what `cell` escaped as it was. Indented code is nowhere escaped."""
     lines = (line if line.startswith(_CODE) else re.sub(rf"\\{_MARKUP}", r"\1", line) for line in markdown.split("\n"))
     return "\n".join(lines)
+
+
+def cut(rows: Iterable[tuple[str, ...]], *, most: int, characters: int) -> list[tuple[str, ...]]:
+    """The first rows, within both limits, and one that counts the others."""
+    found = list(rows)
+    shown, length = 0, 0
+    for row in found[:most]:
+        length += sum(len(text) + 3 for text in row)
+        if length > characters:
+            break
+        shown += 1
+    if shown == len(found):
+        return found
+    return [*found[:shown], (f"… and {len(found) - shown} more", *("" for _ in found[0][1:]))]

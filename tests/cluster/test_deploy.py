@@ -86,8 +86,12 @@ async def test_a_change_shows_its_fields_and_masks_secrets(world: World) -> None
     presenter = Recorder()
     plan = await world.plan(presenter)
 
-    fields = {item.identity.kind: [(f.path, f.live, f.desired) for f in item.fields] for item in plan.writes}
-    assert fields == {"ConfigMap": [("data.a", "1", "2")], "Secret": [("data.password", "••••", "••••")]}
+    fields = {item.identity.kind: item.fields[0] for item in plan.writes}
+    assert (fields["ConfigMap"].path, fields["ConfigMap"].live, fields["ConfigMap"].desired) == ("data.a", "1", "2")
+    masked = fields["Secret"]
+    assert (masked.path, masked.masked, masked.live == masked.desired) == ("data.password", True, False)
+    assert all(str(mask).startswith("•••• ") for mask in (masked.live, masked.desired))
+    assert {each.origin.path for each in fields.values() if each.origin} == {manifest_path("s")}
     page = presenter.report("plan").body + str(presenter.report("plan").data)
     assert "hunter2" not in page
     assert "correct-horse" not in page

@@ -7,15 +7,15 @@ import json
 import pytest
 
 from flows.cd.deploy import deploy_order
-from interlock.cd import reports, reviewed
+from interlock.cd import plan_report, reviewed
 from interlock.cd.reviewed import Reviewed
 from interlock.errors import Blocked
-from tests.cluster.worlds import Recorder, World, config_map
+from tests.cluster.worlds import Recorder, World, config_map, secret
 
 
 async def _looked_at(world: World) -> Reviewed:
     """As the command line writes it and reads it again."""
-    report = reports.plan_report(await world.plan())
+    report = plan_report.report(await world.plan())
     return reviewed.read(json.dumps([{"report": "plan", "title": report.title, "data": report.data}]), path="plan.json")
 
 
@@ -60,3 +60,19 @@ async def test_a_cluster_that_moved_is_not_what_was_looked_at(world: World) -> N
 
     assert f"new: change ConfigMap/{world.namespace}/c: data.a: theirs → 1" in caught.value.reasons
     assert world.get("ConfigMap", "d") is None
+
+
+async def test_a_secret_is_applied_as_it_was_looked_at(world: World) -> None:
+    """Its masks differ from run to run, and the plan is the same; when somebody writes it in between, it is not."""
+    world.push_objects("s", secret("s", {"password": "hunter2"}))
+    await world.deploy()
+    world.push_objects("s", secret("s", {"password": "correct-horse"}))
+    plan = await _looked_at(world)
+    assert (await world.plan()).digest == plan.digest
+    world.merge(world.path("secrets", "s"), {"metadata": {"labels": {"x": "y"}}})
+
+    with pytest.raises(Blocked, match="moved since"):
+        await _sync(world, plan)
+
+    world.merge(world.path("secrets", "s"), {"metadata": {"labels": {"x": None}}})
+    assert await _sync(world, await _looked_at(world)) == "deployed"

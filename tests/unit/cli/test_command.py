@@ -34,6 +34,7 @@ COMMANDS = {
         "receive",
         "register",
         "render",
+        "schema",
         "status",
         "sync",
         "take-over",
