@@ -25,6 +25,7 @@ from sandbox.terminal import Terminal
 from tasks.cd import apply, inspect, lease, rollout
 from tasks.cd.cluster import Cluster, connect
 from tasks.cd.observe import Observer, Patience
+from tasks.cd.release_jobs import Keeping
 from tasks.cd.rollout import Watching
 
 KINDS = {"ConfigMap": "v1", "ServiceAccount": "v1", "Service": "v1", "Deployment": "apps/v1"}
@@ -70,7 +71,10 @@ class Ground:
             for stage in (order.definitions, order.foundations):
                 uids |= apply.apply_stage.fn(self.cluster, stage, name=stage.name, **given).uids
             watching = Watching(Observer(self.cluster, Patience(60)), lambda _: None, lambda: False)
-            rolled = rollout.apply_applications.fn(self.cluster, order.units, (), watching=watching, **given)
+            keeping = Keeping(lambda _: None, lambda _: None)
+            rolled = rollout.apply_applications.fn(
+                self.cluster, order.units, (), watching=watching, keeping=keeping, **given
+            )
             assert not rolled.failed, rolled.failed
         self.inventory = inventory.noted({**uids, **rolled.uids})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flows.cd.telling import Telling
@@ -13,13 +14,15 @@ from interlock.cd.advance import Advance, refusals
 from interlock.cd.order import Course, Stage, course
 from interlock.cd.plan import Action
 from interlock.cd.record import Record
+from interlock.cd.release_jobs import JobRun, on_failure
 from interlock.contract.render import Identity, Manifest
 from interlock.errors import InterlockError
-from tasks.cd import apply, record, rollout, wait
+from tasks.cd import apply, record, release_jobs, rollout, wait
 from tasks.cd.lease import Lock
 from tasks.cd.newer import NewerCommit
 from tasks.cd.observe import Observer
-from tasks.cd.record import Stored
+from tasks.cd.record import Keeper, Stored
+from tasks.cd.release_jobs import Keeping
 from tasks.cd.rollout import Watching
 
 if TYPE_CHECKING:
@@ -34,19 +37,21 @@ async def applied(site: Site, decision: Decision, now: Record, lock: Lock, advan
     inventory = apply.intents(replace(plan, forgotten=gone), decision.stored.inventory, decision.scope)
     with site.timed("record"):
         stored = await step(record.write_inventory, site.cluster, decision.stored, inventory, now)
-    order = course(plan.having(Action.CREATE, Action.CHANGE), decision.environment.after)
-    writing = Writing(site, decision, stored, lock, Observer(site.cluster, decision.patience))
+    order = course(plan.having(Action.CREATE, Action.CHANGE), decision.environment.after, plan.outstanding)
+    keeper = record.Keeper(site.cluster, stored)
+    writing = Writing(site, decision, keeper, lock, Observer(site.cluster, decision.patience))
     advance, definitions = await _defined(writing, order.definitions, advance)
     advance, foundations = await _stage(writing, order.foundations, advance)
     advance, applications = await _applications(writing, order, advance)
-    writing = await _noted(writing, {**definitions, **foundations, **applications})
+    await _noted(writing, {**definitions, **foundations, **applications})
     last = {item.identity for item in order.admission.items}
     advance = await _healthy(writing, [m for m in decision.rendered.manifests if m.identity not in last], advance)
     if last:
         advance, admission = await _stage(writing, order.admission, advance)
-        writing = await _noted(writing, admission)
+        await _noted(writing, admission)
         advance = await _healthy(writing, [m for m in decision.rendered.manifests if m.identity in last], advance)
-    return writing.stored, advance
+    await _on_failure(writing, advance)
+    return keeper.stored, advance
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,7 @@ class Writing:
 
     site: Site
     decision: Decision
-    stored: Stored
+    keeper: Keeper
     lock: Lock
     observer: Observer
 
@@ -93,7 +98,7 @@ async def _stage(writing: Writing, stage: Stage, advance: Advance) -> Applied:
             writing.site.cluster,
             replace(stage, items=items),
             name=stage.name,
-            inventory=writing.stored.inventory,
+            inventory=writing.keeper.stored.inventory,
             scope=writing.decision.scope,
             lock=writing.lock,
         )
@@ -113,33 +118,67 @@ async def _applications(writing: Writing, order: Course, advance: Advance) -> Ap
                 site.cluster,
                 units,
                 writing.decision.rendered.manifests,
-                inventory=writing.stored.inventory,
+                inventory=writing.keeper.stored.inventory,
                 scope=writing.decision.scope,
                 lock=writing.lock,
                 watching=watching,
+                keeping=_keeping(writing),
                 together=writing.together,
             )
+    await _told(writing, rolled.jobs)
     return _without(writing, advance, rolled.failed), rolled.uids
 
 
 def _without(writing: Writing, advance: Advance, failed: Mapping[str, InterlockError]) -> Advance:
     """With those that failed now. Nothing goes on when the environment wants all or nothing."""
     advance = advance.without(failed)
-    if failed and writing.together:
-        raise advance.error(written=True)
-    return advance
+    return advance.halted() if failed and writing.together else advance
 
 
-async def _noted(writing: Writing, uids: Mapping[Identity, str]) -> Writing:
-    """With the UIDs that the server gave."""
-    now = writing.stored.record
-    assert now is not None  # noqa: S101 - written before the first object
-    inventory = writing.stored.inventory.noted(uids)
+async def _noted(writing: Writing, uids: Mapping[Identity, str]) -> None:
+    """Store the UIDs that the server gave."""
     with writing.site.timed("record"):
-        stored = await writing.site.presenter.step(
-            record.write_inventory, writing.site.cluster, writing.stored, inventory, now
-        )
-    return replace(writing, stored=stored)
+        await writing.site.presenter.step(record.keep, writing.keeper, lambda inventory: inventory.noted(uids))
+
+
+# jobs ------------------------------------------------------------------------------------------------
+
+
+def _keeping(writing: Writing) -> Keeping:
+    """How Jobs ended is stored as soon as it is seen: a Job may be gone a moment later."""
+
+    def keep(runs: Sequence[JobRun]) -> None:
+        uids = {run.job.identity: run.uid for run in runs}
+        results = {run.job.identity: run.ended.result.value for run in runs}
+        writing.keeper.keep(lambda inventory: inventory.noted(uids).judged(results))
+
+    return Keeping(writing.site.presenter.say, keep)
+
+
+async def _on_failure(writing: Writing, advance: Advance) -> None:
+    """Run what is for the failure of a release, once for each release that fails."""
+    plan, step = writing.decision.plan, writing.site.presenter.step
+    jobs = on_failure(plan.jobs, advance.failed)
+    if not jobs:
+        return
+    intended = replace(plan, items=tuple(job.item for job in jobs), repairs=(), forgotten=())
+    change = partial(apply.intents, intended, scope=writing.decision.scope)
+    await step(record.keep, writing.keeper, change)
+    runs = await step(
+        release_jobs.run_on_failure,
+        writing.site.cluster,
+        jobs,
+        inventory=writing.keeper.stored.inventory,
+        scope=writing.decision.scope,
+        lock=writing.lock,
+        keeping=_keeping(writing),
+    )
+    await _told(writing, runs)
+
+
+async def _told(writing: Writing, runs: Sequence[JobRun]) -> None:
+    if runs:
+        await writing.site.presenter.show(reports.jobs_report(writing.site.name, runs))
 
 
 # waiting ---------------------------------------------------------------------------------------------

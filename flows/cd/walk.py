@@ -28,6 +28,7 @@ from interlock.cd.plan import Action, Plan, Scope
 from interlock.cd.policed import to_judge, versions_differ
 from interlock.cd.receipts import Kind, Statement
 from interlock.cd.record import Known, Mark, Record, agreed, require_contained
+from interlock.cd.release_jobs import apart, for_release, planned
 from interlock.cd.reports import Outcome
 from interlock.cd.reviewed import Reviewed, require_same
 from interlock.contract.canonical import digest
@@ -149,6 +150,7 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
         rendered = await site.presenter.step(
             render_environment, head.repository, site.name, kept=renders.path(site.host.state)
         )
+        rendered = for_release(rendered)
     scope = await scope_of(site, head.repository, environment, stored=stored, known=known, rendered=rendered)
     with site.timed("plan"):
         plan = await site.presenter.step(
@@ -164,10 +166,11 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
         if not scope.again and (written := to_judge(plan, rendered.manifests)):
             plan = await _held_to_rules(site, head, written, known, plan)
         plan = replace(plan, notes=(*plan.notes, *versions_differ(environment.kubernetes, site.cluster.version)))
+        plan = planned(plan, rendered.manifests, stored.inventory)
         plan = explained(plan, rendered.manifests, head.repository.tree)
         plan = replace(plan, blocked=begun(plan, environment).blocked)
     mark = mark or Mark(environment.id)
-    return Decision(head, environment, rendered, mark, stored, known, scope, plan)
+    return Decision(head, environment, apart(rendered), mark, stored, known, scope, plan)
 
 
 async def _held_to_rules(site: Site, head: VerifiedHead, written: Sequence[Manifest], known: Known, plan: Plan) -> Plan:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 
 from interlock.cd.objects import subject
-from interlock.cd.plan import STOPS, Action, Plan, PlanItem, reasons
+from interlock.cd.plan import STOPS, Action, Plan, PlanItem, When, reasons
+from interlock.cd.release_jobs import failed_before
 from interlock.contract.render import Identity
 from interlock.contract.repository import Environment
 from interlock.errors import Blocked, ClusterError, InterlockError, Unhealthy
@@ -27,21 +28,29 @@ class Advance:
     """Is left as it is: why."""
     failed: Mapping[str, InterlockError]
     """Was begun, and did not get through."""
+    unready: Mapping[str, str] = field(default_factory=dict)
+    """Is kept as Git says, and is not what its release ought to be: why."""
 
     def goes(self, application: str) -> bool:
         return application not in self.failed and application not in self.blocked
 
     @property
     def through(self) -> bool:
-        return not self.failed and not self.blocked
+        return not self.failed and not self.blocked and not self.unready
 
     def without(self, failed: Mapping[str, InterlockError]) -> Advance:
         """With more applications that did not get through; those that wait for them stay as they are."""
         failed = {**failed, **self.failed}
-        waiting = _waiting({*failed, *self.blocked}, self.after)
+        waiting = _waiting({*failed, *self.blocked, *self.unready}, self.after)
         now = {name: f"waits for {waiting[name]}" for name in changing(self.plan) if name in waiting}
         blocked = {**now, **self.blocked}
         return replace(self, failed=failed, blocked={name: blocked[name] for name in sorted(blocked.keys() - failed)})
+
+    def halted(self) -> Advance:
+        """Nobody goes on."""
+        others = (name for name in self.applications if self.goes(name))
+        reason = "`on_error` is `environment`, and another one failed"
+        return replace(self, blocked={**self.blocked, **dict.fromkeys(others, reason)})
 
     def may_prune(self, application: str) -> bool:
         """Only what nobody may need any more: all that wait for the application have to be through as well.
@@ -50,7 +59,9 @@ class Advance:
         """
         if application not in self.applications:
             return self.through
-        return all(self.goes(name) for name in (application, *_waiting({application}, self.after)))
+        return all(
+            self.goes(name) and name not in self.unready for name in (application, *_waiting({application}, self.after))
+        )
 
     def needed_as_they_are(self) -> frozenset[str]:
         """Those that one which changes waits for, and which do not change themselves."""
@@ -71,23 +82,23 @@ class Advance:
                 return self.may_prune(item.application)
             return item.action not in STOPS and (self.goes(item.application) or _defines(item.identity) in used)
 
-        return replace(self.plan, items=tuple(item for item in self.plan.items if chosen(item)))
+        jobs = tuple(job for job in self.plan.jobs if self.goes(job.application))
+        return replace(self.plan, items=tuple(item for item in self.plan.items if chosen(item)), jobs=jobs)
 
     def error(self, *, written: bool) -> InterlockError:
         """How a sync ends in which an application did not get through; `written` says whether anything was."""
         broken = {item.application for item in self.plan.stops}
         lines = [f"{name}: {error.message}".replace("\n", "\n  ") for name, error in self.failed.items()]
+        lines += [f"{name}: {why}" for name, why in self.unready.items()]
         lines += [f"{name}: {why}" for name, why in self.blocked.items() if name not in broken]
         hint = "the other applications are deployed" if written else "nothing was written"
-        if self.blocked and not self.failed:
+        if self.plan.stops or not (self.failed or self.unready):
             return self._blocked(lines, hint)
-        if self.plan.stops:
-            return self._blocked(lines, hint)
-        if len(lines) == 1:
+        if self.failed and len(lines) == 1:
             return next(iter(self.failed.values()))
         commit, told = self.plan.commit[:12], "".join(f"\n  - {line}" for line in lines)
         message = f"{self.plan.environment}: {len(lines)} applications are not at {commit}:{told}"
-        if all(isinstance(error, ClusterError) for error in self.failed.values()):
+        if not self.unready and all(isinstance(error, ClusterError) for error in self.failed.values()):
             return ClusterError(message, hint=hint)
         return Unhealthy(message, hint=f"correct it by a new commit; {hint}")
 
@@ -109,9 +120,12 @@ def begun(plan: Plan, environment: Environment) -> Advance:
     for item in plan.stops:
         for name in stopped_by(item.identity, item.application, plan.items):
             broken.setdefault(name, f"{subject(item.identity)}: {item.action}: {item.reason}")
+    for name, failure in failed_before(plan.jobs, When.BEFORE).items():
+        broken.setdefault(name, failure)
+    unready = {name: why for name, why in failed_before(plan.jobs, When.AFTER).items() if name not in broken}
     awaited = {name for name, each in environment.applications.items() if each.awaiting}
     why = dict(broken)
-    for name, other in _waiting({*broken, *awaited}, environment.after).items():
+    for name, other in _waiting({*broken, *awaited, *unready}, environment.after).items():
         first = ", which awaits its first release" if other in awaited else ""
         why.setdefault(name, f"waits for {other}{first}")
     if why and environment.on_error == "environment":
@@ -119,12 +133,12 @@ def begun(plan: Plan, environment: Environment) -> Advance:
         why = {**others, **why}
     concerned = broken.keys() | changing(plan)
     blocked = {name: why[name] for name in sorted(why) if name in concerned}
-    return Advance(plan, tuple(environment.applications), environment.after, blocked, {})
+    return Advance(plan, tuple(environment.applications), environment.after, blocked, {}, unready)
 
 
 def changing(plan: Plan) -> frozenset[str]:
-    """The applications of which something is to be written."""
-    return frozenset(item.application for item in plan.writes)
+    """The applications of which something is to be written, or to run."""
+    return frozenset([item.application for item in plan.writes] + [job.application for job in plan.outstanding])
 
 
 def _waiting(stopped: Collection[str], after: After) -> dict[str, str]:

@@ -31,6 +31,8 @@ class Entry:
     """Was there before us, or was replaced behind our back: kept up to date, pruned only when it is confirmed."""
     keep: bool = False
     """The manifest that was applied last says that the object stays when Git drops it."""
+    result: str = ""
+    """How a release Job of this UID ended; it is known after the Job itself is gone."""
 
     def means(self, live: Body) -> bool:
         """Whether what lives is this very object: by UID, or by the nonce of an intent."""
@@ -62,6 +64,14 @@ class Inventory:
         """With the UIDs that the server gave."""
         return self.with_entries(
             replace(self.entries[identity], uid=uid) for identity, uid in uids.items() if identity in self.entries
+        )
+
+    def judged(self, results: Mapping[Identity, str]) -> Inventory:
+        """With how release Jobs ended."""
+        return self.with_entries(
+            replace(self.entries[identity], result=result)
+            for identity, result in results.items()
+            if identity in self.entries
         )
 
     @property
@@ -116,9 +126,11 @@ def _shard(identity: Identity, shards: int) -> int:
 def _row(entry: Entry) -> list[object]:
     i = entry.identity
     row: list[object] = [i.group, i.kind, i.namespace, i.name, entry.application, entry.nonce, entry.uid, entry.adopted]
-    return [*row, True] if entry.keep else row
+    return [*row, *([True] if entry.keep else []), *([entry.result] if entry.result else [])]
 
 
 def _entry(row: list[Any]) -> Entry:
-    group, kind, namespace, name, application, nonce, uid, adopted, *keep = row
-    return Entry(Identity(group, kind, namespace, name), application, nonce, uid, bool(adopted), keep == [True])
+    group, kind, namespace, name, application, nonce, uid, adopted, *more = row
+    result = next((each for each in more if isinstance(each, str)), "")
+    identity = Identity(group, kind, namespace, name)
+    return Entry(identity, application, nonce, uid, bool(adopted), keep=True in more, result=result)

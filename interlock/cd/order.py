@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from interlock.cd.plan import PlanItem
+from interlock.cd.plan import PlanItem, ReleaseJob, When
 from interlock.contract.render import Identity
 
 _DEFINITIONS = ("Namespace", "CustomResourceDefinition")
@@ -83,7 +83,25 @@ class Unit:
     after: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
     needed: bool = False
-    """Whether another one waits for it. Then what could refuse writes is applied with it, as soon as it is healthy."""
+    """Whether another one, or a Job of its own, waits for it. Then what could refuse writes is applied with it."""
+    jobs: tuple[ReleaseJob, ...] = ()
+    """What runs around its release: before its workloads, and when it is healthy."""
+
+    @property
+    def first(self) -> tuple[Stage, ...]:
+        """What its Jobs and workloads rest on."""
+        return tuple(stage for stage in self.stages if stage.name in {"foundations", "configuration"})
+
+    @property
+    def then(self) -> tuple[Stage, ...]:
+        return tuple(stage for stage in self.stages if stage.name == "workloads")
+
+    @property
+    def last(self) -> tuple[Stage, ...]:
+        return tuple(stage for stage in self.stages if stage.name == "admission")
+
+    def having(self, when: When) -> tuple[ReleaseJob, ...]:
+        return tuple(job for job in self.jobs if job.when == when)
 
 
 @dataclass(frozen=True)
@@ -101,15 +119,18 @@ class Course:
         return tuple(item for stage in (*stages, self.admission) for item in stage.items)
 
 
-def course(items: Iterable[PlanItem], after: Mapping[str, tuple[str, ...]]) -> Course:
-    """The order of what a plan makes or changes.
+def course(items: Iterable[PlanItem], after: Mapping[str, tuple[str, ...]], jobs: Iterable[ReleaseJob] = ()) -> Course:
+    """The order of what a plan makes or changes, with the Jobs around it, which may be among the items.
 
     An application that waits for others keeps its rights and policies with it: the version that runs meanwhile may
     need the ones it has. One that is needed has a unit though nothing of it changes, because it must be healthy.
     """
-    chosen = sorted(items, key=lambda item: rank(item.identity))
-    changing = dict.fromkeys(item.application for item in chosen)
+    running = tuple(jobs)
+    apart = {job.identity for job in running}
+    chosen = sorted((item for item in items if item.identity not in apart), key=lambda item: rank(item.identity))
+    changing = dict.fromkeys([*(item.application for item in chosen), *(job.application for job in running)])
     needed = {other for name in changing for other in after.get(name, ())}
+    needed |= {job.application for job in running if job.when == When.AFTER}
     shared: dict[str, list[PlanItem]] = {name: [] for name in STAGES}
     own: dict[str, dict[str, list[PlanItem]]] = {name: {} for name in sorted({*changing, *needed})}
     for item in chosen:
@@ -127,6 +148,7 @@ def course(items: Iterable[PlanItem], after: Mapping[str, tuple[str, ...]]) -> C
                 after=after.get(name, ()) if name in changing else (),
                 stages=tuple(Stage(stage, tuple(found)) for stage, found in stages.items()),
                 needed=name in needed,
+                jobs=tuple(job for job in running if job.application == name),
             )
             for name, stages in own.items()
         ),

@@ -124,6 +124,44 @@ class PlanItem:
     """The field managers of other environments whose claims become ours."""
 
 
+class When(StrEnum):
+    BEFORE = "before"
+    AFTER = "after"
+    ON_FAILURE = "on-failure"
+
+
+class JobState(StrEnum):
+    TO_RUN = "to run"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class ReleaseJob:
+    """A Job that runs once for a release of its application. `item` is the Job as it is applied."""
+
+    item: PlanItem
+    when: When
+    state: JobState
+    seconds: int
+    """How long it may run."""
+    earlier: tuple[Identity, ...] = ()
+    """Jobs of the same name for other releases: one that still runs is waited for first."""
+
+    @property
+    def identity(self) -> Identity:
+        return self.item.identity
+
+    @property
+    def application(self) -> str:
+        return self.item.application
+
+    @property
+    def outstanding(self) -> bool:
+        return self.when != When.ON_FAILURE and self.state in {JobState.TO_RUN, JobState.RUNNING}
+
+
 @dataclass(frozen=True)
 class Plan:
     """`repairs` and `forgotten` are what the inventory has to learn though no object changes."""
@@ -142,6 +180,8 @@ class Plan:
     """What is over the environment's budget, with the numbers: nothing is written then."""
     mark: str = ""
     """Names these changes for an allowance, whatever the commit."""
+    jobs: tuple[ReleaseJob, ...] = ()
+    """What runs once for a release; those that run now are among the items too."""
 
     @property
     def digest(self) -> str:
@@ -179,9 +219,15 @@ class Plan:
         return tuple(item for item in self.items if item.kept)
 
     @property
+    def outstanding(self) -> tuple[ReleaseJob, ...]:
+        """The Jobs before and after releases that have to run, or do."""
+        return tuple(job for job in self.jobs if job.outstanding)
+
+    @property
     def empty(self) -> bool:
-        """Whether there is nothing to write, neither objects nor inventory."""
-        return not (self.writes or self.stops or self.repairs or self.forgotten or self.released)
+        """Whether there is nothing to write or to wait for, neither objects nor inventory nor Jobs."""
+        nothing = not (self.writes or self.stops or self.repairs or self.forgotten or self.released)
+        return nothing and not self.outstanding
 
     @property
     def counts(self) -> dict[str, int]:

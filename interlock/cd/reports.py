@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from interlock.cd.objects import subject
@@ -10,6 +10,7 @@ from interlock.cd.permissions import Lacking, missing_roles
 from interlock.cd.plan import Action, Plan, PlanItem
 from interlock.cd.plan_report import NOTHING, made_by, place
 from interlock.cd.progress import Progress, Seen
+from interlock.cd.release_jobs import JobRun
 from interlock.contract.models import TakeOver
 from interlock.contract.report import Report, Table, cell, cut
 from interlock.contract.strict_yaml import dump
@@ -159,6 +160,38 @@ def health_data(progress: Progress) -> object:
             for seen in (*progress.failed, *progress.missing)
         ],
     }
+
+
+def jobs_report(environment: str, runs: Sequence[JobRun]) -> Report:
+    """What ran around releases, and the end of the log of what failed."""
+    rows = [
+        (
+            subject(run.job.identity),
+            run.job.application,
+            run.job.when.value,
+            run.ended.result.value,
+            f"{run.seconds:.0f}",
+        )
+        for run in runs
+    ]
+    table = Table.of("Job", "Application", "Runs", "Ended", "Seconds", rows=_cut(rows))
+    failed = [run for run in runs if run.ended.reason]
+    logs = [Table.of(subject(run.job.identity), rows=[(line,) for line in run.log]) for run in failed if run.log]
+    text = "\n".join(f"- {cell(run.line)}" for run in failed)
+    data = [
+        {
+            "job": run.job.identity._asdict(),
+            "application": run.job.application,
+            "when": run.job.when.value,
+            "result": run.ended.result.value,
+            "reason": run.ended.reason,
+            "seconds": round(run.seconds, 1),
+            "log": list(run.log),
+        }
+        for run in runs
+    ]
+    title = f"{environment}: {len(runs)} Jobs ran around releases, {len(failed)} failed"
+    return Report("jobs", title, text, (table, *logs[:_MOST_LOGS]), data=data)
 
 
 def outcome_report(outcome: Outcome) -> Report:

@@ -52,6 +52,11 @@ class Manifest:
         return Identity(group, self.body["kind"], metadata.get("namespace", ""), metadata["name"])
 
     @property
+    def images(self) -> tuple[str, ...]:
+        """Of its containers and image volumes, by digest."""
+        return tuple(sorted({str(image) for _, image in _images(self.body, ())}))
+
+    @property
     def canonical(self) -> bytes:
         """What is scanned, hashed and applied."""
         return canonical(self.body)
@@ -138,6 +143,13 @@ HEALTH_TIMEOUT = "interlock.dev/health-timeout"
 """The annotation that gives an object a time of its own to become healthy, such as `10m`."""
 NO_PROGRESS_TIMEOUT = "interlock.dev/no-progress-timeout"
 """The same for how long it may stand still before it is failed."""
+RUN = "interlock.dev/run"
+"""The annotation of a Job that runs once for a release: `before` or `after` it, or `on-failure` of it."""
+_RUNS = ("before", "after", "on-failure")
+_LONGEST_JOB = 52
+"""A Job's name has 63 characters at most, and that of a release Job gets a dash and ten digits."""
+_SHORTEST_LIFE = 60
+"""Seconds that a release Job must live after its end: a run may be restarted, and looks at it again."""
 _RESERVED = ("applyset.kubernetes.io/", "interlock/nonce")
 PRUNE = "interlock.dev/prune"
 """The annotation that keeps an object in the cluster when Git drops it; its one value is `never`."""
@@ -179,11 +191,30 @@ def _check_reserved(made: Made, body: dict[str, Any]) -> None:
             _check_own(made, where, value)
 
 
+def _check_run(made: Made, body: dict[str, Any], where: Path, value: str) -> None:
+    """A release Job is a Job, has room in its name, and can be looked at when it has ended."""
+    if value not in _RUNS:
+        raise _error(made, where, f"{RUN} is {value!r}", hint=f"write {', '.join(_RUNS[:-1])} or {_RUNS[-1]}")
+    if (body["apiVersion"], body["kind"]) != ("batch/v1", "Job"):
+        raise _error(made, where, f"{RUN} is for a Job (batch/v1)", hint="remove it, or make it a Job")
+    if len(body["metadata"]["name"]) > _LONGEST_JOB:
+        message = f"its name has more than {_LONGEST_JOB} characters"
+        raise _error(made, ("metadata", "name"), message, hint="a digest is added to the name of a release Job")
+    spec = body.get("spec")
+    life = spec.get("ttlSecondsAfterFinished") if isinstance(spec, dict) else None
+    if isinstance(life, int) and life < _SHORTEST_LIFE:
+        message = f"ttlSecondsAfterFinished is {life}"
+        hint = f"its end could pass unseen: write {_SHORTEST_LIFE} or more, or leave it out"
+        raise _error(made, ("spec", "ttlSecondsAfterFinished"), message, hint=hint)
+
+
 def _check_own(made: Made, where: Path, value: str) -> None:
     """Annotations that mean something to Interlock have values that it knows."""
     kind, key = where[1:]
     if kind == "annotations" and key in {HEALTH_TIMEOUT, NO_PROGRESS_TIMEOUT}:
         _check_duration(made, where, key, value)
+    if kind == "annotations" and key == RUN and isinstance(made.body, dict):
+        _check_run(made, made.body, where, value)
     if key == PRUNE and (kind, value) != ("annotations", "never"):
         hint = "write it as an annotation with the value `never`, or leave it out"
         raise _error(made, where, f"metadata.{kind}: {key}: {value} means nothing", hint=hint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,6 +69,29 @@ def write_inventory(cluster: Cluster, stored: Stored, inventory: Inventory, reco
     if inventory.shards != stored.inventory.shards:
         _remove_shards(cluster, stored)
     return replace(written, inventory=inventory)
+
+
+class Keeper:
+    """What is stored, for steps that add to it while others run. One of them at a time."""
+
+    def __init__(self, cluster: Cluster, stored: Stored) -> None:
+        self._cluster = cluster
+        self._guard = threading.Lock()
+        self.stored = stored
+
+    def keep(self, change: Callable[[Inventory], Inventory]) -> None:
+        """Store an inventory that follows the one that is stored."""
+        with self._guard:
+            record = self.stored.record
+            assert record is not None  # noqa: S101 - written before the first object
+            inventory = change(self.stored.inventory)
+            self.stored = write_inventory.fn(self._cluster, self.stored, inventory, record)
+
+
+@effect(name="write inventory", retries=3)
+def keep(keeper: Keeper, change: Callable[[Inventory], Inventory]) -> None:
+    """The same, as a step of its own."""
+    keeper.keep(change)
 
 
 def _remove_shards(cluster: Cluster, stored: Stored) -> None:

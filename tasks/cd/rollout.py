@@ -12,8 +12,9 @@ from functools import partial
 from interlock.cd.advance import joined
 from interlock.cd.inventory import Inventory
 from interlock.cd.order import Stage, Unit
-from interlock.cd.plan import PlanItem, Scope
+from interlock.cd.plan import PlanItem, Scope, When
 from interlock.cd.progress import Progress
+from interlock.cd.release_jobs import JobRun
 from interlock.contract.render import Identity, Manifest
 from interlock.errors import ClusterError, InterlockError, Unhealthy
 from tasks.cd import apply, wait
@@ -21,6 +22,7 @@ from tasks.cd.apply import Written
 from tasks.cd.cluster import CONNECTIONS, Cluster
 from tasks.cd.lease import Lock
 from tasks.cd.observe import Observer
+from tasks.cd.release_jobs import Keeping, Runner
 from tasks.common.effect import effect
 
 
@@ -30,6 +32,7 @@ class Rolled:
 
     uids: Mapping[Identity, str]
     failed: Mapping[str, InterlockError]
+    jobs: tuple[JobRun, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,12 @@ def apply_applications(
     scope: Scope,
     lock: Lock,
     watching: Watching,
+    keeping: Keeping,
     together: bool = False,
 ) -> Rolled:
     """Apply every unit once those that it waits for are ready, units side by side in one pool of connections.
+
+    Its Jobs run before its workloads, and when it is healthy.
 
     `manifests` are what the units' health is read from. With `together`, nothing new is begun after a failure.
     Superseded when a newer commit arrives while one is waited for; LockHeld when the lock is lost.
@@ -63,7 +69,7 @@ def apply_applications(
     with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="cluster") as pool:
         write = partial(apply.apply_one, cluster, inventory=inventory, scope=scope, lock=lock)
         rollout = _RollOut(manifests, lambda item: pool.submit(write, item), _Watch(watching), together=together)
-        return asyncio.run(rollout.run(units))
+        return asyncio.run(rollout.run(units, cluster, keeping))
 
 
 class _RollOut:
@@ -87,17 +93,18 @@ class _RollOut:
         self._written: list[Written] = []
         self._failed: dict[str, InterlockError] = {}
 
-    async def run(self, units: Sequence[Unit]) -> Rolled:
+    async def run(self, units: Sequence[Unit], cluster: Cluster, keeping: Keeping) -> Rolled:
+        runner = Runner(cluster, keeping, self._make)
         running = asyncio.get_running_loop()
         self._through = {unit.application: running.create_future() for unit in units}
-        await asyncio.gather(*(self._bring(unit) for unit in units))
-        return Rolled(Written.of(self._written).uids, dict(sorted(self._failed.items())))
+        await asyncio.gather(*(self._bring(unit, runner) for unit in units))
+        return Rolled(Written.of(self._written).uids, dict(sorted(self._failed.items())), tuple(runner.runs))
 
-    async def _bring(self, unit: Unit) -> None:
+    async def _bring(self, unit: Unit, runner: Runner) -> None:
         needed = [await self._through[name] for name in unit.after]
         if all(needed) and not (self._together and self._failed):
             try:
-                await self._steps(unit)
+                await self._steps(unit, runner)
             except (ClusterError, Unhealthy) as error:
                 self._failed[unit.application] = error
             else:
@@ -105,22 +112,33 @@ class _RollOut:
                 return
         self._through[unit.application].set_result(False)
 
-    async def _steps(self, unit: Unit) -> None:
+    async def _steps(self, unit: Unit, runner: Runner) -> None:
         written: set[Identity] = set()
-        late = frozenset(item.identity for stage in unit.stages if stage.name == "admission" for item in stage.items)
-        for stage in unit.stages:
-            if stage.name == "admission":  # what could refuse writes has to have something behind it that answers
-                await self._healthy(unit, written, without=late)
-            await self._apply(stage)
-            written |= {item.identity for item in stage.items}
+        for stage in unit.first:
+            written |= (await self._apply(stage)).uids.keys()
+        for job in unit.having(When.BEFORE):
+            await runner.run(job)
+        for stage in unit.then:
+            written |= (await self._apply(stage)).uids.keys()
+        late = frozenset(item.identity for stage in unit.last for item in stage.items)
+        for stage in unit.last:  # what could refuse writes has to have something behind it that answers
+            await self._healthy(unit, written, without=late)
+            written |= (await self._apply(stage)).uids.keys()
         if unit.needed:
             await self._healthy(unit, written)
+        for job in unit.having(When.AFTER):
+            await runner.run(job)
 
-    async def _apply(self, stage: Stage) -> None:
+    async def _apply(self, stage: Stage) -> Written:
         done = await asyncio.gather(*(asyncio.wrap_future(self._write(item)) for item in stage.items))
-        self._written += done
-        if refused := Written.of(done).refused:
-            raise joined(refused)
+        written = Written.of(done)
+        self._written.append(written)
+        if written.refused:
+            raise joined(written.refused)
+        return written
+
+    async def _make(self, item: PlanItem) -> str:
+        return (await self._apply(Stage("job", (item,)))).uids[item.identity]
 
     async def _healthy(self, unit: Unit, written: Collection[Identity], *, without: Collection[Identity] = ()) -> None:
         mine = [each for each in self._manifests.get(unit.application, ()) if each.identity not in without]

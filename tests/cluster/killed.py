@@ -1,7 +1,8 @@
 """Deploys, and kills itself at a named point.
 
-POINT is `before EFFECT N` or `after EFFECT N` for the Nth run of an effect, or `write N` for the moment after the Nth
-object was written to the API server. With `stop N` it stops itself (SIGSTOP) just before that write is sent.
+POINT is `before EFFECT N` or `after EFFECT N` for the Nth run of an effect, `write N` for the moment after the Nth
+object was written to the API server, or `job runs 1` for the moment in which a release Job runs. With `stop N` it stops
+itself (SIGSTOP) just before that write is sent.
 """
 
 from __future__ import annotations
@@ -42,6 +43,11 @@ class Killer(Recorder):
         if reached and self.when == "after":
             die()
         return result
+
+    def say(self, message: str) -> None:
+        if self.when == "job" and " runs " in message:
+            die()
+        super().say(message)
 
 
 def _count_writes(cluster: Any, number: int, *, stop: bool) -> None:

@@ -1,0 +1,185 @@
+"""Jobs around a release: a migration before it, a smoke test after it, a clean-up when it fails.
+
+A Job cannot be changed once it is made (its pod template is immutable), so each release gets one of its own. Its name
+holds a digest of the Job and of the images that its application runs: the same release finds the same Job again, and
+what is known of it stays in the inventory when the Job itself is gone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from interlock.cd.inventory import Entry, Inventory
+from interlock.cd.objects import Body, annotation, subject
+from interlock.cd.plan import STOPS, Action, JobState, Plan, PlanItem, ReleaseJob, When
+from interlock.contract.canonical import canonical, digest
+from interlock.contract.manifest import RUN
+from interlock.contract.render import Identity, Manifest, Rendered
+
+SECONDS = 600
+"""How long a release Job may run that gives no `activeDeadlineSeconds` itself."""
+_DIGITS = 10
+
+
+def is_release_job(manifest: Manifest) -> bool:
+    return bool(annotation(manifest.body, RUN))
+
+
+def for_release(rendered: Rendered) -> Rendered:
+    """The same, with every release Job under the name that it has for the release of its application."""
+    jobs = [each for each in rendered.manifests if is_release_job(each)]
+    if not jobs:
+        return rendered
+    manifests = (_for_release(each, rendered, jobs) if is_release_job(each) else each for each in rendered.manifests)
+    return replace(rendered, manifests=tuple(manifests))
+
+
+def _for_release(manifest: Manifest, rendered: Rendered, jobs: Iterable[Manifest]) -> Manifest:
+    """What is for a failure is also for other Jobs of the same release: when they change, it may run again."""
+    mine = [each for each in rendered.manifests if each.application == manifest.application]
+    images = sorted({image for each in mine for image in each.images})
+    beside = [each.body for each in jobs if each.application == manifest.application and each is not manifest]
+    others = beside if annotation(manifest.body, RUN) == When.ON_FAILURE else []
+    short = digest(canonical([manifest.body, images, others])).removeprefix("sha256:")[:_DIGITS]
+    metadata, spec = manifest.body["metadata"], manifest.body.get("spec")
+    body = {**manifest.body, "metadata": {**metadata, "name": f"{metadata['name']}-{short}"}}
+    if isinstance(spec, dict):
+        body["spec"] = {"activeDeadlineSeconds": SECONDS, **spec}
+    return replace(manifest, body=body)
+
+
+def apart(rendered: Rendered) -> Rendered:
+    """What an environment is, without what only runs for it."""
+    return replace(rendered, manifests=tuple(each for each in rendered.manifests if not is_release_job(each)))
+
+
+def planned(plan: Plan, manifests: Iterable[Manifest], inventory: Inventory) -> Plan:
+    """The plan with its release Jobs told apart: what runs, what ran, and what runs when something fails."""
+    bodies = {each.identity: each.body for each in manifests if is_release_job(each)}
+    if not bodies:
+        return plan
+    jobs = {
+        item.identity: _job(item, bodies[item.identity], inventory) for item in plan.items if item.identity in bodies
+    }
+    items = tuple(jobs[item.identity].item if item.identity in jobs else item for item in plan.items)
+    sound = tuple(job for job in jobs.values() if job.item.action not in STOPS)
+    return replace(plan, items=items, jobs=sound)
+
+
+def _job(item: PlanItem, body: Body, inventory: Inventory) -> ReleaseJob:
+    when, entry = When(annotation(body, RUN)), inventory.get(item.identity)
+    if entry and _replaced(item, entry):
+        item = replace(item, action=Action.BLOCKED, reason="another Job has its name, and not ours: delete it")
+    state = _state(item, entry)
+    job = ReleaseJob(item, when, state, _seconds(body), _earlier(item, inventory))
+    if item.action in STOPS and state in {JobState.TO_RUN, JobState.RUNNING}:
+        return job
+    runs = job.outstanding and state == JobState.TO_RUN
+    told = PlanItem(item.identity, Action.CREATE if runs else Action.UNCHANGED, _reason(job), body=item.body)
+    return replace(job, item=replace(told, application=item.application, uid=entry.uid if entry else ""))
+
+
+def _replaced(item: PlanItem, entry: Entry) -> bool:
+    """Whether somebody put another Job in the place of one whose end is not known: what it says is not its word."""
+    return not entry.result and (entry.adopted or bool(entry.uid and item.uid and item.uid != entry.uid))
+
+
+def _state(item: PlanItem, entry: Entry | None) -> JobState:
+    if entry and entry.uid and entry.result:
+        return JobState(entry.result)
+    return JobState.TO_RUN if item.action == Action.CREATE else JobState.RUNNING
+
+
+def _reason(job: ReleaseJob) -> str:
+    name = job.application
+    if job.state in {JobState.SUCCEEDED, JobState.FAILED}:
+        return f"{job.state} for this release"
+    if job.state == JobState.RUNNING:
+        return f"runs {job.when} {name} since an earlier run"
+    return {
+        When.BEFORE: f"runs before {name}'s workloads",
+        When.AFTER: f"runs when {name} is healthy",
+        When.ON_FAILURE: f"runs when {name} fails",
+    }[job.when]
+
+
+def _seconds(body: Body) -> int:
+    found = (body.get("spec") or {}).get("activeDeadlineSeconds")
+    return found if isinstance(found, int) else SECONDS
+
+
+def _earlier(item: PlanItem, inventory: Inventory) -> tuple[Identity, ...]:
+    """Jobs that the inventory has under the same name for other releases, and does not know the end of."""
+    base = item.identity.name[: -_DIGITS - 1]
+    name = re.compile(rf"{re.escape(base)}-[0-9a-f]{{{_DIGITS}}}")
+    return tuple(
+        identity
+        for identity, entry in inventory.entries.items()
+        if identity != item.identity
+        and identity._replace(name="") == item.identity._replace(name="")
+        and name.fullmatch(identity.name)
+        and not entry.result
+    )
+
+
+# how one ends ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ended:
+    """`reason` is the Job controller's, for one that failed."""
+
+    result: JobState
+    reason: str = ""
+
+
+def ended(body: Body) -> Ended | None:
+    """How a Job ended; None when it has not. Complete, not merely running."""
+    for condition in (body.get("status") or {}).get("conditions") or ():
+        if condition.get("status") != "True":
+            continue
+        if condition.get("type") == "Complete":
+            return Ended(JobState.SUCCEEDED)
+        if condition.get("type") == "Failed":
+            said = f"{condition.get('reason', 'Failed')}: {condition.get('message', 'no message')}"
+            return Ended(JobState.FAILED, said)
+    return None
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """One run of a release Job, for people. `log` has the last lines that its newest pod printed."""
+
+    job: ReleaseJob
+    uid: str
+    ended: Ended
+    seconds: float
+    log: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """`Job/shop/migrate-0123456789 failed: BackoffLimitExceeded: …`"""
+        why = f": {self.ended.reason}" if self.ended.reason else ""
+        return f"{subject(self.job.identity)} {self.ended.result}{why}"
+
+
+def failed_before(jobs: Iterable[ReleaseJob], when: When) -> Mapping[str, str]:
+    """By application: that a Job of its release is known to have failed, and what to do."""
+    return {
+        job.application: f"{subject(job.identity)} failed for this release: change the Job, or release anew"
+        for job in jobs
+        if job.state == JobState.FAILED and job.when == when
+    }
+
+
+def on_failure(jobs: Iterable[ReleaseJob], failed: Collection[str]) -> tuple[ReleaseJob, ...]:
+    """What runs because these applications failed, and has not run for this release yet."""
+    return tuple(
+        replace(job, item=replace(job.item, action=Action.CREATE)) if job.state == JobState.TO_RUN else job
+        for job in jobs
+        if job.when == When.ON_FAILURE
+        and job.application in failed
+        and job.state in {JobState.TO_RUN, JobState.RUNNING}
+    )
