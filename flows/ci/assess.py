@@ -12,7 +12,7 @@ from flows.ci.together import together
 from flows.presenter import Presenter
 from interlock.ci.findings import Database, Finding, Scan, Subject, not_scanned, of_violations
 from interlock.ci.junit import TestRun
-from interlock.ci.targets import Target, manifest_files, own_manifests
+from interlock.ci.targets import Target, manifest_files
 from interlock.contract.models import Component
 from interlock.contract.repository import Repository
 from interlock.errors import ScanFailed
@@ -85,9 +85,9 @@ async def manifests(
         *(presenter.step(render_environment, repository, name, PLACEHOLDER) for name in names)
     )
     files = manifest_files(rendered, targets)
-    own = [own_manifests(each, targets) for each in rendered]
+    own = {name: {each.application for each in targets if each.environment == name} for name in names}
     validated = await asyncio.gather(
-        *(presenter.step(validate_offline, repository, name, each) for name, each in zip(names, own, strict=True))
+        *(presenter.step(validate_offline, repository, each, own[each.environment]) for each in rendered)
     )
     rules = [of_violations(each.violations, name) for name, each in zip(names, validated, strict=True)]
     notes = dict.fromkeys(note for each in validated for note in each.notes)

@@ -160,12 +160,6 @@ def manifest_files(environments: Iterable[Rendered], bound: Iterable[Target]) ->
     return files
 
 
-def own_manifests(rendered: Rendered, bound: Iterable[Target]) -> tuple[Manifest, ...]:
-    """The manifests of the bound applications in one environment."""
-    applications = {each.application for each in bound if each.environment == rendered.environment}
-    return tuple(each for each in rendered.manifests if each.application in applications)
-
-
 def _file_name(manifest: Manifest) -> str:
     identity = manifest.identity
     parts = (identity.kind, identity.group.partition(".")[0], identity.namespace, identity.name)

@@ -87,7 +87,7 @@ def render(
     else:
         for manifest in made.manifests:
             typer.echo(f"---\n{strict_yaml.dump(manifest.body)}", nl=False)
-    _tell(validate_offline.fn(read, environment, made.manifests), environment)
+    _tell(validate_offline.fn(read, made), environment)
 
 
 def _tell(validated: Validated, environment: str) -> None:

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from interlock.contract import layout
 from interlock.contract.manifest import Identity, Manifest, manifest, refuse_doubles
 from interlock.contract.template import LateOrigins, Made, Origin, TemplateSet, read_plain
+from interlock.contract.unread import Reading, Unread
 
 if TYPE_CHECKING:
     from interlock.contract.repository import Application, Repository
@@ -30,6 +31,8 @@ class Rendered:
     manifests: tuple[Manifest, ...]
     awaiting: tuple[str, ...]
     """The applications that render nothing, as a component of theirs is not released yet."""
+    unread: tuple[Unread, ...] = ()
+    """Values that no template reads, of the applications that were rendered now and not taken from what is kept."""
 
     def to_json(self) -> dict[str, Any]:
         manifests = [
@@ -40,7 +43,9 @@ class Rendered:
             }
             for each in self.manifests
         ]
-        return {"environment": self.environment, "manifests": manifests, "awaiting": list(self.awaiting)}
+        unread = [dataclasses.astuple(each) for each in self.unread]
+        known = {"environment": self.environment, "awaiting": list(self.awaiting), "unread": unread}
+        return {**known, "manifests": manifests}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Rendered:
@@ -52,7 +57,8 @@ class Rendered:
             )
             for each in value["manifests"]
         )
-        return cls(value["environment"], manifests, tuple(value["awaiting"]))
+        unread = tuple(Unread(name, tuple(path), meant) for name, path, meant in value.get("unread", ()))
+        return cls(value["environment"], manifests, tuple(value["awaiting"]), unread)
 
 
 @dataclass(frozen=True)
@@ -101,14 +107,22 @@ def render(repository: Repository, environment: str, *, placeholder: str | None 
 def render_inputs(given: Inputs) -> Rendered:
     """As `render`, of inputs that were gathered before."""
     sets = {folder: TemplateSet(files, folder=folder) for folder, files in given.templates.items()}
+    readings = {application.name: Reading() for application in given.applications}
     manifests = tuple(
         manifest(made, application=application.name, namespaces=given.namespaces)
         for application in given.applications
-        for made in _documents(given, application, sets.get(application.folder))
+        for made in _documents(given, application, sets.get(application.folder), readings[application.name])
         if made.body is not None
     )
     refuse_doubles(manifests)
-    return Rendered(given.environment, manifests, given.awaiting)
+    unread = (
+        each
+        for application in given.applications
+        for each in readings[application.name].unread(
+            application.name, application.values, given.templates.get(application.folder, {}).values()
+        )
+    )
+    return Rendered(given.environment, manifests, given.awaiting, tuple(unread))
 
 
 def apart(given: Inputs) -> tuple[Inputs, ...]:
@@ -130,11 +144,11 @@ def only(given: Inputs, applications: Sequence[ApplicationInputs]) -> Inputs:
     return dataclasses.replace(given, applications=tuple(applications), templates=templates)
 
 
-def whole(given: Inputs, manifests: Mapping[str, tuple[Manifest, ...]]) -> Rendered:
+def whole(given: Inputs, manifests: Mapping[str, tuple[Manifest, ...]], unread: Iterable[Unread] = ()) -> Rendered:
     """The manifests of every application, by its name, as one render of the environment."""
     made = tuple(each for application in given.applications for each in manifests[application.name])
     refuse_doubles(made)
-    return Rendered(given.environment, made, given.awaiting)
+    return Rendered(given.environment, made, given.awaiting, tuple(unread))
 
 
 def checked(rendered: Rendered, given: Inputs) -> Rendered:
@@ -144,15 +158,17 @@ def checked(rendered: Rendered, given: Inputs) -> Rendered:
         for each in rendered.manifests
     )
     refuse_doubles(manifests)
-    return Rendered(given.environment, manifests, given.awaiting)
+    return Rendered(given.environment, manifests, given.awaiting, rendered.unread)
 
 
-def _documents(given: Inputs, application: ApplicationInputs, templates: TemplateSet | None) -> Iterator[Made]:
+def _documents(
+    given: Inputs, application: ApplicationInputs, templates: TemplateSet | None, reading: Reading
+) -> Iterator[Made]:
     context = {
         "environment": {"name": given.environment, "id": given.id},
         "application": {"name": application.name},
         "namespace": given.namespaces[0],
-        "values": application.values,
+        "values": reading.watched(application.values),
         "components": application.components,
     }
     for name in sorted(given.templates.get(application.folder, ())):

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -43,8 +43,10 @@ def render_apart(given: Inputs, *, kept: Path | None = None) -> Rendered:
     missing = [each for each in given.applications if each.name not in found]
     parts = apart(only(given, missing))
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = {name: manifests for part in pool.map(_by_application, parts) for name, manifests in part.items()}
-    rendered = whole(given, {**found, **made})
+        answers = tuple(pool.map(_by_child, parts))
+    made = {name: each for part, answer in zip(parts, answers, strict=True) for name, each in _by_name(part, answer)}
+    unread = (each for answer in answers for each in answer.unread)
+    rendered = whole(given, {**found, **made}, unread)
     if kept:
         renders.write(kept, _to_keep(made, keys))
     return rendered
@@ -69,13 +71,14 @@ def _to_keep(made: Mapping[str, tuple[Manifest, ...]], keys: Mapping[str, bytes]
     return {key: form for key, form in forms.items() if form}
 
 
-def _by_application(given: Inputs) -> dict[str, tuple[Manifest, ...]]:
+def _by_name(given: Inputs, answer: Rendered) -> Iterator[tuple[str, tuple[Manifest, ...]]]:
+    """The manifests of each application that was asked about, and of no other."""
     manifests: dict[str, list[Manifest]] = {each.name: [] for each in given.applications}
-    for manifest in _by_child(given).manifests:
+    for manifest in answer.manifests:
         if manifest.application not in manifests:
             raise ToolError(f"the render process answered of {manifest.application!r}, which it was not asked about")
         manifests[manifest.application].append(manifest)
-    return {name: tuple(found) for name, found in manifests.items()}
+    return ((name, tuple(found)) for name, found in manifests.items())
 
 
 def _by_child(given: Inputs) -> Rendered:

@@ -6,13 +6,15 @@ import datetime as dt
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
-from interlock.contract import layout, validation
+from interlock.contract import layout, strict_yaml, validation
 from interlock.contract.manifest import Manifest
+from interlock.contract.render import Rendered
 from interlock.contract.repository import Repository
 from interlock.contract.rules import Broken, Rule, Subject, to_json
+from interlock.contract.unread import Unread
 from interlock.contract.validation import Violation
 from interlock.errors import FormatError, ToolError
 from tasks.common.effect import effect
@@ -31,9 +33,17 @@ class Validated:
     notes: tuple[str, ...]
 
 
-@effect(name="validate", task_run_name="validate {environment}", retries=1)
-def validate_offline(repository: Repository, environment: str, manifests: Sequence[Manifest]) -> Validated:
-    """Hold an environment's manifests against the schemas of its Kubernetes version and the repository's rules."""
+@effect(name="validate", task_run_name="validate {rendered.environment}", retries=1)
+def validate_offline(
+    repository: Repository, rendered: Rendered, applications: Collection[str] | None = None
+) -> Validated:
+    """Hold an environment's manifests against the schemas of its Kubernetes version and the repository's rules.
+
+    All of them, or those of some `applications`. What the render passed over is noted too.
+    """
+    environment = rendered.environment
+    chosen = repository.environments[environment].applications if applications is None else applications
+    manifests = tuple(each for each in rendered.manifests if each.application in chosen)
     minor = repository.environments[environment].kubernetes
     if minor and minor not in minors():
         message = f"kubernetes: there are no schemas of {minor}"
@@ -41,11 +51,23 @@ def validate_offline(repository: Repository, environment: str, manifests: Sequen
         raise FormatError(message, path=layout.environment(environment), hint=hint)
     known = schemas(minor)
     found = (*validation.misfits(manifests, known), *broken_rules(repository.rules, manifests, environment))
-    notes = tuple(
+    unseen = (
         f"{kind} of {version}: there is no schema for it, its manifests are not validated before the cluster is asked"
         for version, kind in validation.without_schema(manifests, known)
     )
-    return Validated(excused(repository, environment, found), notes)
+    passed_over = (each for each in rendered.unread if each.application in chosen)
+    unread = (f"{each}{_given_at(repository, environment, each)}" for each in passed_over)
+    return Validated(excused(repository, environment, found), (*unseen, *unread))
+
+
+def _given_at(repository: Repository, environment: str, unread: Unread) -> str:
+    """The line of the values file that gives it; the environment's comes before the shared one."""
+    for path in (layout.values(environment, unread.application), layout.shared_values(unread.application)):
+        if path in repository.tree.files:
+            document = strict_yaml.load(repository.tree.text(path), path=path)
+            if unread.path in document.places:
+                return f" ({path}:{document.line(unread.path)})"
+    return ""
 
 
 def excused(repository: Repository, environment: str, found: Iterable[Violation]) -> tuple[Violation, ...]:

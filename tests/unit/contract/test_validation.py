@@ -37,7 +37,7 @@ WAIVER = "format: 1\nwaivers:\n  - {{finding: {}, component: '*', reason: it has
 
 def validated(changes: dict[str, str | bytes | None] | None = None) -> Validated:
     read = repository.read(environment_tree(changes))
-    return validate_offline.fn(read, "dev", render(read, "dev").manifests)
+    return validate_offline.fn(read, render(read, "dev"))
 
 
 def waived(finding: str, *, ends: dt.date = TODAY) -> list[bool]:
