@@ -1,8 +1,9 @@
 """How much of a plan's new objects the server is asked about before anything is written.
 
 An object that fits the server's own schema, and whose metadata is right, is sent to a dry run only as the first of its
-kind in its namespace (quota, admission), when an admission webhook or policy may judge its kind, or when there is no
-schema. The dry run also has the last word on what does not fit: a schema may say more than the server asks for.
+kind in its namespace (quota, admission), when an admission webhook or policy may judge its kind, when its kind has
+rules in CEL, or when there is no schema. The dry run also has the last word on what does not fit: a schema may say
+more than the server asks for.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from interlock.cd.plan import Action, PlanItem, Wanted
-from interlock.contract import metadata
 from interlock.contract.manifest import Identity, Manifest
 from interlock.contract.schema import Problem, Schema
+from interlock.contract.validation import misfit_by
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ def proofs(
     for want in wants:
         manifest, sample = want.manifest, _sample(want)
         fits = schema(manifest)
-        problems = (*(fits.problems(manifest.body) if fits else ()), *metadata.problems(manifest.body))
-        asked = everything or fits is None or bool(problems) or sample not in tried or judged(manifest)
+        problems = misfit_by(fits, manifest)
+        unsure = fits is None or fits.has_rules or bool(problems)
+        asked = everything or unsure or sample not in tried or judged(manifest)
         if not problems:
             tried.add(sample)
         found[want.identity] = Proof(problems, asked)

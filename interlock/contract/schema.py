@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from jsonschema_rs import Draft202012Validator, RegexOptions, ValidationError
@@ -21,6 +22,7 @@ Kind = tuple[str, str]
 """`apiVersion` and `kind`."""
 
 _MOST_PROBLEMS = 20
+_RULES = "x-kubernetes-validations"
 _PATTERNS = RegexOptions(size_limit=1 << 20)
 """A pattern of a definition is somebody else's: an engine without backtracking, in linear time."""
 
@@ -53,6 +55,11 @@ class Schema:
         self._validator = Draft202012Validator(
             document, pattern_options=_PATTERNS, keywords={"x-kubernetes-list-map-keys": _Keyed}, offline=True
         )
+
+    @cached_property
+    def has_rules(self) -> bool:
+        """Whether the server holds such objects to rules in CEL too, which are not looked at here."""
+        return _mentions(self._document, _RULES)
 
     def problems(self, body: dict[str, Any]) -> tuple[Problem, ...]:
         """Nothing when the object fits; finding that out takes some microseconds."""
@@ -87,6 +94,12 @@ class Schema:
         node = _at(self._document, tuple(error.schema_path)[:-1])
         fields = node.get("properties", {}) if isinstance(node, dict) else {}
         return list(fields)
+
+
+def _mentions(node: object, word: str) -> bool:
+    if isinstance(node, dict):
+        return word in node or any(_mentions(each, word) for each in node.values())
+    return isinstance(node, list) and any(_mentions(each, word) for each in node)
 
 
 class _Keyed:
@@ -275,6 +288,7 @@ _KEPT = (
     "minProperties",
     "maxProperties",
     "x-kubernetes-list-map-keys",
+    _RULES,
 )
 _OBJECT = ("apiVersion", "kind", "metadata")
 

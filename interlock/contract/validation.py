@@ -6,11 +6,11 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from interlock.contract import metadata
+from interlock.contract import metadata, pods
 from interlock.contract.manifest import Identity, Manifest
 from interlock.contract.models import Waiver
 from interlock.contract.rules import Broken, Rule, Severity, Subject
-from interlock.contract.schema import Schema, Schemas, of_definitions
+from interlock.contract.schema import Problem, Schema, Schemas, of_definitions
 from interlock.contract.template import Origin
 
 SCHEMA = "schema"
@@ -56,11 +56,16 @@ def misfits(manifests: Sequence[Manifest], schemas: Schemas) -> Iterator[Violati
     defined = of_definitions(manifest.body for manifest in manifests)
     for manifest in manifests:
         schema = schemas.find(*manifest.type) or defined.get(manifest.type)
-        problems = (*(schema.problems(manifest.body) if schema else ()), *metadata.problems(manifest.body))
-        for problem in problems:
+        for problem in misfit_by(schema, manifest):
             yield _violation(
                 manifest, Broken(SCHEMA, "deny", str(problem), waivable=True), manifest.origin(problem.where)
             )
+
+
+def misfit_by(schema: Schema | None, manifest: Manifest) -> tuple[Problem, ...]:
+    """What is wrong with one manifest: by its schema, where there is one, and by what no schema says."""
+    body = manifest.body
+    return (*(schema.problems(body) if schema else ()), *metadata.problems(body), *pods.problems(body))
 
 
 def without_schema(manifests: Iterable[Manifest], schemas: Schemas) -> tuple[tuple[str, str], ...]:

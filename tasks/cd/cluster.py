@@ -52,6 +52,7 @@ _SCHEMA = re.compile(
     r"failed to create typed patch object .*?: (?P<field>\.[^:]+): "
     r"(?P<problem>field not declared in schema|duplicate entries|expected \w+)"
 )
+_NEVER_READ = re.compile(r"failed to convert new object .*?: error decoding from json: ")
 
 
 @dataclass(frozen=True)
@@ -458,7 +459,7 @@ def refusal(subject: str, status: int, data: bytes) -> ClusterError:
         said, reason = _plain(data), "refused"
     # An object that does not fit the schema is answered with 500, though trying again never helps.
     schema = _SCHEMA.search(said)
-    if schema:
+    if schema or _NEVER_READ.search(said):
         status = 422
     known = next((words for words in _HINTS if words in said), "")
     if subject.startswith("Secret/"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -18,8 +19,7 @@ _FOLDER = re.compile(r"v(?P<minor>(\d+)\.(\d+))\.0-local-strict")
 @lru_cache(maxsize=1)
 def minors() -> tuple[str, ...]:
     """Those that the package has, oldest first: `1.25`, `1.26`, …"""
-    folder = resources.files("kubernetes_validate") / "kubernetes-json-schema"
-    found = [match["minor"] for each in folder.iterdir() if (match := _FOLDER.fullmatch(each.name))]
+    found = [match["minor"] for each in _folder().iterdir() if (match := _FOLDER.fullmatch(each.name))]
     return tuple(sorted(found, key=lambda minor: tuple(map(int, minor.split(".")))))
 
 
@@ -31,6 +31,14 @@ def schemas(minor: str) -> Schemas:
         raise ParameterError(
             f"there are no schemas of Kubernetes {minor}", hint=f"`kubernetes` may be {known[0]} to {known[-1]}"
         )
-    folder = resources.files("kubernetes_validate") / "kubernetes-json-schema" / f"v{minor or known[-1]}.0-local-strict"
-    definitions: dict[str, Any] = orjson.loads((folder / "_definitions.json").read_bytes())["$defs"]
+    file = _folder() / f"v{minor or known[-1]}.0-local-strict" / "_definitions.json"
+    definitions: dict[str, Any] = orjson.loads(file.read_bytes())["$defs"]
     return Schemas(definitions)
+
+
+def _folder() -> Path:
+    """Found without importing the package, which loads another validator."""
+    spec = find_spec("kubernetes_validate")
+    assert spec is not None  # noqa: S101 - we depend on it
+    assert spec.origin is not None  # noqa: S101 - it is a package of files
+    return Path(spec.origin).parent / "kubernetes-json-schema"

@@ -15,10 +15,13 @@ from flows.cd.plan import plan_order
 from interlock.cd.objects import Body
 from interlock.cd.plan import Action, Plan, PlanItem
 from interlock.contract import layout
+from interlock.contract.manifest import Manifest
+from interlock.contract.validation import misfit_by
 from interlock.errors import Blocked, ClusterError, FormatError
 from tasks.cd.cluster import Cluster
 from tasks.cd.schemas import ServerSchemas
-from tests.cluster.worlds import USER, Recorder, World, config_map, deployment, manifest_path, secret
+from tasks.common.kubernetes_schemas import schemas
+from tests.cluster.worlds import USER, Recorder, World, config_map, deployment, manifest_path, secret, service
 
 
 @pytest.fixture
@@ -153,6 +156,99 @@ def test_no_usual_object_is_a_misfit(world: World) -> None:
         assert schema
         for body in world.admin.list(world.admin.resource(*kind)):
             assert schema.problems(body) == ()
+
+
+CONTAINERS: tuple[dict[str, Any], ...] = (
+    {},
+    {"name": "Web"},
+    {"name": "a" * 64},
+    {"imagee": "x"},
+    {"command": "sleep"},
+    {"ports": [{"containerPort": 0}]},
+    {"ports": [{"containerPort": 65536}]},
+    {"ports": [{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}]},
+    {"ports": [{"containerPort": 80}, {"containerPort": 80}]},
+    {"ports": [{"containerPort": 80, "name": "a-name-too-long-x"}]},
+    {"ports": [{"containerPort": 80, "name": "80"}]},
+    {"ports": [{"containerPort": 80, "name": "8a"}]},
+    {"ports": [{"containerPort": 80, "name": "a--b"}]},
+    {"ports": [{"name": "http"}]},
+    {"env": [{"name": "a.b-C"}, {"name": "UPPER", "value": None}]},
+    {"env": [{"name": "a=b"}]},
+    {"env": [{"name": ""}]},
+    {"env": [{"name": "A"}, {"name": "A"}]},
+    {"env": [{"name": "A", "value": 1}]},
+    {"resources": {"limits": {"cpu": "1 core"}}},
+    {"resources": {"limits": {"memory": "1GiB"}}},
+    {"resources": {"limits": {"cpu": 1.5, "memory": "1e3", "ephemeral-storage": "+1Ki"}}},
+    {"resources": {"limits": {"cpu": ".5", "memory": "1."}}},
+    {"resources": {"limits": {"cpu": True}}},
+    {"volumeMounts": [{"name": "data", "mountPath": "/d"}]},
+    {"imagePullPolicy": "Sometimes"},
+    {"readinessProbe": {"httpGet": {"path": "/", "port": []}}},
+)
+OBJECTS: tuple[dict[str, Any], ...] = (
+    config_map("c.d-e", {"a.b_c-D": "x"}),
+    config_map("C", {}),
+    config_map("a_b", {}),
+    config_map("a" * 254, {}),
+    config_map("c", {"a/b": "x"}),
+    config_map("c", {"..": "x"}),
+    {**config_map("c", {}), "metadata": {"name": "c", "labels": {"a": ""}}},
+    {**config_map("c", {}), "metadata": {"name": "c", "labels": {"a": "-"}}},
+    {**config_map("c", {}), "metadata": {"name": "c", "labels": {"a": "b" * 64}}},
+    {**config_map("c", {}), "metadata": {"name": "c", "labels": {"A_b.org/c": "x"}}},
+    {**config_map("c", {}), "metadata": {"name": "c", "annotations": {"Example.org/c": "any text"}}},
+    {**config_map("c", {}), "metadata": {"name": "c", "annotations": {"a b": "x"}}},
+    {**config_map("c", {}), "binaryData": {"a": "aGk="}},
+    {**config_map("c", {}), "binaryData": {"a": "no!"}},
+    {**secret("s", {}), "data": {"a": "plain!"}},
+    {**secret("s", {}), "data": {"a": "aGk="}},
+    {**secret("s", {}), "data": {"a": "aGk"}},
+    service("a" * 64),
+    service("a.b"),
+    {**service(), "spec": {"ports": [{"port": 0}]}},
+    {**service(), "spec": {"ports": [{"port": 1, "name": "a"}, {"port": 2}]}},
+    {**service(), "spec": {"clusterIP": "None"}},
+    {**service(), "spec": {}},
+    {**service(), "spec": {"type": "ExternalName", "externalName": "a.example"}},
+)
+
+
+def _examples() -> Iterator[Body]:
+    for number, container in enumerate(CONTAINERS):
+        body = deployment(f"d{number}")
+        body["spec"]["template"]["spec"]["containers"][0] |= container
+        yield body
+    for kind, template in (("Job", {}), ("Job", {"restartPolicy": "Never"}), ("CronJob", {"restartPolicy": "Never"})):
+        pod = {"spec": {"containers": [{"name": "a", "image": "x"}], **template}}
+        job: dict[str, Any] = {"template": pod}
+        spec = job if kind == "Job" else {"schedule": "* * * * *", "jobTemplate": {"spec": job}}
+        for name in ("j", "j" * 53):
+            yield {"apiVersion": "batch/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+    stray = deployment("stray")
+    stray["spec"]["selector"] = {"matchLabels": {"app": "other"}}
+    yield stray
+    yield from OBJECTS
+
+
+def test_our_reading_is_the_server_s(world: World) -> None:
+    """Of many right and wrong objects, just those are told of that the real server refuses, also without its schema."""
+    server, offline = ServerSchemas(world.admin, None), schemas("")
+    wrong: list[str] = []
+    for body in _examples():
+        placed = {**body, "metadata": {**body["metadata"], "namespace": world.namespace}}
+        manifest = Manifest(placed, "shop", {})
+        try:
+            world.admin.apply(placed, manager="admin", dry_run=True)
+            said = ""
+        except ClusterError as error:
+            said = error.message
+        for name, schema in (("server", server.find(*manifest.type)), ("offline", offline.find(*manifest.type))):
+            found = misfit_by(schema, manifest)
+            if bool(found) != bool(said):
+                wrong.append(f"{name}: {body['metadata']['name'][:20]}: we say {found}, the server {said!r}")
+    assert wrong == []
 
 
 @contextmanager

@@ -41,6 +41,8 @@ def test_all_are_tried_where_something_may_surprise() -> None:
     """Without a schema, with admission rules about the kind, or when somebody wants to be sure."""
     wants = want("1"), want("2")
     assert asked(*wants, schema=None) == ["1", "2"]
+    ruled = Schema({"properties": {"spec": {"x-kubernetes-validations": [{"rule": "self.a > 1"}]}}})
+    assert asked(*wants, schema=ruled) == ["1", "2"]
     assert asked(*wants, judged=True) == ["1", "2"]
     assert asked(*wants, everything=True) == ["1", "2"]
 
