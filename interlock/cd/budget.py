@@ -53,6 +53,8 @@ def weigh(items: Iterable[PlanItem], live: Mapping[Identity, Body], *, owned: in
 def dependants(deleted: Iterable[PlanItem], live: Mapping[Identity, Body]) -> frozenset[Identity]:
     """What the garbage collector takes along, and what is in a namespace that goes."""
     items = tuple(deleted)
+    if not items:
+        return frozenset()
     named = {item.identity for item in items}
     namespaces = {i.name for i in named if (i.group, i.kind) == ("", "Namespace")}
     found = {identity for identity in live if identity.namespace in namespaces}

@@ -102,6 +102,10 @@ def extra_role(
     return _bound("Role", name, namespace, rules, subjects)
 
 
+OWN_KINDS = frozenset({"Role", "RoleBinding"})
+"""Of what we make in an environment's namespaces."""
+
+
 def is_own(live: Body, control_namespace: str) -> bool:
     """Whether a Role or RoleBinding is one of those above: it gives our own subjects what we might ask for, no more."""
     name, role = live["metadata"]["name"], role_name(control_namespace)

@@ -99,7 +99,7 @@ def recall(
         if body and entry and entered(entry, manifest, body):
             wish = wanted(manifest, entry, scaled=identity in scaled)
             if verdicts.holds(body, wish):
-                items.append(PlanItem(identity, Action.UNCHANGED, application=entry.application, uid=entry.uid))
+                items.append(PlanItem.unchanged(identity, application=entry.application, uid=entry.uid))
                 known[entry.uid] = verdicts.known[entry.uid]
                 continue
         rest.append(manifest)

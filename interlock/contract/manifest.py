@@ -6,11 +6,11 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from interlock.contract import duration
 from interlock.contract.canonical import canonical, encoded
+from interlock.contract.once import once
 from interlock.contract.strict_yaml import Path
 from interlock.contract.template import Made, Origin
 from interlock.errors import RenderError
@@ -45,7 +45,7 @@ class Manifest:
         """`apiVersion` and `kind`."""
         return self.api_version, str(self.body["kind"])
 
-    @cached_property
+    @once
     def identity(self) -> Identity:
         group = self.api_version.rpartition("/")[0]
         metadata = self.body["metadata"]
@@ -61,7 +61,7 @@ class Manifest:
         """What is scanned, hashed and applied."""
         return canonical(self.body)
 
-    @cached_property
+    @once
     def fingerprint(self) -> str:
         """Tells this body from any other, for caches; quicker than the digest of the canonical form."""
         return self.known_fingerprint or hashlib.blake2b(encoded(self.body), digest_size=16).hexdigest()

@@ -12,9 +12,9 @@ from typing import TypeVar
 from interlock.cd import budget, foreign, prune, take_over
 from interlock.cd import plan as decide
 from interlock.cd.admission import Admission
-from interlock.cd.control import COMMON, is_own
+from interlock.cd.control import COMMON, OWN_KINDS, is_own
 from interlock.cd.inventory import Entry, Inventory
-from interlock.cd.objects import Body, Resource, group_of, subject, version_of
+from interlock.cd.objects import Body, Resource, group_of, subject, uid, version_of
 from interlock.cd.order import rank
 from interlock.cd.plan import Action, Look, Plan, PlanItem, Scope, Wanted
 from interlock.cd.proof import ASKED, UNKNOWN_ADMISSION, Proof, beside_refused, misfit, proofs
@@ -185,7 +185,11 @@ def make_plan(
     leaving = _leaving(cluster, rendered, live, inventory, scope)
     items += leaving.items
     controls = [scope.control_namespace, *(each.control_namespace for each in scope.neighbours)]
-    foreigners = {i: body for i, body in live.objects.items() if not any(is_own(body, name) for name in controls)}
+    foreigners = {
+        identity: body
+        for identity, body in live.objects.items()
+        if identity.kind not in OWN_KINDS or not any(is_own(body, name) for name in controls)
+    }
     items += decide.strangers(foreigners, inventory, named, part_of=scope.part_of)
     notes += [f"{kind} cannot be read: {why}" for (_, kind), why in sorted(live.unreadable.items())]
     weight = budget.weigh(items, live.objects, owned=len(inventory.entries))
@@ -327,7 +331,7 @@ def _items(
     asking = _Asking(cluster, live, scope, scaled, proven, made, [])
     looks = [(want, decide.look(want, scope)) for want in wants]
     known = {
-        want.identity: want.item(Action.UNCHANGED)
+        want.identity: PlanItem.unchanged(want.identity, application=want.manifest.application, uid=uid(want.live))
         for want, look in looks
         if look == Look.SETTLED and want.live and not want.left and not asking.unexplained(want, want.live)
     }

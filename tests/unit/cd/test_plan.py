@@ -10,7 +10,7 @@ from interlock.cd import plan
 from interlock.cd.foreign import Unexplained
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import PART_OF, Body, ItemKey, Path
-from interlock.cd.plan import Action, Look, Wanted
+from interlock.cd.plan import Action, Look, PlanItem, Wanted
 from interlock.contract.render import Identity, Manifest
 from interlock.errors import ClusterError
 from tests.unit.cd.bodies import MANAGER, TIME, claim, config_map, manifest, owns, scope
@@ -232,3 +232,11 @@ def test_a_forged_owner_hides_nothing() -> None:
     assert not _owned_by("Deployment", "ConfigMap", version="v1")
     assert not _owned_by("Secret", "Deployment")
     assert not _owned_by("RoleBinding", "Certificate", version="cert-manager.io/v1")
+
+
+def test_an_unchanged_item_is_like_any_other() -> None:
+    """Made the quick way, it equals, shows and changes as one that was made field by field."""
+    identity = Identity("apps", "Deployment", "shop", "web")
+    quick = PlanItem.unchanged(identity, application="shop", uid="u")
+    slow = PlanItem(identity, Action.UNCHANGED, application="shop", uid="u")
+    assert (quick, repr(quick), replace(quick, reason="r")) == (slow, repr(slow), replace(slow, reason="r"))
