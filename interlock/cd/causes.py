@@ -19,7 +19,9 @@ MOST_TEXT = 400
 MOST_WORDS = 160
 MOST_CAUSES = 3
 CRASHES = 5
-"""Restarts of a container after which its crashing is taken as final: about three minutes of the kubelet's patience."""
+"""Restarts of a container after which its crashing is taken to be its own fault."""
+CRASH_PATIENCE = 60.0
+"""Seconds for which it may go on so, in case that it only misses something that is about to come."""
 PATIENCE = 30.0
 """Seconds for which a registry must have said the same before it is believed: the kubelet asks about twice in them."""
 
@@ -152,13 +154,14 @@ def waits_for_consumer(body: Body, around: Surroundings) -> bool:
 
 def _causes(body: Body, around: Surroundings) -> Iterator[Cause]:
     makers, pods = _newest(body, around)
-    for maker in (body, *makers):
-        yield from _refusals(maker)
+    refusals = [each for maker in makers or (body,) for each in _refusals(maker)]
+    yield from refusals
     for pod in pods:
         if not _fine(pod):
             yield from _pod(pod, around)
-    for maker in (body, *makers):
-        yield from _warnings(maker, around)
+    if not refusals and body["kind"] != "Pod":
+        for maker in (body, *makers):
+            yield from _warnings(maker, around)
 
 
 def _newest(body: Body, around: Surroundings) -> tuple[tuple[Body, ...], tuple[Body, ...]]:
@@ -309,7 +312,8 @@ def _crash(pod: Body, container: Mapping[str, Any], who: str, ended: Mapping[str
     restarts = container.get("restartCount") or 0
     metadata = pod["metadata"]
     crash = Crash(metadata["namespace"], metadata["name"], str(container.get("name")), restarts, previous)
-    return Cause(_name(pod), f"{who} {_ending(ended)}{_times(restarts)}", 0.0 if restarts >= CRASHES else None, crash)
+    final = CRASH_PATIENCE if restarts >= CRASHES and ended.get("exitCode") else None
+    return Cause(_name(pod), f"{who} {_ending(ended)}{_times(restarts)}", final, crash)
 
 
 def _times(restarts: int) -> str:

@@ -207,9 +207,10 @@ def _flickers(found: Health, body: Body | None) -> bool:
 
 
 def _doomed(causes: Iterable[Cause], before: Seen | None, now: float) -> float | None:
-    if all(cause.final is None for cause in causes):
-        return None
-    return before.doomed if before and before.doomed is not None else now
+    """What crashes runs in between: only health ends it."""
+    if before and before.doomed is not None and before.health.state != State.HEALTHY:
+        return before.doomed
+    return now if any(cause.final is not None for cause in causes) else None
 
 
 def _in_time(seen: Seen, now: float) -> Health:

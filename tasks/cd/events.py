@@ -24,18 +24,21 @@ class Events:
         self._refused: set[str] = set()
         self.known: dict[str, tuple[Body, ...]] = {}
 
-    def about(self, objects: Iterable[tuple[str, str]]) -> None:
-        """Ask for the events of these (namespace, UID)."""
-        for namespace, uid in objects:
-            if self._due(namespace, uid):
-                self.known[uid] = self._read(namespace, {"involvedObject.uid": uid})
+    def about(self, objects: Iterable[tuple[str, str]]) -> bool:
+        """Ask for the events of these (namespace, UID), where that is due; whether it was of any."""
+        due = [each for each in objects if self._due(*each)]
+        for namespace, uid in due:
+            self.known[uid] = self._read(namespace, {"involvedObject.uid": uid})
+        return bool(due)
 
-    def unbound(self, namespace: str) -> None:
-        """Ask which claims of a namespace wait for their first consumer."""
-        if self._due(namespace, "claims"):
+    def unbound(self, namespace: str) -> bool:
+        """Ask which claims of a namespace wait for their first consumer, where that is due."""
+        due = self._due(namespace, "claims")
+        if due:
             chosen = {"involvedObject.kind": "PersistentVolumeClaim", "reason": "WaitForFirstConsumer"}
             for event in self._read(namespace, chosen):
                 self.known[str(event["involvedObject"].get("uid"))] = (event,)
+        return due
 
     def _due(self, namespace: str, what: str) -> bool:
         now = time.monotonic()

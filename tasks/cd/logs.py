@@ -23,14 +23,15 @@ class Logs:
         self._cluster = cluster
         self.known: dict[Crash, tuple[str, ...]] = {}
 
-    def about(self, crashes: Iterable[Crash]) -> None:
-        """Read what is not known yet. Without the namespace's Secrets, to mask them, nothing is shown."""
+    def about(self, crashes: Iterable[Crash]) -> bool:
+        """Read what is not known yet; whether there was any. Without the namespace's Secrets, to mask them, none is."""
         due = [crash for crash in dict.fromkeys(crashes) if crash not in self.known][:READ_AT_ONCE]
         for crash in due:
             try:
                 self.known[crash] = self._read(crash, self._secrets(crash.namespace))
             except ClusterError as error:
                 self.known[crash] = (f"(no log: {said(error.message)})",)
+        return bool(due)
 
     def _secrets(self, namespace: str) -> Collection[str]:
         return secret_values(self._cluster.list(self._cluster.resource("v1", "Secret"), namespace))

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import Self
 
-from interlock.cd.causes import NOTHING, Surroundings, suspects
+from interlock.cd.causes import Surroundings, suspects
 from interlock.cd.health import State, has_pods, says_nothing
 from interlock.cd.objects import Body
 from interlock.cd.progress import Progress, Seen, Target, judge, target, unseen
@@ -133,13 +133,14 @@ class Observer:
             and (has_pods(*_key(seen.target.identity)[:2]) or _is_claim(seen))
         }
 
-    def _beside(self, namespaces: Iterable[str]) -> Iterable[Body]:
-        """Pods, and the ReplicaSets between them and their Deployments; none where they may not be read."""
+    def _around(self, namespaces: Iterable[str]) -> Surroundings:
+        """With pods, and the ReplicaSets between them and their Deployments; none where they may not be read."""
         keys = {key: kind for namespace in namespaces for key, kind in _makers(namespace).items()}
         for key in keys.keys() - self._feeds.keys():
             self._feeds[key] = Feed(self._cluster, self._cluster.resource(*keys[key]), key[2], optional=True)
         _in_parallel([self._feeds[key].refresh for key in keys if not self._feeds[key].current])
-        return chain.from_iterable(self._feeds[key].bodies.values() for key in keys)
+        beside = chain.from_iterable(self._feeds[key].bodies.values() for key in keys)
+        return Surroundings.of(beside, self._events.known, self._logs.known)
 
     # what it means ------------------------------------------------------------------------------------
 
@@ -153,13 +154,13 @@ class Observer:
             return judge(targets, live, around, now=now, rules=rules, silent=silent, before=self._seen)
 
         self._ask_definitions(manifests, live)
-        found = judged(NOTHING)
-        if found.done:
-            return found
-        around = Surroundings.of(self._beside(self._troubled(found.objects)), self._events.known, self._logs.known)
+        known = self._troubled(self._seen.values())
+        around = self._around(known)
         found = judged(around)
-        self._ask_more(found, around, closely=closely)
-        return judged(around)
+        if more := self._troubled(found.objects) - known:
+            around = self._around(known | more)
+            found = judged(around)
+        return judged(around) if self._ask_more(found, around, closely=closely) else found
 
     def _ask_definitions(self, manifests: Iterable[Manifest], live: Mapping[Identity, Body]) -> None:
         """Whether kinds whose objects have no status give theirs anything to say."""
@@ -186,8 +187,8 @@ class Observer:
             return None
         return says_nothing(document, api_version, kind)
 
-    def _ask_more(self, found: Progress, around: Surroundings, *, closely: bool) -> None:
-        """Events and logs of a few objects that wait; what they say is in the surroundings from then on."""
+    def _ask_more(self, found: Progress, around: Surroundings, *, closely: bool) -> bool:
+        """Events and logs of a few objects that wait; whether there was anything to ask. The surroundings have it."""
         waiting = [
             seen
             for seen in (*found.failed, *found.missing)
@@ -195,12 +196,14 @@ class Observer:
             and seen.target.identity.namespace
             and (closely or seen.health.state == State.FAILED or found.now - seen.begun >= PATIENT_SECONDS)
         ]
-        for seen in islice(waiting, ASKED):
-            assert seen.body is not None  # noqa: S101 - chosen so
-            self._events.about((seen.target.identity.namespace, uid) for uid in suspects(seen.body, around))
-        self._logs.about(cause.crash for seen in waiting[:ASKED] for cause in seen.causes if cause.crash)
+        chosen = [(seen.body, seen) for seen in waiting[:ASKED] if seen.body is not None]
+        asked = self._events.about(
+            (seen.target.identity.namespace, uid) for body, seen in chosen for uid in suspects(body, around)
+        )
+        asked |= self._logs.about(cause.crash for _, seen in chosen for cause in seen.causes if cause.crash)
         for namespace in sorted({s.target.identity.namespace for s in found.missing if _is_claim(s) and s.body}):
-            self._events.unbound(namespace)
+            asked |= self._events.unbound(namespace)
+        return asked
 
     # while nothing is seen ----------------------------------------------------------------------------
 

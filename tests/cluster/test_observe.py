@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from interlock.cd import causes
 from interlock.cd.control import ACCOUNT
 from interlock.cd.health import State
 from interlock.cd.objects import Body
@@ -168,6 +169,13 @@ def test_a_pod_that_no_node_takes_says_so(world: World, cluster_user: Cluster) -
     assert "not scheduled: no nodes available to schedule pods" in _reason(seen)
 
 
+def _left_alone() -> Body:
+    """One pod that no scheduler touches: what it says is ours to write."""
+    body = deployment(replicas=1)
+    body["spec"]["template"]["spec"]["schedulerName"] = "nobody"
+    return body
+
+
 def _first_pod(world: World) -> Body:
     pods = world.admin.resource("v1", "Pod")
     for _ in range(100):
@@ -184,9 +192,12 @@ def _pod_status(world: World, **status: object) -> str:
     return name
 
 
-def test_a_container_that_crashes_says_how(world: World, cluster_user: Cluster) -> None:
-    """Exit code, what killed it, how often; five times is final, long before the deadline."""
-    manifests = _made(world, deployment(replicas=1))
+def test_a_container_that_crashes_says_how(
+    world: World, cluster_user: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code, what killed it, how often; what goes on so fails long before the deadline."""
+    monkeypatch.setattr(causes, "CRASH_PATIENCE", 2.0)
+    manifests = _made(world, _left_alone())
     observer = Observer(cluster_user, PATIENCE)
     container = {
         "name": "web",
@@ -209,7 +220,7 @@ def test_a_container_that_crashes_says_how(world: World, cluster_user: Cluster) 
 
 def test_a_probe_that_fails_is_told_by_its_event(world: World, cluster_user: Cluster) -> None:
     """The container runs; why it is not ready, only an event says."""
-    manifests = _made(world, deployment(replicas=1))
+    manifests = _made(world, _left_alone())
     container = {
         "name": "web",
         "image": "r",
@@ -258,10 +269,11 @@ def test_a_quota_is_told(world: World, cluster_user: Cluster) -> None:
     made = _made(world, quota, deployment(replicas=1), stateful)
     observer = Observer(cluster_user, PATIENCE)
 
-    seen = _until(observer, made[1:], lambda seen: _reason(seen).count("exceeded quota: none") >= 2)
+    def told(seen: Progress) -> bool:
+        words = ("ReplicaSet web-", "no pod can be made", "StatefulSet db: FailedCreate")
+        return all(word in _reason(seen) for word in words)
 
-    assert "ReplicaSet web-" in _reason(seen)
-    assert "StatefulSet db: FailedCreate" in _reason(seen)
+    assert _reason(_until(observer, made[1:], told)).count("exceeded quota: none") == 2
 
 
 def test_a_claim_that_binds_at_first_use_is_not_waited_for(world: World, cluster_user: Cluster) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from interlock.cd.causes import CRASHES, PATIENCE, Cause, Crash, Surroundings, explain, said, suspects
+from interlock.cd.causes import CRASH_PATIENCE, CRASHES, PATIENCE, Cause, Crash, Surroundings, explain, said, suspects
 from interlock.cd.objects import Body
 
 REVISION = "deployment.kubernetes.io/revision"
@@ -205,7 +205,7 @@ def test_what_several_pods_say_is_said_once() -> None:
         (_container({"waiting": {"reason": "ErrImagePull", "message": "dial tcp: i/o timeout"}}), None),
         (_container({"waiting": {"reason": "ErrImagePull", "message": "503 Service Unavailable"}}), None),
         (_container(LOOP, lastState={"terminated": ENDED}, restartCount=CRASHES - 1), None),
-        (_container(LOOP, lastState={"terminated": ENDED}, restartCount=CRASHES), 0.0),
+        (_container(LOOP, lastState={"terminated": ENDED}, restartCount=CRASHES), CRASH_PATIENCE),
         (_container(CONFIG), None),
     ],
 )
