@@ -245,9 +245,10 @@ def _environment(site: Site, head: VerifiedHead, mark: Mark | None) -> Environme
             "take it out of cd.yaml when they are to stay",
         )
     ceiling = site.ceiling
-    beyond = sorted(set(found.namespaces) - set(ceiling.namespaces))
+    beyond = [f"namespace {name}" for name in sorted(set(found.namespaces) - set(ceiling.namespaces))]
+    beyond += [f"kind {kind}" for kind in sorted(set(found.cluster_kinds) - set(ceiling.cluster_kinds))]
     if found.cluster != ceiling.cluster or beyond:
-        what = f"cluster {found.cluster}" if found.cluster != ceiling.cluster else f"namespace {', '.join(beyond)}"
+        what = f"cluster {found.cluster}" if found.cluster != ceiling.cluster else ", ".join(beyond)
         raise Refused(
             f"{head.commit[:12]}: environment {site.name} asks for {what}, which this host does not give it",
             rule="ceiling",

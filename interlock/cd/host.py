@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from interlock.contract.builtin import Known
 from interlock.contract.declaration import Ground
 from interlock.contract.host import HostFile, HostPath, LedgerRemote
-from interlock.contract.models import Model, Name
+from interlock.contract.models import ClusterKind, Model, Name
 
 
 class Cluster(Model):
@@ -26,6 +26,8 @@ class Ceiling(Model):
     namespaces: tuple[Name, ...] = Field(min_length=1)
     control_namespace: Name
     """Holds the lock, the record and the inventory; no tenant has rights in it."""
+    cluster_kinds: tuple[ClusterKind, ...] = ()
+    """Kinds without namespaces that it may have; what it makes of them holds in the whole cluster."""
     resync_seconds: int = Field(default=300, ge=10, le=86400)
 
     @model_validator(mode="after")

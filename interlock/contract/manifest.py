@@ -84,14 +84,19 @@ def _origin(origins: Mapping[Path, Origin], where: Path) -> Origin:
     return origins.get(where) or Origin("templates", 1)
 
 
-def manifest(made: Made, *, application: str, namespaces: tuple[str, ...]) -> Manifest:
-    """A document as a manifest of an environment that owns these namespaces. RenderError for what may not be."""
+def manifest(
+    made: Made, *, application: str, namespaces: tuple[str, ...], cluster_kinds: Collection[str] = ()
+) -> Manifest:
+    """A document as a manifest of an environment that owns these namespaces, and may have these kinds beside them.
+
+    RenderError for what may not be.
+    """
     body = made.body
     if not isinstance(body, dict):
         raise _error(made, (), "is no Kubernetes object", hint="a manifest has apiVersion, kind and metadata")
     _check_head(made, body)
     _check_reserved(made, body)
-    body = _in_namespace(made, body, namespaces)
+    body = _in_namespace(made, body, namespaces, cluster_kinds)
     for where, image in _images(body, ()):
         _check_image(made, where, image)
     return Manifest(body, application, made.origins)
@@ -272,12 +277,14 @@ _CLUSTER_SCOPED = frozenset(
 """Of the built-in kinds. Whether a custom kind is, only its cluster knows: CD asks there."""
 
 
-def _in_namespace(made: Made, body: dict[str, Any], namespaces: tuple[str, ...]) -> dict[str, Any]:
+def _in_namespace(
+    made: Made, body: dict[str, Any], namespaces: tuple[str, ...], cluster_kinds: Collection[str]
+) -> dict[str, Any]:
     """The same with its namespace: the environment's first one where none is given."""
     kind = body["apiVersion"].rpartition("/")[0], body["kind"]
     metadata = body["metadata"]
     if kind in _CLUSTER_SCOPED:
-        _check_cluster_scoped(made, body, namespaces)
+        _check_cluster_scoped(made, body, namespaces, cluster_kinds)
         return body
     namespace = metadata.get("namespace", namespaces[0])
     if namespace not in namespaces:
@@ -287,16 +294,19 @@ def _in_namespace(made: Made, body: dict[str, Any], namespaces: tuple[str, ...])
     return body | {"metadata": metadata | {"namespace": namespace}}
 
 
-def _check_cluster_scoped(made: Made, body: dict[str, Any], namespaces: Collection[str]) -> None:
-    metadata = body["metadata"]
-    if body["kind"] != "Namespace":
+def _check_cluster_scoped(
+    made: Made, body: dict[str, Any], namespaces: Collection[str], cluster_kinds: Collection[str]
+) -> None:
+    kind, metadata = body["kind"], body["metadata"]
+    if kind not in {"Namespace", *cluster_kinds}:
         message = "belongs to no namespace, and an environment owns only what is in its namespaces"
-        raise _error(made, ("kind",), message, hint="whoever owns the cluster applies it")
-    if metadata["name"] not in namespaces:
+        hint = "whoever owns the cluster applies it, or gives the environment such kinds (`cluster_kinds`)"
+        raise _error(made, ("kind",), message, hint=hint)
+    if kind == "Namespace" and metadata["name"] not in namespaces:
         hint = f"its environment.yaml gives it {', '.join(namespaces)}"
         raise _error(made, ("metadata", "name"), "is not this environment's", hint=hint)
     if "namespace" in metadata:
-        raise _error(made, ("metadata", "namespace"), "a Namespace is in no namespace", hint="remove the field")
+        raise _error(made, ("metadata", "namespace"), f"a {kind} is in no namespace", hint="remove the field")
 
 
 _CONTAINERS = frozenset({"containers", "initContainers", "ephemeralContainers"})

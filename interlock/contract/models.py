@@ -189,6 +189,25 @@ class HealthFile(File):
     rules: tuple[HealthRuleEntry, ...] = ()
 
 
+ClusterKind = Literal[
+    "APIService",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "CustomResourceDefinition",
+    "IngressClass",
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
+    "MutatingWebhookConfiguration",
+    "PriorityClass",
+    "RuntimeClass",
+    "StorageClass",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingWebhookConfiguration",
+]
+"""Kinds without namespaces that an environment may be given: what it has of them holds in the whole cluster."""
+
+
 class ApplicationOrder(Model):
     """What one application of an environment waits for."""
 
@@ -362,6 +381,8 @@ class EnvironmentFile(File):
     """What has not moved for so long while it is not healthy is failed; without it, only the whole time counts."""
     order: dict[Name, ApplicationOrder] = {}
     """By application; who is not named waits for nobody."""
+    cluster_kinds: tuple[ClusterKind, ...] = ()
+    """What the environment may have beside its namespaces; none, unless CD's host gives it the same."""
     on_error: Literal["application", "environment"] = "application"
     """What an object that cannot be made as Git says holds back: its application and those after it, or everything."""
     conflicts: tuple[ConflictRule, ...] = ()

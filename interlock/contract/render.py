@@ -84,6 +84,7 @@ class Inputs:
     templates: Mapping[str, Mapping[str, str]]
     """Text by folder of the set and name within it."""
     awaiting: tuple[str, ...]
+    cluster_kinds: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -91,7 +92,7 @@ class Inputs:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Inputs:
         applications = tuple(ApplicationInputs(**each) for each in value["applications"])
-        plain = {"namespaces": tuple(value["namespaces"]), "awaiting": tuple(value["awaiting"])}
+        plain = {name: tuple(value[name]) for name in ("namespaces", "awaiting", "cluster_kinds")}
         return cls(**{**value, **plain, "applications": applications})
 
 
@@ -109,7 +110,7 @@ def render_inputs(given: Inputs) -> Rendered:
     sets = {folder: TemplateSet(files, folder=folder) for folder, files in given.templates.items()}
     readings = {application.name: Reading() for application in given.applications}
     manifests = tuple(
-        manifest(made, application=application.name, namespaces=given.namespaces)
+        manifest(made, application=application.name, namespaces=given.namespaces, cluster_kinds=given.cluster_kinds)
         for application in given.applications
         for made in _documents(given, application, sets.get(application.folder), readings[application.name])
         if made.body is not None
@@ -154,7 +155,12 @@ def whole(given: Inputs, manifests: Mapping[str, tuple[Manifest, ...]], unread: 
 def checked(rendered: Rendered, given: Inputs) -> Rendered:
     """The same, after all checks once more: for what another process says that it rendered."""
     manifests = tuple(
-        manifest(Made(each.body, each.origins), application=each.application, namespaces=given.namespaces)
+        manifest(
+            Made(each.body, each.origins),
+            application=each.application,
+            namespaces=given.namespaces,
+            cluster_kinds=given.cluster_kinds,
+        )
         for each in rendered.manifests
     )
     refuse_doubles(manifests)
@@ -194,6 +200,7 @@ def inputs(repository: Repository, environment: str, *, placeholder: str | None 
         applications=tuple(_application_inputs(repository, environment, each, placeholder) for each in applications),
         templates={layout.templates(each): _template_files(repository, layout.templates(each)) for each in sets},
         awaiting=tuple(sorted(awaiting)),
+        cluster_kinds=chosen.cluster_kinds,
     )
 
 

@@ -63,6 +63,8 @@ class Environment:
     health_seconds: int
     no_progress_seconds: int | None
     on_error: Literal["application", "environment"]
+    cluster_kinds: tuple[str, ...]
+    """What it may have beside its namespaces, such as CustomResourceDefinition."""
     applications: Mapping[str, Application]
     after: Mapping[str, tuple[str, ...]]
     """What each application waits for; without a cycle. Who is not named waits for nobody."""
@@ -320,6 +322,7 @@ def _read_environment(tree: Tree, name: str, bindings: tuple[Binding, ...], shar
         health_seconds=file.health_seconds,
         no_progress_seconds=file.no_progress_seconds,
         on_error=file.on_error,
+        cluster_kinds=file.cluster_kinds,
         after=_read_order(document, file, applications),
         applications={each: _read_application(tree, name, each, mine) for each in applications},
         file=file,

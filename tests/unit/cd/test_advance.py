@@ -38,6 +38,7 @@ def environment(
         health_seconds=1,
         no_progress_seconds=None,
         on_error=on_error,
+        cluster_kinds=(),
         applications=applications,
         after=after,
         file=EnvironmentFile(format=1, id="0123456789ab", cluster="c", namespaces=("shop",)),

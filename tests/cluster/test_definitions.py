@@ -1,0 +1,130 @@
+"""What an environment has beside its namespaces: custom kinds come first, and only where the host allows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import yaml
+
+from interlock.cd.control import ACCOUNT, Subject
+from interlock.cd.objects import Body
+from interlock.contract import layout
+from interlock.errors import ClusterError, Refused, RenderError
+from tests.cluster.test_order import application
+from tests.cluster.worlds import USER, World, config_map
+
+DEFINITION, RBAC = "CustomResourceDefinition", "rbac.authorization.k8s.io"
+
+
+def group(world: World) -> str:
+    return f"{world.namespace}.example.org"
+
+
+def definition(world: World, *, kind: str = "Widget") -> Body:
+    names = {"plural": "widgets", "singular": "widget", "kind": kind}
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"size": {"type": "integer"}}}}}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": DEFINITION,
+        "metadata": {"name": f"widgets.{group(world)}"},
+        "spec": {"group": group(world), "scope": "Namespaced", "names": names, "versions": [version]},
+    }
+
+
+def widget(world: World) -> Body:
+    return {
+        "apiVersion": f"{group(world)}/v1",
+        "kind": "Widget",
+        "metadata": {"name": "small"},
+        "spec": {"size": 1},
+    }
+
+
+def allowed(world: World, *, host: bool = True) -> dict[str, str | None]:
+    """environment.yaml that asks for custom kinds, which the host gives; and when a widget is healthy."""
+    if host:
+        value = yaml.safe_load(world.config.read_text())
+        value["environments"]["dev"]["cluster_kinds"] = [DEFINITION]
+        world.config.write_text(yaml.safe_dump(value))
+    rules = [{"name": "widget", "group": group(world), "kind": "Widget", "healthy": "has(object.spec)"}]
+    return {
+        layout.environment("dev"): (
+            f'format: 1\nid: "{world.environment_id}"\ncluster: sandbox\nnamespaces: [{world.namespace}]\n'
+            f"health_seconds: 20\ncluster_kinds: [{DEFINITION}]\n"
+        ),
+        "policy/health.yaml": yaml.safe_dump({"format": 1, "rules": rules}),
+    }
+
+
+@pytest.fixture
+def rights(world: World) -> Iterator[World]:
+    """CD may make custom kinds, and what is of them."""
+    subjects = [Subject("User", USER).body, Subject("ServiceAccount", ACCOUNT, world.control).body]
+    rules = [
+        {"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["*"]},
+        {"apiGroups": [group(world)], "resources": ["*"], "verbs": ["*"]},
+    ]
+    named = {"metadata": {"name": group(world)}, "apiVersion": f"{RBAC}/v1"}
+    reference = {"apiGroup": RBAC, "kind": "ClusterRole", "name": group(world)}
+    world.admin.apply({**named, "kind": "ClusterRole", "rules": rules}, manager="admin")
+    world.admin.apply(
+        {**named, "kind": "ClusterRoleBinding", "roleRef": reference, "subjects": subjects}, manager="admin"
+    )
+    yield world
+    made = (
+        (f"{RBAC}/v1", "ClusterRoleBinding", group(world)),
+        (f"{RBAC}/v1", "ClusterRole", group(world)),
+        ("apiextensions.k8s.io/v1", DEFINITION, f"widgets.{group(world)}"),
+    )
+    for version, kind, name in made:
+        try:
+            world.admin.request("DELETE", world.admin.resource(version, kind).path("", name))
+        except ClusterError as error:
+            assert error.status == 404
+
+
+async def test_an_object_of_a_new_kind_is_applied_right_after_it(rights: World) -> None:
+    """Definition and object come in one commit: the one is waited for until it is served, the other follows."""
+    world = rights
+    world.push(
+        {**application("operator", definition(world)), **application("shop-widgets", widget(world))} | allowed(world)
+    )
+
+    assert (await world.deploy()).said == "deployed"
+
+    live = world.get("Widget", "small", f"{group(world)}/v1")
+    assert live is not None
+    assert live["spec"] == {"size": 1}
+    assert (await world.plan()).empty
+
+
+async def test_a_definition_that_is_refused_stops_who_uses_it(rights: World) -> None:
+    """The object of its kind stays out, a neighbour is deployed, and the reason is the definition's."""
+    world = rights
+    wrong = definition(world)
+    wrong["metadata"]["name"] = f"gadgets.{group(world)}"
+    world.push(
+        {**application("operator", wrong), **application("shop-widgets", widget(world)), **application("other")}
+        | allowed(world)
+    )
+
+    with pytest.raises(Exception, match="gadgets") as stopped:
+        await world.deploy()
+
+    assert "Widget" in str(stopped.value) or "shop-widgets" in str(stopped.value)
+    assert world.get("ConfigMap", "other") is not None
+
+
+async def test_only_what_the_environment_asks_for_and_the_host_gives(world: World) -> None:
+    """Without `cluster_kinds` a definition is refused with file and line; without the host's word the whole head is."""
+    files = application("operator", definition(world), config_map("c", {"a": "1"}))
+    world.push(files)
+    with pytest.raises(RenderError, match="belongs to no namespace"):
+        await world.deploy()
+
+    world.push(allowed(world, host=False))
+    with pytest.raises(Refused, match=f"asks for kind {DEFINITION}") as refused:
+        await world.deploy()
+    assert refused.value.rule == "ceiling"
