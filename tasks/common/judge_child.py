@@ -7,23 +7,18 @@ begins with it names on stderr, so that a rule that takes too much is known by n
 from __future__ import annotations
 
 import json
-import resource
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import astuple
 
 from interlock.contract.rules import DEFAULTS, Rule, Subject, from_json, judge
-
-MEMORY_BYTES = 1 << 30
-CPU_SECONDS = 10
-STANDARD_STREAMS = 3
-TOO_MUCH = "too much"
+from tasks.common.confined import TOO_MUCH, confine
 
 
 def main() -> None:
     """One request, one answer."""
     _warm_up()
-    _limit()
+    confine()
     try:
         sys.stdout.write(_answer(sys.stdin.read()))
     except MemoryError:
@@ -35,19 +30,6 @@ def _warm_up() -> None:
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": {}, "spec": {"containers": [{"ports": 1}]}}
     for _ in judge(DEFAULTS, [Subject(body, "", "")]):
         pass
-
-
-def _limit() -> None:
-    """Take from this process what judging does not need."""
-    for kind, most in (
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_CPU, CPU_SECONDS),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_NOFILE, STANDARD_STREAMS),
-    ):
-        resource.setrlimit(kind, (most, most))
 
 
 def _answer(request: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,11 +17,11 @@ from interlock.contract.render import Inputs, Rendered, apart, checked, inputs, 
 from interlock.contract.repository import Repository
 from interlock.errors import RenderError, ToolError
 from tasks.common import renders
+from tasks.common.confined import ask
 from tasks.common.effect import effect
 
 COMMAND = (sys.executable, "-I", "-m", "tasks.common.render_child")
 TIMEOUT_SECONDS = 30
-_KILLED = -9, -24  # SIGKILL, SIGXCPU
 
 
 @effect(name="render", task_run_name="render {environment}", retries=1)
@@ -82,28 +81,13 @@ def _by_name(given: Inputs, answer: Rendered) -> Iterator[tuple[str, tuple[Manif
 
 
 def _by_child(given: Inputs) -> Rendered:
-    request = json.dumps(given.to_json())
-    try:
-        done = subprocess.run(
-            COMMAND,
-            input=request,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-            env={"LC_ALL": "C.UTF-8"},
-            cwd="/",
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _endless(given.environment) from error
-    except OSError as error:
-        raise ToolError(f"the render process did not start: {error}", transient=True) from error
-    if done.returncode in _KILLED:
-        raise _endless(given.environment)
-    if done.returncode != 0:
-        reason = done.stderr.strip().rpartition("\n")[2] or "it said nothing"
-        raise ToolError(f"the render process of {given.environment} ended with {done.returncode}: {reason}")
-    return checked(_rendered(done.stdout), given)
+    name = f"the render process of {given.environment}"
+    found = ask(COMMAND, json.dumps(given.to_json()), name=name, seconds=TIMEOUT_SECONDS)
+    if found.exhausted:
+        hint = "look for a loop that multiplies values"
+        message = f"rendering {given.environment} takes too much time or memory"
+        raise RenderError(message, path="templates", hint=hint)
+    return checked(_rendered(found.text), given)
 
 
 def _rendered(answer: str) -> Rendered:
@@ -116,8 +100,3 @@ def _rendered(answer: str) -> Rendered:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ToolError(f"the render process answered something else: {answer[:80]!r}") from error
     raise refusal
-
-
-def _endless(environment: str) -> RenderError:
-    hint = "look for a loop that multiplies values"
-    return RenderError(f"rendering {environment} takes too much time or memory", path="templates", hint=hint)

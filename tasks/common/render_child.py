@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-import resource
 import sys
 
 from interlock.contract.render import Inputs, render_inputs
 from interlock.contract.template import TemplateSet
 from interlock.errors import FormatError
+from tasks.common.confined import MEMORY_BYTES, confine
 
-MEMORY_BYTES = 1 << 30
-CPU_SECONDS = 10
 ANSWER_BYTES = 64 << 20
-STANDARD_STREAMS = 3
 
 
 def main() -> None:
     """One request, one answer: `{"rendered": …}` or `{"error": …}`."""
     warm_up()
-    limit()
+    confine()
     text = json.dumps(answer(sys.stdin.read()))
     sys.stdout.write(text if len(text) <= ANSWER_BYTES else json.dumps(_too_much("makes", ANSWER_BYTES)))
 
@@ -33,19 +30,6 @@ def warm_up() -> None:
     for text in ("a: {{ 'x' | upper | wordwrap }}", "a: {{ x.y }}", "a: {{", "a: ["):
         with contextlib.suppress(FormatError):
             TemplateSet({"a": text}, folder="").render("a", {"x": {}})
-
-
-def limit() -> None:
-    """Take from this process what rendering does not need."""
-    for kind, most in (
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_CPU, CPU_SECONDS),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_NOFILE, STANDARD_STREAMS),
-    ):
-        resource.setrlimit(kind, (most, most))
 
 
 def answer(request: str) -> dict[str, object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import subprocess
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,12 +16,12 @@ from interlock.contract.rules import Broken, Rule, Subject, to_json
 from interlock.contract.unread import Unread
 from interlock.contract.validation import Violation
 from interlock.errors import FormatError, ToolError
+from tasks.common.confined import ask
 from tasks.common.effect import effect
 from tasks.common.kubernetes_schemas import minors, schemas
 
 COMMAND = (sys.executable, "-I", "-m", "tasks.common.judge_child")
 TIMEOUT_SECONDS = 60
-_KILLED = -6, -9, -24  # SIGABRT, SIGKILL, SIGXCPU
 
 
 @dataclass(frozen=True)
@@ -88,37 +87,20 @@ def broken_rules(rules: Sequence[Rule], manifests: Iterable[Manifest], environme
 def judge_apart(rules: Sequence[Rule], subjects: Sequence[Subject]) -> list[tuple[int, Broken]]:
     """Judge in a child with an empty environment, limited memory and time, and no files."""
     request = json.dumps({"rules": to_json(rules), "subjects": [asdict(each) for each in subjects]})
+    name = "the process that judges by rules"
+    found = ask(COMMAND, request, name=name, seconds=TIMEOUT_SECONDS)
+    if found.exhausted:
+        raise _endless(rules, found.said)
     try:
-        done = subprocess.run(
-            COMMAND,
-            input=request,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-            env={"LC_ALL": "C.UTF-8"},
-            cwd="/",
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _endless(rules, error.stderr or b"") from error
-    except OSError as error:
-        raise ToolError(f"the process that judges by rules did not start: {error}", transient=True) from error
-    if done.returncode in _KILLED or done.stdout == "too much":
-        raise _endless(rules, done.stderr)
-    if done.returncode != 0:
-        reason = done.stderr.strip().rpartition("\n")[2] or "it said nothing"
-        raise ToolError(f"the process that judges by rules ended with {done.returncode}: {reason}")
-    try:
-        return [(index, Broken(*fields)) for index, fields in json.loads(done.stdout)]
+        return [(index, Broken(*fields)) for index, fields in json.loads(found.text)]
     except (ValueError, TypeError) as error:
-        raise ToolError(f"the process that judges by rules answered something else: {done.stdout[:80]!r}") from error
+        raise ToolError(f"{name} answered something else: {found.text[:80]!r}") from error
 
 
-def _endless(rules: Sequence[Rule], said: str | bytes) -> FormatError:
+def _endless(rules: Sequence[Rule], said: str) -> FormatError:
     """The child says which rule it begins with."""
-    text = said.decode(errors="replace") if isinstance(said, bytes) else said
     known = {rule.name for rule in rules}
-    begun = [line for line in text.splitlines() if line in known]
+    begun = [line for line in said.splitlines() if line in known]
     name = f"the rule {begun[-1]}" if begun else "judging"
     hint = "ask for less: do not multiply texts or lists"
     return FormatError(f"{name} takes too much time or memory, so nothing passes", path=layout.RULES, hint=hint)

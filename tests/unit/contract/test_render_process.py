@@ -72,7 +72,7 @@ def test_the_child_inherits_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """It has no environment variable of ours, and can open no file once it reads its input."""
     monkeypatch.setenv("INTERLOCK_TEST_SECRET", "hunter2")
     code = (
-        "import os, sys; from tasks.common import render_child as c; c.warm_up(); c.limit();"
+        "import os, sys; from tasks.common import confined, render_child as c; c.warm_up(); confined.confine();"
         "print(sorted(os.environ))\n"
         "try: open('/etc/hostname')\n"
         "except OSError as error: print(error.strerror)"
