@@ -47,6 +47,7 @@ async def scope_of(
         claimed=_claimed(repository, environment),
         conflicts=environment.file.conflicts,
         take_over=environment.file.take_over,
+        recreate=environment.file.recreate,
         lost=None if stored.record else await _lost(site, environment),
     )
 

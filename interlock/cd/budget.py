@@ -37,8 +37,8 @@ class Weight:
 def weigh(items: Iterable[PlanItem], live: Mapping[Identity, Body], *, owned: int) -> Weight:
     """`live` is all that was looked at: what goes with a deletion is found in it."""
     writes = tuple(item for item in items if item.action in WRITES)
-    deleted = tuple(item for item in writes if item.action == Action.PRUNE and not item.release)
-    changed = tuple(item for item in writes if item.action == Action.CHANGE)
+    deleted = tuple(i for i in writes if (i.action == Action.PRUNE and not i.release) or i.recreated)
+    changed = tuple(item for item in writes if item.action == Action.CHANGE and not item.recreated)
     return Weight(
         owned=owned,
         objects=len(writes),

@@ -19,6 +19,7 @@ _FOUNDATIONS = (
     "Role",
     "RoleBinding",
 )
+_BINDINGS = frozenset({"ClusterRoleBinding", "RoleBinding"})
 _CONFIGURATION = (
     "ConfigMap",
     "Secret",
@@ -69,10 +70,16 @@ def removal(items: Iterable[PlanItem]) -> tuple[PlanItem, ...]:
 
 @dataclass(frozen=True)
 class Stage:
-    """Objects that are applied side by side."""
+    """Objects that are applied side by side, but for bindings: the server wants their roles first."""
 
     name: str
     items: tuple[PlanItem, ...]
+
+    @property
+    def waves(self) -> tuple[tuple[PlanItem, ...], ...]:
+        bindings = tuple(item for item in self.items if item.identity.kind in _BINDINGS)
+        others = tuple(item for item in self.items if item.identity.kind not in _BINDINGS)
+        return tuple(wave for wave in (others, bindings) if wave)
 
 
 @dataclass(frozen=True)

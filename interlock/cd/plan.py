@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
-from interlock.cd import compare, conflicts, foreign, take_over
+from interlock.cd import compare, conflicts, foreign, immutable, take_over
 from interlock.cd.conflicts import Yielded
 from interlock.cd.guards import Guards, keeps
 from interlock.cd.handover import Given, Neighbour, as_taken, left_claims
@@ -103,6 +103,8 @@ class PlanItem:
     """The managers that an object is taken over from; of a stranger's, those that it could be taken from."""
     whose: Literal["ours", "a stranger's", "taken over"] = "ours"
     """A stranger's is refused until a commit takes it over."""
+    recreated: bool = False
+    """Deleted and made again, because a field of it never changes."""
     forced: tuple[str, ...] = ()
     """The fields, as the server spells them, that a rule takes from another manager where drift is only observed."""
     uid: str = ""
@@ -248,6 +250,7 @@ def _digested(item: PlanItem) -> list[object]:
     i, masked = item.identity, any(field.masked for field in item.fields)
     return [
         *(i.group, i.kind, i.namespace, i.name, item.action),
+        *(["recreated"] if item.recreated else ()),
         *([item.uid, item.version] if masked else ()),
         *([f.path, _unmarked(f, f.live), _unmarked(f, f.desired), f.kind] for f in item.fields),
     ]
@@ -289,6 +292,8 @@ class Scope:
     """By namespace: the other environment of this cluster that has it at this commit."""
     lost: Lost | None = None
     """The cluster has no record of the environment."""
+    recreate: tuple[str, ...] = ()
+    """Kinds whose objects are recreated when a field that never changes has to."""
 
     @property
     def manager(self) -> str:
@@ -451,13 +456,31 @@ def refused(want: Wanted, error: ClusterError) -> PlanItem:
     """The server's answer to a dry run as an item: a failed comparison is unknown, never in sync."""
     if error.transient or not error.status:
         return want.item(Action.UNKNOWN, f"could not be compared: {error.message}")
-    if error.status == 422 and _immutable(error.message):
-        return want.item(Action.IMMUTABLE, f"{error.message}: delete the object by hand, or name it anew in Git")
+    if error.status == 422 and immutable.said(error.message):
+        return want.item(Action.IMMUTABLE, error.message)
     return want.item(Action.BLOCKED, error.message)
 
 
-def _immutable(message: str) -> bool:
-    return any(words in message for words in ("immutable", "may not be changed", "are forbidden", "updates to"))
+def fixed(want: Wanted, scope: Scope, refusal: str = "") -> PlanItem | None:
+    """What becomes of an object that would have to change a field that never changes; None when it would not.
+
+    `refusal` is what the server said of it where the table does not know the field.
+    """
+    live = want.live
+    assert live is not None  # noqa: S101 - what does not live has no field yet
+    paths = immutable.moved(want.identity, want.body, live)
+    if not paths and not refusal:
+        return None
+    fields = tuple(_changed(_difference(want, live, path), want, live, scope) for path in paths)
+    why = immutable.told(want.identity, paths, refusal)
+    if hindrance := immutable.hindrance(want.identity, live, want.entry, scope.recreate):
+        return want.item(Action.IMMUTABLE, f"{why}: {hindrance}", fields=fields)
+    drift = any(field.kind == "drift" for field in fields)
+    return want.item(Action.CHANGE, f"recreated: {why}", fields=fields, drift=drift, recreated=True)
+
+
+def _difference(want: Wanted, live: Body, path: Path) -> compare.Difference:
+    return compare.Difference(path, reach(live, path), reach(want.body, path))
 
 
 def new(want: Wanted) -> PlanItem:

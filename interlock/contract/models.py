@@ -365,6 +365,19 @@ class Reclaim(Model):
     reason: Reason
 
 
+Recreatable = Literal[
+    "ConfigMap",
+    "Secret",
+    "Service",
+    "Job",
+    "RoleBinding",
+    "ClusterRoleBinding",
+    "PriorityClass",
+    "StorageClass",
+]
+"""What has neither pods nor data that would be lost with the object."""
+
+
 class EnvironmentFile(File):
     """environments/<env>/environment.yaml"""
 
@@ -389,6 +402,8 @@ class EnvironmentFile(File):
     """What is forced, and what is left to whom; the first rule that fits decides."""
     take_over: tuple[TakeOver, ...] = ()
     """`interlock take-over` writes it. An entry has no effect any more once the object is the environment's."""
+    recreate: tuple[Recreatable, ...] = ()
+    """Kinds whose objects are deleted and made again when a field that never changes has to."""
     state: Literal["active", "removed"] = "active"
     """`removed` is a tombstone: what the environment owns is taken away in order."""
     protected: tuple[KindName, ...] = ()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from interlock.cd import conflicts, foreign, take_over
 from interlock.cd.guards import keeps
@@ -23,6 +24,8 @@ from tasks.cd.lease import Lock
 from tasks.common.effect import effect
 
 _TRIES = 4
+RECREATE_SECONDS = 30.0
+"""How long an object that is recreated may take to go."""
 
 
 def intents(plan: Plan, inventory: Inventory, scope: Scope) -> Inventory:
@@ -43,7 +46,9 @@ def intents(plan: Plan, inventory: Inventory, scope: Scope) -> Inventory:
         for item in plan.having(Action.CREATE)
         if item.identity in inventory.entries
     ]
-    return inventory.with_entries((*plan.repairs, *new, *again)).without((*plan.forgotten, *plan.released))
+    # What is recreated is known by its nonce until the new one's UID is noted, whenever we are stopped.
+    anew = [replace(inventory.entries[item.identity], uid="") for item in plan.items if item.recreated]
+    return inventory.with_entries((*plan.repairs, *new, *again, *anew)).without((*plan.forgotten, *plan.released))
 
 
 def _keeps(item: PlanItem) -> bool:
@@ -76,8 +81,8 @@ def apply_stage(
     One that is refused does not keep the others; LockHeld keeps all.
     """
     lock.renew()
-    done = side_by_side(lambda item: apply_one(cluster, item, inventory=inventory, scope=scope, lock=lock), stage.items)
-    return Written.of(done)
+    write = partial(apply_one, cluster, inventory=inventory, scope=scope, lock=lock)
+    return Written.of(written for wave in stage.waves for written in side_by_side(write, wave))
 
 
 def apply_one(cluster: Cluster, item: PlanItem, *, inventory: Inventory, scope: Scope, lock: Lock) -> Written:
@@ -105,12 +110,25 @@ def _apply_one(cluster: Cluster, item: PlanItem, *, inventory: Inventory, scope:
 def _applied(cluster: Cluster, item: PlanItem, body: Body, *, inventory: Inventory, scope: Scope, lock: Lock) -> Body:
     nonce = inventory.entries[item.identity].nonce
     body = stamped(body, part_of=scope.part_of, nonce=nonce)
-    if item.action == Action.CREATE:
+    if item.recreated:
+        _make_room(cluster, item, scope, lock)
+    if item.action == Action.CREATE or item.recreated:
         return _tried(lambda: _create(cluster, body, nonce, scope), lock)
     if item.predecessors:
         _tried(lambda: _claims_taken(cluster, item, scope), lock)
     named = {**body, "metadata": {**body["metadata"], "uid": item.uid}}
     return _tried(lambda: _forced_where_decided(cluster, item, named, scope), lock)
+
+
+def _make_room(cluster: Cluster, item: PlanItem, scope: Scope, lock: Lock) -> None:
+    """Delete the object that cannot become what Git says, and wait until it is gone; a Job's pods go first."""
+    if not _taken_away(cluster, item, lock, scope=scope, thorough=item.identity.kind == "Job"):
+        raise Conflict(f"{subject(item.identity)}: became somebody else's since the plan was made")
+    if not _gone(cluster, item, time.monotonic() + RECREATE_SECONDS):
+        raise Conflict(
+            f"{subject(item.identity)}: is deleted, and not gone after {RECREATE_SECONDS:g} s",
+            hint="the next run makes it anew; what holds it is in its metadata.finalizers",
+        )
 
 
 def _forced_where_decided(cluster: Cluster, item: PlanItem, body: Body, scope: Scope) -> Body:

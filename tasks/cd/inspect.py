@@ -382,6 +382,8 @@ class _Asking:
         if look == Look.ASK and (entry := decide.taking(want, self.scope)):
             return _taken_over(self.cluster, want, entry, self.unexplained(want, want.live), self.scope)
         item = _judged(self.cluster, want, self.scope, look)
+        if item and (item.recreated or item.action == Action.IMMUTABLE):
+            return item
         item = decide.with_left(item, want, self.scope) if item else None
         found = self.unexplained(want, want.live) if item and item.action != Action.BLOCKED else ()
         if item is None or not found:
@@ -411,12 +413,27 @@ def _judged(cluster: Cluster, want: Wanted, scope: Scope, look: Look) -> PlanIte
     assert want.live is not None  # noqa: S101 - it lives
     if look != Look.ASK:
         return decide.not_ours(want, scope) if look == Look.NOT_OURS else want.item(Action.UNCHANGED)
+    if item := decide.fixed(want, scope):
+        return _recreated(cluster, want, item, scope)
     try:
         predicted = cluster.apply(want.body, manager=scope.manager, force=True, dry_run=True)
     except ClusterError as error:
-        return decide.refused(want, error)
+        item = decide.refused(want, error)
+        fixed = decide.fixed(want, scope, item.reason) if item.action == Action.IMMUTABLE else None
+        return _recreated(cluster, want, fixed, scope) if fixed else item
     same = version_of(predicted.body) == version_of(want.live)
     return decide.decided(want, predicted.body, scope) if same else None
+
+
+def _recreated(cluster: Cluster, want: Wanted, item: PlanItem, scope: Scope) -> PlanItem:
+    """Nothing is deleted before the server has said that it would make the new one."""
+    if not item.recreated:
+        return item
+    try:
+        cluster.create(foreign.probe_body(want.body, _throw_away(want.body)), manager=scope.manager, dry_run=True)
+    except ClusterError as error:
+        return decide.refused(want, error)
+    return item
 
 
 def _taken_over(
@@ -454,8 +471,14 @@ def _after_take_over(cluster: Cluster, want: Wanted, going: tuple[foreign.Unexpl
 
 
 def _comes_with_plan(want: Wanted, made: Collection[Identity]) -> bool:
-    """Whether the server cannot know the object yet: its namespace or its definition is made by this very plan."""
+    """Whether the server cannot know the object yet: its namespace, its definition, or the role that it binds is made
+    by this very plan.
+    """
     identity = want.identity
+    if identity.kind in {"RoleBinding", "ClusterRoleBinding"} and (role := want.body.get("roleRef")):
+        namespace = identity.namespace if role.get("kind") == "Role" else ""
+        if Identity(identity.group, role.get("kind", ""), namespace, role.get("name", "")) in made:
+            return True
     return Identity("", "Namespace", "", identity.namespace) in made or any(
         new.kind == "CustomResourceDefinition" and new.name.endswith(f".{identity.group}") for new in made
     )

@@ -130,12 +130,14 @@ class _RollOut:
             await runner.run(job)
 
     async def _apply(self, stage: Stage) -> Written:
-        done = await asyncio.gather(*(asyncio.wrap_future(self._write(item)) for item in stage.items))
-        written = Written.of(done)
-        self._written.append(written)
-        if written.refused:
-            raise joined(written.refused)
-        return written
+        whole = Written()
+        for wave in stage.waves:
+            done = Written.of(await asyncio.gather(*(asyncio.wrap_future(self._write(item)) for item in wave)))
+            self._written.append(done)
+            if done.refused:
+                raise joined(done.refused)
+            whole = Written.of((whole, done))
+        return whole
 
     async def _make(self, item: PlanItem) -> str:
         return (await self._apply(Stage("job", (item,)))).uids[item.identity]

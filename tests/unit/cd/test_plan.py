@@ -10,6 +10,7 @@ from interlock.cd import plan
 from interlock.cd.foreign import Unexplained
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import PART_OF, Body, ItemKey, Path
+from interlock.cd.order import Stage
 from interlock.cd.plan import Action, Look, PlanItem, Wanted
 from interlock.contract.render import Identity, Manifest
 from interlock.errors import ClusterError
@@ -240,3 +241,15 @@ def test_an_unchanged_item_is_like_any_other() -> None:
     quick = PlanItem.unchanged(identity, application="shop", uid="u")
     slow = PlanItem(identity, Action.UNCHANGED, application="shop", uid="u")
     assert (quick, repr(quick), replace(quick, reason="r")) == (slow, repr(slow), replace(slow, reason="r"))
+
+
+def test_bindings_come_after_the_roles_that_they_bind() -> None:
+    """The server refuses a binding to a role that is not there yet: they are not applied side by side."""
+    rbac = "rbac.authorization.k8s.io"
+    items = tuple(
+        PlanItem(Identity(rbac, kind, "shop", "x"), Action.CREATE) for kind in ("RoleBinding", "Role", "ServiceAccount")
+    )
+
+    waves = Stage("foundations", items).waves
+
+    assert [[item.identity.kind for item in wave] for wave in waves] == [["Role", "ServiceAccount"], ["RoleBinding"]]
