@@ -14,7 +14,7 @@ from interlock.cd.receipts import newest_healthy
 from interlock.cd.record import Known, part_of
 from interlock.contract.render import Identity, Rendered
 from interlock.contract.repository import Environment, Repository
-from tasks.cd import ledger, record
+from tasks.cd import contests, ledger, record
 from tasks.cd.record import Stored
 from tasks.common.render import render_environment
 
@@ -30,14 +30,16 @@ async def scope_of(
 ) -> Scope:
     """Whose plan it is and by which rules, at the repository's commit."""
     silent = frozenset(environment.applications) - {m.application for m in rendered.manifests} - {*rendered.awaiting}
+    undo = environment.drift == "undo"
+    again = known.deployed == repository.commit and known.pending is None
     return Scope(
         environment=site.name,
         environment_id=environment.id,
         commit=repository.commit,
         control_namespace=site.ceiling.control_namespace,
         part_of=part_of(environment.id, site.ceiling.control_namespace),
-        undo=environment.drift == "undo",
-        again=known.deployed == repository.commit and known.pending is None,
+        undo=undo,
+        again=again,
         namespaces=environment.namespaces,
         masking=secrets.token_bytes(32),
         guards=Guards.of(environment.file, silent=silent),
@@ -48,6 +50,7 @@ async def scope_of(
         conflicts=environment.file.conflicts,
         take_over=environment.file.take_over,
         recreate=environment.file.recreate,
+        contested=contests.waiting(site.host.state, site.name) if undo and again else (),
         lost=None if stored.record else await _lost(site, environment),
     )
 

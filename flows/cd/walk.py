@@ -35,7 +35,7 @@ from interlock.contract.canonical import digest
 from interlock.contract.render import Manifest, Rendered
 from interlock.contract.repository import Environment
 from interlock.errors import Blocked, InputError, InterlockError, ParameterError, Refused
-from tasks.cd import inspect, lease, ledger, permissions, record, verdicts, wait
+from tasks.cd import contests, inspect, lease, ledger, permissions, record, verdicts, wait
 from tasks.cd.cluster import Cluster, connect
 from tasks.cd.lease import Lock
 from tasks.cd.observe import Observer, Patience
@@ -397,6 +397,9 @@ async def sync(site: Site, decision: Decision, lock: Lock, advance: Advance) -> 
     )
     try:
         stored, advance = await applied(site, replace(decision, plan=plan), now, lock, advance)
+        if plan.put_back:
+            rules = decision.scope.conflicts
+            await site.presenter.step(contests.note, site.host.state, site.name, plan.put_back, rules)
         stored = await pruned(site, decision, stored, lock, advance)
         _require_through(advance)
         await require_gone(site, decision, stored)

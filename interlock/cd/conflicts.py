@@ -71,8 +71,8 @@ class Yielded:
     """A field that an opponent keeps, and why."""
 
     path: Path
-    kind: Literal["allowed"]
-    claim: Claim
+    kind: Literal["allowed", "contested"]
+    claim: Claim | None
     reason: str
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
-from interlock.cd import compare, conflicts, foreign, immutable, take_over
+from interlock.cd import compare, conflicts, contest, foreign, immutable, take_over
 from interlock.cd.conflicts import Yielded
+from interlock.cd.contest import Contest
 from interlock.cd.guards import Guards, keeps
 from interlock.cd.handover import Given, Neighbour, as_taken, left_claims
 from interlock.cd.inventory import Entry, Inventory
@@ -41,7 +42,7 @@ NEW_NONCE = "0" * 16
 """Stands for the nonce of an object that a plan would make; the real one is drawn when it is made."""
 
 
-FieldKind = Literal["change", "drift", "foreign", "removed", "allowed"]
+FieldKind = Literal["change", "drift", "foreign", "removed", "allowed", "contested"]
 
 
 class Action(StrEnum):
@@ -226,6 +227,16 @@ class Plan:
         )
 
     @property
+    def put_back(self) -> tuple[tuple[Identity, Path, str], ...]:
+        """What is taken back from others: object, path, and who had it."""
+        return tuple(
+            (item.identity, field.at, field.manager)
+            for item in self.having(Action.CHANGE)
+            for field in item.fields
+            if item.drift and field.kind in {"drift", "removed"}
+        )
+
+    @property
     def kept(self) -> tuple[PlanItem, ...]:
         """What Git dropped and the environment still owns."""
         return tuple(item for item in self.items if item.kept)
@@ -262,7 +273,7 @@ def _unmarked(field: FieldChange, value: str | None) -> str | None:
 
 
 def _foreign(item: PlanItem) -> bool:
-    return any(field.kind == "foreign" for field in item.fields)
+    return any(field.kind in {"foreign", "contested"} for field in item.fields)
 
 
 @dataclass(frozen=True)
@@ -292,6 +303,8 @@ class Scope:
     """By namespace: the other environment of this cluster that has it at this commit."""
     lost: Lost | None = None
     """The cluster has no record of the environment."""
+    contested: tuple[Contest, ...] = ()
+    """Fields that somebody takes again and again, whose undo waits for now."""
     recreate: tuple[str, ...] = ()
     """Kinds whose objects are recreated when a field that never changes has to."""
 
@@ -349,14 +362,18 @@ def wanted(manifest: Manifest, live: Body | None, inventory: Inventory, scope: S
         nonce, keep = annotation(live, NONCE), keeps(manifest.body)
         entry = Entry(manifest.identity, manifest.application, nonce, uid(live), keep=keep)
     nonce = entry.nonce if entry else NEW_NONCE
-    left = _left(manifest, live, scope) if live and scope.conflicts else ()
+    left = _left(manifest, live, scope) if live and (scope.conflicts or scope.contested) else ()
     body = conflicts.without(manifest.body, (each.path for each in left)) if left else manifest.body
     body = stamped(body, part_of=scope.part_of, nonce=nonce)
     return Wanted(manifest, body, entry, live, left, reclaimed=reclaimed)
 
 
 def _left(manifest: Manifest, live: Body, scope: Scope) -> tuple[Yielded, ...]:
-    return conflicts.left(manifest.body, live, manifest.identity, scope.conflicts, manager=scope.manager)
+    identity = manifest.identity
+    allowed = conflicts.left(manifest.body, live, identity, scope.conflicts, manager=scope.manager)
+    paths = {each.path for each in allowed}
+    contested = contest.left(manifest.body, live, identity, scope.contested, manager=scope.manager)
+    return (*allowed, *(each for each in contested if each.path not in paths))
 
 
 def was_ours(live: Body, scope: Scope) -> bool:
@@ -537,7 +554,10 @@ def taken_over(
     )
     gone = {spell(thing.path) for thing in things}
     fields = [replace(field, kind="change") for field in changed if field.path not in gone]
-    fields += [_foreign_field(want.identity, each, live, scope, removed=each in going) for each in things]
+    fields += [
+        _foreign_field(want.identity, each, live, scope, kind="removed" if each in going else "foreign")
+        for each in things
+    ]
     return want.item(
         Action.CHANGE, take_over.reason(live), fields=tuple(fields), removals=going, former=former, whose="taken over"
     )
@@ -620,14 +640,26 @@ def with_foreign(
     item, things = _without_allowed(item, things, live, scope)
     if not things:
         return item
-    goes = scope.undo and sure and item.action in {Action.UNCHANGED, Action.CHANGE}
-    removals = tuple(thing for thing in things if goes and foreign.removable(thing))
-    fields = tuple(_foreign_field(item.identity, thing, live, scope, removed=thing in removals) for thing in things)
+    goes = scope.undo and sure and item.action in {Action.UNCHANGED, Action.CHANGE, Action.FOREIGN}
+    fought = {each.path: each for each in scope.contested if each.identity == item.identity}
+    waits = tuple(thing for thing in things if goes and spell(thing.path) in fought)
+    removals = tuple(thing for thing in things if goes and foreign.removable(thing) and thing not in waits)
+    fields = tuple(
+        _foreign_field(
+            item.identity,
+            thing,
+            live,
+            scope,
+            kind="contested" if thing in waits else "removed" if thing in removals else "foreign",
+        )
+        for thing in things
+    )
     item = replace(item, fields=(*item.fields, *fields), removals=removals, drift=item.drift or bool(removals))
-    if item.action != Action.UNCHANGED:
+    item = replace(item, reason="; ".join([item.reason, *(fought[spell(t.path)].told for t in waits)]).strip("; "))
+    if item.action == Action.CHANGE or item.action in STOPS:
         return item
     if removals:
-        return replace(item, action=Action.CHANGE, applied=False, reason="holds what nobody declared")
+        return replace(item, action=Action.CHANGE, applied=False, reason=item.reason or "holds what nobody declared")
     return replace(item, action=Action.FOREIGN)
 
 
@@ -652,7 +684,11 @@ def with_left(item: PlanItem, want: Wanted, scope: Scope) -> PlanItem:
         _yielded_field(item.identity, each, want.live, reach(want.manifest.body, each.path), scope)
         for each in want.left
     )
-    return replace(item, fields=(*item.fields, *fields))
+    item = replace(item, fields=(*item.fields, *fields))
+    if not (fought := [each.reason for each in want.left if each.kind == "contested"]):
+        return item
+    item = replace(item, reason="; ".join([item.reason, *fought]).strip("; "))
+    return replace(item, action=Action.FOREIGN) if item.action == Action.UNCHANGED else item
 
 
 def _yielded_field(identity: Identity, yielded: Yielded, live: Body, desired: object, scope: Scope) -> FieldChange:
@@ -661,11 +697,11 @@ def _yielded_field(identity: Identity, yielded: Yielded, live: Body, desired: ob
 
 
 def _foreign_field(
-    identity: Identity, thing: foreign.Unexplained, live: Body, scope: Scope, *, removed: bool
+    identity: Identity, thing: foreign.Unexplained, live: Body, scope: Scope, *, kind: FieldKind
 ) -> FieldChange:
     claim = compare.claimant(live, thing.path, manager=scope.manager)
     difference = compare.Difference(thing.path, thing.value, thing.default)
-    return _field(identity, difference, "removed" if removed else "foreign", claim, scope)
+    return _field(identity, difference, kind, claim, scope)
 
 
 MASK = "••••"

@@ -42,6 +42,7 @@ _KINDS = {
     "foreign": " (foreign, stays)",
     "removed": " (foreign, goes)",
     "allowed": " (left to its owner)",
+    "contested": " (contested, stays for now)",
 }
 
 

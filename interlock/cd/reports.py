@@ -76,6 +76,8 @@ def drift_report(plan: Plan, *, undo: bool, found_at: str) -> Report:
         "finalizers and owners too.\n\n"
         "To keep a change, commit it; to remove what is foreign, delete it by hand."
     )
+    fought = [item for item in plan.drifted if any(change.kind == "contested" for change in item.fields)]
+    text += "".join(f"\n\n- {cell(subject(item.identity))}: {cell(item.reason)}" for item in fought)
     names = ("object", "field", "git", "live", "manager", "since", "decision", "made_by")
     data = [dict(zip(names, row, strict=True)) for row in rows]
     return Report("drift", title, text, (Table.of(*columns, rows=_cut(rows)),), data=data)
@@ -98,7 +100,7 @@ def _drift_rows(item: PlanItem, *, undo: bool, found_at: str) -> list[tuple[str,
             change.live or NOTHING,
             change.manager or "unknown",
             change.time or unknown,
-            change.kind if change.kind in {"foreign", "removed", "allowed"} else decided,
+            change.kind if change.kind in {"foreign", "removed", "allowed", "contested"} else decided,
             made_by(change) or NOTHING,
         )
         for change in item.fields

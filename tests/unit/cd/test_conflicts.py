@@ -51,6 +51,7 @@ def test_the_first_rule_decides() -> None:
 
     assert conflicts.left(desired, live, C, [force, leave], manager=MANAGER) == ()
     (left,) = conflicts.left(desired, live, C, [leave, force], manager=MANAGER)
+    assert left.claim is not None
     assert (left.path, left.claim.manager) == (("data", "a"), "operator")
 
 
