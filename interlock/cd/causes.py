@@ -68,7 +68,11 @@ class Cause:
         """With the line of the log that tells most: the last one about an error, or the very last."""
         telling = [line for line in self.log if _ERROR.search(line)] or self.log
         logged = f"; its log: {said(telling[-1], MOST_WORDS)}" if telling else ""
-        return f"{self.subject}: {self.message}{logged}"
+        return f"{self.plain}{logged}"
+
+    @property
+    def plain(self) -> str:
+        return f"{self.subject}: {self.message}"
 
 
 @dataclass(frozen=True)
@@ -321,13 +325,12 @@ def _times(restarts: int) -> str:
 
 
 def _ending(ended: Mapping[str, Any]) -> str:
-    """`ended with exit code 137 (OOMKilled)`; the message is what the program left in its termination log."""
+    """`ended with exit code 137 (OOMKilled)`. Its message is left out: it may be the log, which is shown masked."""
     code, reason, signal = ended.get("exitCode"), ended.get("reason"), ended.get("signal")
     words = [str(reason)] if reason and reason != "Error" else []
     words += [f"signal {signal}"] if signal else []
     inside = f" ({', '.join(words)})" if words else ""
-    message = f": {said(ended['message'])}" if ended.get("message") else ""
-    return f"ended with exit code {code}{inside}{message}"
+    return f"ended with exit code {code}{inside}"
 
 
 def _not_ready(

@@ -46,8 +46,10 @@ def assess(body: Body | None, *, rules: HealthRules | None = None, silent: Kinds
     """
     if body is None:
         return _waiting("does not exist")
-    if _mapping(body["metadata"]).get("deletionTimestamp"):
-        return _waiting("is being deleted")
+    metadata = _mapping(body["metadata"])
+    if metadata.get("deletionTimestamp"):
+        held = metadata.get("finalizers")
+        return _waiting("is being deleted" + (f", held by the finalizer {', '.join(map(str, held))}" if held else ""))
     status = _mapping(body.get("status"))
     if (seen := status.get("observedGeneration")) is not None and seen != _generation(body, seen):
         return _waiting("its controller has not seen the newest change yet")

@@ -63,8 +63,13 @@ class Seen:
 
     @property
     def line(self) -> str:
-        """What is missing, and why: one line."""
-        return "; ".join((self.health.reason, *(cause.line for cause in self.causes)))
+        """What is missing, and why, with what a log says of it: one line."""
+        return "; ".join((said(self.health.reason), *(cause.line for cause in self.causes)))
+
+    @property
+    def reason(self) -> str:
+        """The same for what is kept: no log is in it."""
+        return "; ".join((said(self.health.reason), *(cause.plain for cause in self.causes)))
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,11 @@ class Progress:
         more = [f"{len(awaited) - NAMED} more"] if len(awaited) > NAMED else []
         problem = [f"unknown: {said(self.problem, _NOTED)}"] if self.problem else []
         lacking = "; ".join((*problem, *named, *more))
-        return f"{self.healthy} of {self.total} healthy" + (f": {lacking}" if lacking else "")
+        return self.count + (f": {lacking}" if lacking else "")
+
+    @property
+    def count(self) -> str:
+        return f"{self.healthy} of {self.total} healthy"
 
     @property
     def elapsed(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from interlock.cd.causes import said
 from interlock.cd.objects import subject
 from interlock.cd.permissions import Lacking, missing_roles
 from interlock.cd.plan import Action, Plan, PlanItem
@@ -156,7 +157,7 @@ def health_data(progress: Progress) -> object:
                 **seen.target.identity._asdict(),
                 "application": seen.target.application,
                 "state": seen.health.state.value,
-                "reason": seen.health.reason,
+                "reason": said(seen.health.reason),
                 "causes": [asdict(cause) for cause in seen.causes],
             }
             for seen in (*progress.failed, *progress.missing)

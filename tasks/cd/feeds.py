@@ -13,6 +13,8 @@ from tasks.cd.cluster import Cluster, Listed
 WATCH_SECONDS = 1
 """How long a refresh watches for changes: the pause between two looks, in which nothing is missed."""
 _CANNOT_BE_WATCHED = (403, 405)
+_LISTED_AGAIN = (401, 410)
+"""A token that has expired is read again by the next LIST; a version that is forgotten is replaced by it."""
 
 
 class Feed:
@@ -67,7 +69,7 @@ class Feed:
         except ClusterError as error:
             if error.status in _CANNOT_BE_WATCHED:
                 self._watchable = False
-            elif error.status != 410:
+            elif error.status not in _LISTED_AGAIN:
                 raise
             self._list()
             return

@@ -56,7 +56,7 @@ def left(started: float) -> float:
 
 
 def superseded(seen: Progress) -> Superseded:
-    return Superseded(f"a newer commit arrived while waiting: {seen.note}")
+    return Superseded(f"a newer commit arrived while waiting: {seen.count}")
 
 
 def failures(seen: Progress, *, when: str = "are not") -> dict[str, Unhealthy]:
@@ -66,7 +66,7 @@ def failures(seen: Progress, *, when: str = "are not") -> dict[str, Unhealthy]:
 
 def unhealthy(seen: Progress, *, when: str = "are not") -> Unhealthy:
     """The error that names every object that is not healthy, and why."""
-    why = "\n".join(f"  - {subject(each.target.identity)}: {each.line}" for each in (*seen.failed, *seen.missing))
+    why = "\n".join(f"  - {subject(each.target.identity)}: {each.reason}" for each in (*seen.failed, *seen.missing))
     return Unhealthy(
         f"{seen.healthy} of {seen.total} objects are healthy, the others {when}:\n{why}",
         hint="correct it by a new commit; the objects were applied, and `deployed` stays at the last healthy commit",

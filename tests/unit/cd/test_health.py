@@ -105,6 +105,7 @@ def test_workloads(body: Body, state: State, words: str) -> None:
         (None, WAITS, "does not exist"),
         (_body("v1", "ConfigMap"), WELL, ""),
         (_body("v1", "ConfigMap", deletionTimestamp="t"), WAITS, "is being deleted"),
+        (_body("v1", "ConfigMap", deletionTimestamp="t", finalizers=["a/b"]), WAITS, "held by the finalizer a/b"),
         (_body("batch/v1", "CronJob", spec={"suspend": True}), WELL, ""),
         (_body("batch/v1", "Job", status={"active": 1, "startTime": "t"}), WAITS, "has not completed: 1 active"),
         (_body("batch/v1", "Job", status=_conditions(_condition("Complete", "True"))), WELL, ""),
