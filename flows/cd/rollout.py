@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from flows.cd.telling import Telling
 from interlock.cd import reports
-from interlock.cd.advance import Advance, refusals
+from interlock.cd.advance import Advance, refusals, stopped_by
 from interlock.cd.order import Course, Stage, course
 from interlock.cd.plan import Action
+from interlock.cd.progress import Progress
 from interlock.cd.record import Record
 from interlock.cd.release_jobs import JobRun, on_failure
 from interlock.contract.render import Identity, Manifest
@@ -74,13 +75,17 @@ Applied = tuple[Advance, Mapping[Identity, str]]
 
 
 async def _defined(writing: Writing, stage: Stage, advance: Advance) -> Applied:
-    """Namespaces and custom kinds, until they are there for whoever needs them."""
+    """Namespaces and custom kinds, until they are there for whoever needs them, whosever they are."""
     advance, uids = await _stage(writing, stage, advance)
     defined = [manifest for manifest in writing.decision.rendered.manifests if manifest.identity in uids]
     if not defined:
         return advance, uids
-    advance = await _healthy(writing, defined, advance)
-    kinds = [m.body for m in defined if m.identity.kind == "CustomResourceDefinition" and advance.goes(m.application)]
+    seen = await _waited(writing, defined)
+    missing = {each.target.identity: each.target.application for each in seen.awaited}
+    users = (name for pair in missing.items() for name in stopped_by(*pair, writing.decision.plan.items))
+    advance = _without(writing, advance, {name: wait.unhealthy(seen) for name in users})
+    there = [each for each in defined if each.identity not in missing]
+    kinds = [each.body for each in there if each.identity.kind == "CustomResourceDefinition"]
     if kinds:
         await writing.site.presenter.step(wait.wait_served, writing.site.cluster, kinds)
     return advance, uids
@@ -186,11 +191,17 @@ async def _told(writing: Writing, runs: Sequence[JobRun]) -> None:
 
 async def _healthy(writing: Writing, manifests: Sequence[Manifest], advance: Advance) -> Advance:
     """Wait for all that go on."""
-    site, wanted = writing.site, [manifest for manifest in manifests if advance.goes(manifest.application)]
+    seen = await _waited(writing, [manifest for manifest in manifests if advance.goes(manifest.application)])
+    return _without(writing, advance, wait.failures(seen))
+
+
+async def _waited(writing: Writing, wanted: Sequence[Manifest]) -> Progress:
+    """How these are in the end."""
+    site = writing.site
     written = {item.identity for item in writing.decision.plan.having(Action.CREATE, Action.CHANGE)}
     async with _watching(writing) as watching:
         with site.timed("wait until healthy"):
-            seen = await site.presenter.step(
+            return await site.presenter.step(
                 wait.wait_healthy,
                 watching.observer,
                 wanted,
@@ -199,7 +210,6 @@ async def _healthy(writing: Writing, manifests: Sequence[Manifest], advance: Adv
                 tell=watching.tell,
                 newer=watching.newer,
             )
-    return _without(writing, advance, wait.failures(seen))
 
 
 @asynccontextmanager

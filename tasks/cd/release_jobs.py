@@ -48,7 +48,7 @@ class Runner:
     async def run(self, job: ReleaseJob) -> None:
         """Make the Job, unless an earlier run did, and wait for its end. Unhealthy when it failed, or has not ended.
 
-        No newer commit ends this wait: what a Job does is not undone by another one beside it.
+        A newer commit does not end this wait: what a Job does is not undone by another one beside it.
         """
         started = time.monotonic()
         for earlier in job.earlier:

@@ -10,8 +10,8 @@ import yaml
 from interlock.cd.control import ACCOUNT, Subject
 from interlock.cd.objects import Body
 from interlock.contract import layout
-from interlock.errors import ClusterError, Refused, RenderError
-from tests.cluster.test_order import application
+from interlock.errors import Blocked, ClusterError, Refused, RenderError
+from tests.cluster.test_order import application, broken
 from tests.cluster.worlds import USER, World, config_map
 
 DEFINITION, RBAC = "CustomResourceDefinition", "rbac.authorization.k8s.io"
@@ -115,6 +115,22 @@ async def test_a_definition_that_is_refused_stops_who_uses_it(rights: World) -> 
 
     assert "Widget" in str(stopped.value) or "shop-widgets" in str(stopped.value)
     assert world.get("ConfigMap", "other") is not None
+
+
+async def test_a_blocked_applications_definition_is_there_for_the_others(rights: World) -> None:
+    """What the neighbour needs of it is applied and waited for; all else of it stays as it is."""
+    world = rights
+    world.push(
+        {**application("operator", definition(world), broken("operator"), config_map("more", {"a": "1"}))}
+        | {**application("shop-widgets", widget(world))}
+        | allowed(world)
+    )
+
+    with pytest.raises(Blocked, match="operator"):
+        await world.deploy()
+
+    assert world.get("Widget", "small", f"{group(world)}/v1") is not None
+    assert world.get("ConfigMap", "more") is None
 
 
 async def test_only_what_the_environment_asks_for_and_the_host_gives(world: World) -> None:
