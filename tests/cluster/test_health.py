@@ -18,6 +18,7 @@ from sandbox.parts.node import Node
 from sandbox.parts.registry import credentials
 from sandbox.place import Place
 from sandbox.supervisor import Sandbox
+from tests.cluster.test_release_jobs import job
 from tests.cluster.worlds import Recorder, World, deployment, make_world, manifest_path, secret, service
 from tests.git.conftest import Server
 
@@ -97,6 +98,24 @@ async def test_a_crash_is_told_with_its_last_words(world: World, crasher: str) -
     assert "configuration error" not in error.value.message
     told = f"{error.value} {report.body} {json.dumps(report.data)} {presenter.notes}"
     assert "correct-horse" not in told
+
+
+async def test_a_release_job_that_fails_is_told_with_its_last_words(world: World, crasher: str) -> None:
+    """A real container's log stands on the run's page, without what a Secret holds, and the workload stays out."""
+    body = job("migrate", "before")
+    container = body["spec"]["template"]["spec"]["containers"][0]
+    container |= {"image": crasher, "args": ["serve", "/etc/$(PASSWORD)/config.yaml"]}
+    container["env"] = [{"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "login", "key": "password"}}}]
+    world.push_objects("web", secret("login", {"password": "correct-horse"}), body, deployment(replicas=0))
+
+    presenter = Recorder()
+    with pytest.raises(Unhealthy, match=r"migrate-[0-9a-f]{10} failed: BackoffLimitExceeded"):
+        await world.deploy(presenter)
+
+    report = presenter.report("jobs")
+    assert "configuration error: open /etc/••••/config.yaml: no such file or directory" in report.body
+    assert "correct-horse" not in report.body + json.dumps(report.data)
+    assert world.get("Deployment", "web", "apps/v1") is None
 
 
 async def test_an_image_that_does_not_come_is_named(world: World, image: str) -> None:
