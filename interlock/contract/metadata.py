@@ -60,7 +60,7 @@ def _marks(metadata: Mapping[str, Any], where: Path) -> Iterator[Problem]:
     for key, value in labels.items():
         if isinstance(value, str) and value and not (_WORD.fullmatch(value) and len(value) <= _MOST_LABEL):
             yield Problem((*where, "labels", key), "is no label's value", _VALUE)
-    size = sum(len(key) + len(str(value)) for key, value in annotations.items())
+    size = sum(len(key.encode()) + len(str(value).encode()) for key, value in annotations.items())
     if size > _MOST_ANNOTATIONS:
         yield Problem((*where, "annotations"), f"are {size} bytes in all, at most {_MOST_ANNOTATIONS} are taken")
 

@@ -22,6 +22,7 @@ Kind = tuple[str, str]
 """`apiVersion` and `kind`."""
 
 _MOST_PROBLEMS = 20
+_MOST_SHOWN = 200
 _RULES = "x-kubernetes-validations"
 _PATTERNS = RegexOptions(size_limit=1 << 20)
 """A pattern of a definition is somebody else's: an engine without backtracking, in linear time."""
@@ -29,7 +30,7 @@ _PATTERNS = RegexOptions(size_limit=1 << 20)
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """What is wrong with one part of a manifest. Never holds a value of it: that may be secret."""
+    """What is wrong with one part of a manifest. Of its values, which may be secret, it holds only names of items."""
 
     where: Path
     message: str
@@ -83,7 +84,7 @@ class Schema:
             case Kinds.OneOfNotValid(context=branches) | Kinds.AnyOf(context=branches):
                 yield Problem(where, f"must be {_alternatives(branches)}, not {_type(_at(body, where))}")
             case Kinds.Pattern(pattern=pattern):
-                yield Problem(where, f"must be of the form {pattern}")
+                yield Problem(where, f"must be of the form {pattern[:_MOST_SHOWN]}")
             case Kinds.Custom(message=message):
                 yield Problem(where, message)
             case other:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import chain
 
 from interlock.contract import layout, strict_yaml, validation
 from interlock.contract.manifest import Manifest
@@ -22,6 +25,8 @@ from tasks.common.kubernetes_schemas import minors, schemas
 
 COMMAND = (sys.executable, "-I", "-m", "tasks.common.judge_child")
 TIMEOUT_SECONDS = 60
+MOST_TOGETHER = 500
+"""Objects that are judged in one process, whose limits they share."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +84,13 @@ def excused(repository: Repository, environment: str, found: Iterable[Violation]
 def broken_rules(rules: Sequence[Rule], manifests: Iterable[Manifest], environment: str) -> tuple[Violation, ...]:
     """What rules in CEL say of manifests. FormatError when one takes too much time or memory: nothing is known then."""
     about = validation.judged(rules, manifests, environment)
-    if not about:
-        return ()
-    return validation.violations(about, judge_apart(rules, validation.subjects(about, environment)))
+    parts = [about[at : at + MOST_TOGETHER] for at in range(0, len(about), MOST_TOGETHER)]
+
+    def judge(part: Sequence[Manifest]) -> tuple[Violation, ...]:
+        return validation.violations(part, judge_apart(rules, validation.subjects(part, environment)))
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return tuple(chain.from_iterable(pool.map(judge, parts)))
 
 
 def judge_apart(rules: Sequence[Rule], subjects: Sequence[Subject]) -> list[tuple[int, Broken]]:

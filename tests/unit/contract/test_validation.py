@@ -16,6 +16,7 @@ from interlock.contract.render import render
 from interlock.contract.rules import Rule, Subject
 from interlock.contract.validation import Violation
 from interlock.errors import FormatError
+from tasks.common import validate
 from tasks.common.validate import Validated, judge_apart, validate_offline
 from tests.examples_of_repositories import environment_tree
 
@@ -177,6 +178,17 @@ def test_a_rule_that_takes_all_memory_is_named(expression: str) -> None:
     """It ends its own process and no other; nothing passes without an answer."""
     with pytest.raises(FormatError, match="the rule huge takes too much time or memory, so nothing passes"):
         judge_apart([Rule("fine", "true"), Rule("huge", expression)], [SUBJECT])
+
+
+def test_many_objects_are_judged_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process judges more than its limits are made for, and each answer stays with its object."""
+    monkeypatch.setattr(validate, "MOST_TOGETHER", 2)
+    read = repository.read(environment_tree({MANIFEST: POD}))
+    manifests = render(read, "dev").manifests
+    rule = Rule("no", "false", message_expression="object.kind")
+    found = validate.broken_rules([rule], manifests, "dev")
+    assert [(each.identity, each.message) for each in found] == [(m.identity, m.body["kind"]) for m in manifests]
+    assert len(manifests) == 3
 
 
 def test_rules_run_apart() -> None:
