@@ -150,15 +150,17 @@ class Judged:
 
 
 def judged(items: Iterable[PlanItem], weight: Weight, scope: Scope) -> Judged:
-    """A plan's changes held against the budget; what a sync of this commit has begun is not judged again."""
+    """A plan's changes held against the budget.
+
+    What is left of changes within the budget is within it too. What is left of allowed ones has another mark, and goes
+    on once a sync of this commit has begun.
+    """
     changes = mark(items, scope.environment_id) if weight.objects else ""
     lines = excess(weight, scope.guards)
     allowed = scope.guards.allowed
     if not lines:
         return Judged((), ("`allow` is not needed: remove it",) if allowed and not scope.begun else (), changes)
-    if scope.begun:
-        return Judged((), tuple(f"begun before: {line}" for line in lines), changes)
-    if allowed == changes:
+    if allowed == changes or (allowed and scope.begun):
         return Judged((), tuple(f"allowed by environment.yaml: {line}" for line in lines), changes)
     told = ("`allow` is of other changes than these",) if allowed else ()
     return Judged(lines, told, changes)

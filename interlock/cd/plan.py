@@ -295,7 +295,7 @@ class Scope:
     elsewhere: Mapping[Identity, str] = field(default_factory=dict)
     """What leaves and must not be pruned, because something else of this commit will have it; with the reason."""
     begun: bool = False
-    """A sync of this commit began: what it may do was judged then."""
+    """A sync of this commit began: what it may do over the budget was judged then."""
     conflicts: tuple[ConflictRule, ...] = ()
     take_over: tuple[TakeOver, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()

@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 import yaml
@@ -35,8 +35,10 @@ class Pair:
     """The namespace that `prod` always has."""
     shared: str
     prod_id: str
+    seen: set[str] = field(default_factory=lambda: {manifest_path("base")})
+    """Files that a push may remove."""
 
-    def push(self, *, owner: str, objects: str = "", message: str = "Move", tombstone: bool = False) -> str:
+    def push(self, *, owner: str, objects: str = "", tombstone: bool = False, allow: str = "") -> str:
         """`shared` with the objects in it belongs to `owner` from this commit on."""
         world = self.world
         spaces = {"dev": [world.namespace], "prod": [self.own]}
@@ -46,17 +48,13 @@ class Pair:
             file = {"format": 1, "id": identifier, "cluster": "sandbox", "namespaces": mine, "health_seconds": 20}
             if tombstone and name == "dev":
                 file |= {"state": "removed", "namespaces": [world.namespace, self.shared]}
+            if allow and name == "dev":
+                file["allow"] = {"changes": allow, "reason": "the environment is given up"}
             files[layout.environment(name)] = yaml.safe_dump(file)
             files[f"environments/{name}/shop/manifests/moved.yaml"] = (objects or None) if name == owner else None
         if tombstone:
             files[manifest_path("base")] = None
-        return world.push({path: text for path, text in files.items() if text or self._has(path)}, message=message)
-
-    def _has(self, path: str) -> bool:
-        return path in self.seen
-
-    def __post_init__(self) -> None:
-        self.seen: set[str] = set()
+        return world.push({path: text for path, text in files.items() if text or path in self.seen})
 
     async def deploy(self, environment: str) -> str:
         return (await deploy_order(Recorder(), self.world.host, environment)).said
@@ -168,6 +166,50 @@ async def test_objects_move_between_environments_in_one_commit(pair: Pair, order
         plan = await pair.plan(environment)
         assert plan.empty
         assert not plan.drifted
+
+
+async def test_a_namespace_moves_with_what_is_in_it(pair: Pair) -> None:
+    """The Namespace that Git declares goes over too: it is never deleted, and the old inventory forgets it."""
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": pair.shared, "labels": {"team": "a"}}}
+    objects = f"{yaml.safe_dump(namespace)}---\n{_objects(pair, config_map('c', {}))}"
+    pair.push(owner="dev", objects=objects)
+    await pair.deploy("dev")
+    before = pair.world.get("Namespace", pair.shared)
+    assert before is not None
+    pair.seen.add("environments/dev/shop/manifests/moved.yaml")
+    pair.push(owner="prod", objects=objects)
+
+    for environment in ("dev", "prod", "dev"):
+        await pair.deploy(environment)
+
+    after = pair.world.get("Namespace", pair.shared)
+    assert after is not None
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert "deletionTimestamp" not in after["metadata"]
+    assert pair.is_of(after, "prod")
+    assert pair.owned("dev") == set()
+    assert [item.identity.kind for item in (await pair.plan("dev")).kept] == []
+
+
+async def test_a_tombstone_hands_over_what_another_environment_gets(pair: Pair) -> None:
+    """Removed in the same commit in which another one gets its namespace: what that names goes over, the rest goes."""
+    pair.push(owner="dev", objects=_objects(pair, service(), config_map("c", {})))
+    await pair.deploy("dev")
+    uid = pair.live("Service", "web")["metadata"]["uid"]
+    pair.seen.add("environments/dev/shop/manifests/moved.yaml")
+    objects = _objects(pair, service(), config_map("c", {}))
+    pair.push(owner="prod", objects=objects, tombstone=True)
+    with pytest.raises(Blocked, match="1 of 3 objects would be deleted: the environment is to be removed"):
+        await pair.deploy("dev")
+    await pair.deploy("prod")
+    mark = (await pair.plan("dev")).mark
+    pair.push(owner="prod", objects=objects, tombstone=True, allow=mark)
+
+    assert await pair.deploy("dev") == "removed"
+
+    assert pair.live("Service", "web")["metadata"]["uid"] == uid
+    assert pair.is_of(pair.live("Service", "web"), "prod")
+    assert (pair.owned("dev"), pair.owned("prod")) == (set(), {"web", "c"})
 
 
 async def test_what_the_new_environment_does_not_name_stays(pair: Pair) -> None:

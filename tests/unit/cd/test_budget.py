@@ -127,10 +127,13 @@ def test_the_mark_of_a_secrets_change_is_the_same_in_every_run() -> None:
     assert budget.mark([item], "e") != budget.mark([replace(item, version="8")], "e")
 
 
-def test_what_has_begun_is_not_judged_again() -> None:
-    """After a crash, the rest of a sync goes on."""
+def test_what_is_left_of_allowed_changes_goes_on() -> None:
+    """After a crash the rest has another mark; without an allowance a commit that has begun is judged as any other."""
     items = _items(12)
-    assert not budget.judged(items, budget.weigh(items, {}, owned=12), scope(begun=True)).over
+    weight = budget.weigh(items, {}, owned=12)
+    allowed = Guards(allowed=budget.mark(_items(13), "0123456789ab"))
+    assert not budget.judged(items, weight, scope(begun=True, guards=allowed)).over
+    assert budget.judged(items, weight, scope(begun=True)).over
 
 
 def test_a_tombstone_deletes_nothing_without_an_allowance() -> None:

@@ -130,6 +130,8 @@ def test_namespaces_of_the_environment_may_be_used_and_made() -> None:
         (config(rest="  annotations: {interlock/nonce: a}\n"), 5, "is written by Interlock itself"),
         (config(rest="  annotations:\n    interlock.dev/health-timeout: 10 minutes\n"), 6, "is no time from 1s to 24h"),
         (config(rest="  annotations: {interlock.dev/no-progress-timeout: ''}\n"), 5, "is no time from 1s to 24h"),
+        (config(rest="  annotations: {interlock.dev/prune: always}\n"), 5, "prune: always means nothing"),
+        (config(rest="  labels: {interlock.dev/prune: never}\n"), 5, "prune: never means nothing"),
         (config(rest="  namespace: kube-system\n"), 5, "the namespace 'kube-system' is not this environment's"),
         (config(rest="  namespace: null\n"), 5, "the namespace None is not this environment's"),
         (config(rest="  namespace: [shop]\n"), 5, "the namespace ['shop'] is not this environment's"),

@@ -34,6 +34,12 @@ def edited(path: str, old: str, new: str) -> dict[str, str | bytes | None]:
     return {path: text.replace(old, new)}
 
 
+def _settings(*lines: str) -> dict[str, str | bytes | None]:
+    """The environment's file with more lines."""
+    path = layout.environment("dev")
+    return {path: "\n".join((environment_tree().text(path).rstrip(), *lines, ""))}
+
+
 def test_the_example_is_read() -> None:
     """Every part of the repository is there, with values merged and names resolved."""
     found = repository.read(environment_tree())
@@ -71,6 +77,14 @@ def test_an_environment_without_applications_is_one() -> None:
     """An environment is its own file; applications come later."""
     found = repository.read(environment_tree({layout.environment("prod"): SECOND}))
     assert dict(found.environments["prod"].applications) == {}
+
+
+def test_what_a_removed_environment_had_may_be_anothers_at_once() -> None:
+    """The tombstone keeps its namespaces to empty them, and another environment has them already."""
+    gone = f"format: 1\nid: {'d' * 12}\ncluster: sandbox\nnamespaces: [shop-two]\nstate: removed\n"
+    files: dict[str, str | bytes | None] = {layout.environment("prod"): SECOND, layout.environment("old"): gone}
+    found = repository.read(environment_tree(files))
+    assert (found.environments["old"].removed, found.environments["prod"].removed) == (True, False)
 
 
 def test_mappings_merge_and_all_else_replaces() -> None:
@@ -192,6 +206,14 @@ WAIVER = "  - {finding: CVE-1, component: api, reason: some reason, owner: ada, 
         ({"environments/dev/a\n/values.yaml": ""}, "a folder cannot be named 'a\\n'"),
         ({"environments/notes.txt": ""}, "environments/notes.txt: format 1 knows no such file"),
         ({"environments/dev/notes.txt": ""}, "environments/dev/notes.txt: format 1 knows no such file"),
+        (_settings("state: removed"), "environment.yaml:5:1: the environment is removed, and still has shop"),
+        (
+            _settings("prune: [{kind: Secret, name: s, uid: s, reason: not used any more}]"),
+            "environment.yaml:5:33: prune.0.uid: 's' is not an object's UID, as the plan shows it",
+        ),
+        (_settings("protected: [secrets]"), "protected.0: 'secrets' is not a kind such as ConfigMap"),
+        (_settings("budget: {deletes: -1}"), "environment.yaml:5:10: budget.deletes"),
+        (_settings("allow: {changes: all, reason: not used any more}"), "'all' is not the mark of a plan's changes"),
         ({"environments/dev/shop/notes.txt": ""}, "environments/dev/shop/notes.txt: format 1 knows no such file"),
         ({"environments/dev/shop/manifests/a/b.yaml": ""}, "manifests/a/b.yaml: format 1 knows no such file"),
         ({"environments/dev/shop/evidence/web.json": ""}, "evidence/web.json: format 1 knows no such file"),
