@@ -77,6 +77,8 @@ class Item(_Model):
     reason: str
     drift: bool
     """No commit explains it: somebody changed the cluster."""
+    kept: bool
+    """Git dropped it, and it stays the environment's; its action is foreign."""
     uid: str
     version: str
     """UID and resourceVersion of the live object that was looked at; empty when there is none."""
@@ -104,6 +106,7 @@ class PlanFile(_Model):
     over: tuple[str, ...]
     """What is over the environment's budget: nothing is written then."""
     mark: str
+    """Names these changes for `allow`; empty when there are none."""
     items: tuple[Item, ...]
 
 
@@ -152,6 +155,7 @@ def _item(item: PlanItem) -> Item:
         action=item.action,
         reason=item.reason,
         drift=item.drift,
+        kept=item.kept,
         uid=item.uid,
         version=item.version,
         manager=item.manager,

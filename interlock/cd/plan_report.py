@@ -29,6 +29,7 @@ WORDS: Mapping[str, str] = {
     "change": "to change",
     "prune": "to prune",
     "foreign": "foreign",
+    "kept": "kept",
     "conflict": "in conflict",
     "immutable": "immutable",
     "blocked": "blocked",
@@ -48,7 +49,7 @@ _KINDS = {
 
 def summary(plan: Plan) -> str:
     """`2 to create, 1 to change`; `nothing to change` when that is so."""
-    return _counted(plan.counts) or "nothing to change"
+    return _counted(_counts(plan.items)) or "nothing to change"
 
 
 def _counted(counts: Mapping[str, int]) -> str:
@@ -151,16 +152,25 @@ def _tree(groups: Mapping[str, Sequence[PlanItem]], most: int | None) -> Iterato
 
 
 def _counts(items: Iterable[PlanItem]) -> Mapping[str, int]:
-    return Counter(item.action.value for item in items)
+    return Counter(_word(item) for item in items)
+
+
+def _word(item: PlanItem) -> str:
+    """What happens to it; what Git dropped and stays is none of the foreign."""
+    return "kept" if item.kept else item.action.value
+
+
+def _why(item: PlanItem) -> str:
+    return item.reason.removeprefix("kept: ") if item.kept else item.reason
 
 
 def _object_branch(item: PlanItem) -> Branch:
-    text = f"{_MARKS.get(item.action, '!')} {item.action} {subject(item.identity)}"
+    text = f"{_MARKS.get(item.action, '!')} {_word(item)} {subject(item.identity)}"
     below = [_field_branch(field) for field in item.fields[:_MOST_FIELDS]]
     if len(item.fields) > _MOST_FIELDS:
         below.append(Branch(f"… and {len(item.fields) - _MOST_FIELDS} more fields", tone="quiet"))
     notes = [Branch(line, tone="quiet") for line in _about(item)]
-    return Branch(text + (f": {item.reason}" if item.reason else ""), (*notes, *below), _TONES.get(item.action, "bad"))
+    return Branch(text + (f": {_why(item)}" if item.reason else ""), (*notes, *below), _TONES.get(item.action, "bad"))
 
 
 def _about(item: PlanItem) -> Iterator[str]:
@@ -209,7 +219,7 @@ def _tables(plan: Plan, groups: Mapping[str, Sequence[PlanItem]], shown: Sequenc
 
 def _object_row(item: PlanItem) -> tuple[str, ...]:
     made = place(item.origin) if item.origin else NOTHING
-    return item.application or NOBODYS, item.action.value, subject(item.identity), item.reason or NOTHING, made
+    return item.application or NOBODYS, _word(item), subject(item.identity), _why(item) or NOTHING, made
 
 
 def _field_row(item: PlanItem, field: FieldChange) -> tuple[str, ...]:

@@ -188,7 +188,11 @@ def confirmation_line(item: PlanItem) -> str:
     """The item of environment.yaml's `prune` that lets an object go, but for the reason."""
     i = item.identity
     named = {"kind": kind_name(i), "namespace": i.namespace, "name": i.name, "uid": item.uid, "reason": "…"}
-    return "{" + ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in named.items() if value) + "}"
+    return (
+        "{"
+        + ", ".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in named.items() if value)
+        + "}"
+    )
 
 
 def _stale(inventory: Inventory, leaving_: Collection[str], scope: Scope) -> Iterable[str]:
