@@ -31,13 +31,14 @@ def leaving(entry: Entry, live: Body | None, scope: Scope) -> PlanItem | None:
     confirmation = scope.guards.confirmation(entry.identity, uid(live))
     if confirmation and confirmation.action == "release":
         return replace(item, release=True, reason="let go: it stays in the cluster, and is nobody's")
-    return _deleted(item, not_ours_to_delete(live, scope), _guarded(entry, scope), confirmed=confirmation is not None)
+    others = not_ours_to_delete(live, scope) or _anothers(entry.identity, scope)
+    return _deleted(item, others, _guarded(entry, scope), confirmed=confirmation is not None)
 
 
-def _deleted(item: PlanItem, foreign: str, guarded: str, *, confirmed: bool) -> PlanItem:
+def _deleted(item: PlanItem, others: str, guarded: str, *, confirmed: bool) -> PlanItem:
     """Deleted, unless it is somebody's by now or needs a word of its own; that word counts for what is ours only."""
-    if foreign:
-        return kept(item, foreign)
+    if others:
+        return kept(item, others)
     if guarded and not confirmed:
         return kept(item, guarded, confirmable=True)
     return replace(item, reason="confirmed" if guarded else "")
@@ -57,15 +58,21 @@ def not_ours_to_delete(live: Body, scope: Scope) -> str:
     return "a controller owns it" if controlled(live) else ""
 
 
+def _anothers(identity: Identity, scope: Scope) -> str:
+    """Whether another environment has its namespace now, and may be about to take it over."""
+    owner = scope.claimed.get(place(identity))
+    return (
+        f"the namespace {place(identity)} is environment {owner}'s now, which takes what its Git names" if owner else ""
+    )
+
+
 def _guarded(entry: Entry, scope: Scope) -> str:
     """Why an object of ours needs a signed word of its own to go."""
     identity, application = entry.identity, entry.application
-    owner = scope.claimed.get(place(identity))
     guards = (
         ((identity.group, identity.kind) in scope.guards.protected, f"a {identity.kind} goes only by confirmation"),
         (entry.adopted, "it was there before us, or was replaced by somebody, and goes only by confirmation"),
         (entry.keep, "the last manifest of it says `interlock.dev/prune: never`"),
-        (owner, f"the namespace {place(identity)} is environment {owner}'s now, which takes what its Git names"),
         (aside(entry, scope), f"the namespace {identity.namespace} is not in environment.yaml any more"),
         (
             application in scope.guards.silent,

@@ -19,7 +19,7 @@ from interlock.cd.prune import not_ours_to_delete, waves
 from interlock.contract.render import Identity
 from interlock.errors import ClusterError, Conflict
 from tasks.cd.cluster import Cluster
-from tasks.cd.inspect import side_by_side
+from tasks.cd.inspect import namespace_is_gone, side_by_side
 from tasks.cd.lease import Lock
 from tasks.common.effect import effect
 
@@ -295,9 +295,9 @@ def _absent(cluster: Cluster, entry: Entry) -> bool:
     try:
         live = cluster.find(entry.identity)
     except ClusterError as error:
+        if error.status == 403 and namespace_is_gone(cluster, entry.identity.namespace):
+            return True
         if error.status != 404:
             raise
         return True  # the kind itself is not served any more
-    if live is None:
-        return True
-    return not entry.means(live)
+    return live is None or not entry.means(live)

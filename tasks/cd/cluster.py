@@ -338,13 +338,13 @@ class Cluster:
         resource = self.preferred(identity.group, identity.kind)
         policy = "Foreground" if foreground else "Background"
         preconditions = {"uid": uid, **({"resourceVersion": version} if version else {})}
-        options = {"preconditions": preconditions, "propagationPolicy": policy}
+        # With a body the server reads no query: a dry run that is asked for there deletes.
+        dry = {"dryRun": ["All"]} if dry_run else {}
         try:
             self.request(
                 "DELETE",
                 resource.path(identity.namespace, identity.name),
-                query=_dry(dry_run),
-                body=options,
+                body={"preconditions": preconditions, "propagationPolicy": policy, **dry},
                 subject=_named(resource, identity.namespace, identity.name),
                 repeatable=True,
             )

@@ -63,7 +63,11 @@ def look_at(cluster: Cluster, rendered: Rendered, inventory: Inventory, namespac
     asked = [(resource, namespace) for resource in kinds if resource.namespaced for namespace in namespaces]
     lists = side_by_side(lambda pair: _listed(cluster, *pair), asked)
     objects: dict[Identity, Body] = {}
-    for (resource, _), found in zip(asked, lists, strict=True):
+    refused = {space for (_, space), found in zip(asked, lists, strict=True) if isinstance(found, ClusterError)}
+    gone = {space for space in refused if namespace_is_gone(cluster, space)}
+    for (resource, space), found in zip(asked, lists, strict=True):
+        if space in gone:
+            continue
         if isinstance(found, ClusterError):
             unreadable[(resource.group, resource.kind)] = found.message
         else:
@@ -77,6 +81,16 @@ def look_at(cluster: Cluster, rendered: Rendered, inventory: Inventory, namespac
         elif body is not None:
             objects[identity] = body
     return Live(objects, unreadable)
+
+
+def namespace_is_gone(cluster: Cluster, name: str) -> bool:
+    """Whether the server says that there is no such namespace: our rights in it went with it, and all else too."""
+    try:
+        return cluster.get(cluster.resource("v1", "Namespace"), name) is None
+    except ClusterError as error:
+        if error.transient or not error.status:
+            raise
+        return False
 
 
 def _kinds(

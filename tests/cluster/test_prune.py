@@ -170,6 +170,33 @@ async def test_a_volume_claim_goes_by_a_signed_confirmation_alone(world: World) 
     assert any("is used up" in note for note in (await world.plan()).notes)
 
 
+async def test_a_plan_of_confirmed_deletions_deletes_nothing(world: World) -> None:
+    """The plan asks the server about each of them, and each is there as it was afterwards."""
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": world.namespace}}
+    world.push_objects("data", _claim(world), _never(config_map("c", {"a": "1"})), body)
+    await world.deploy()
+    confirmed = [
+        _live(world, "PersistentVolumeClaim", "data"),
+        _live(world, "ConfigMap", "c"),
+        _live(world, "Namespace", world.namespace),
+    ]
+    settings = {manifest_path("data"): None, manifest_path("base"): None}
+    world.push_settings(settings, state="removed", prune=[_confirmation(each) for each in confirmed])
+
+    plan = await world.plan()
+
+    assert [item.identity.kind for item in plan.writes] == [
+        "Namespace",
+        "ConfigMap",
+        "ConfigMap",
+        "PersistentVolumeClaim",
+    ]
+    for before in confirmed:
+        live = _live(world, before["kind"], before["metadata"]["name"])
+        assert live["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+        assert "deletionTimestamp" not in live["metadata"]
+
+
 async def test_a_confirmation_does_not_hold_for_the_next_object_of_that_name(world: World) -> None:
     """A leftover line keeps nothing of its power: the UID is another."""
     world.push_objects("data", _claim(world))

@@ -139,6 +139,25 @@ async def test_volumes_go_last_and_only_confirmed(world: World) -> None:
     assert PART_OF not in live["metadata"].get("labels", {})
 
 
+async def test_a_confirmed_namespace_goes_last_and_the_environment_ends(world: World) -> None:
+    """With the namespace CD's own rights in it go; what was in it is gone then, and later runs are quiet."""
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": world.namespace}}
+    world.push_objects(WEB, namespace, service(), config_map("settings", {}))
+    await world.deploy()
+    word = _confirmation(_live(world, "Namespace", world.namespace))
+    _tombstone(world, prune=[word])
+    _tombstone(world, mark=(await world.plan()).mark, prune=[word])
+    _kill(world, "after prune 1")
+    _free(world)
+    assert world.inventory().entries
+
+    assert (await world.deploy()).said == "removed"
+
+    assert world.get("Namespace", world.namespace) is None
+    assert world.inventory().entries == {}
+    assert (await world.deploy()).said == "removed"
+
+
 async def test_a_tombstone_with_applications_is_refused(world: World) -> None:
     """Whoever removes an environment removes its folders too: one line alone removes nothing."""
     await _filled(world)

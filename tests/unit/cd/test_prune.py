@@ -81,6 +81,18 @@ def test_a_controllers_object_is_kept_although_it_is_confirmed() -> None:
     assert (item.action, item.reason) == (Action.FOREIGN, "kept: a controller owns it")
 
 
+def test_what_may_be_handed_over_is_not_deleted_whoever_signs() -> None:
+    """Its namespace is another environment's, whose Git may name it: only letting go of it is possible."""
+    claimed = {"claimed": {"shop": "prod"}, "namespaces": ("other",)}
+    item = prune.leaving(ENTRY, _live(), scope(guards=_confirmed(), **claimed))
+    assert item is not None
+    assert (item.kept, item.confirmable) == (True, False)
+    assert "is environment prod's now" in item.reason
+    released = prune.leaving(ENTRY, _live(), scope(guards=_confirmed(action="release"), **claimed))
+    assert released is not None
+    assert released.release
+
+
 _GUARDED: dict[str, tuple[Entry, dict[str, Any]]] = {
     "adopted": (replace(ENTRY, adopted=True), {}),
     "never": (replace(ENTRY, keep=True), {}),
