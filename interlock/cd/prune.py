@@ -115,26 +115,35 @@ def unseen(entry: Entry, why: str) -> PlanItem:
 
 
 def weighed(
-    items: Iterable[PlanItem], live: Mapping[Identity, Body], desired: Collection[Identity]
+    items: Iterable[PlanItem], live: Mapping[Identity, Body], staying: Collection[Identity], *, hidden: str = ""
 ) -> tuple[PlanItem, ...]:
-    """What leaves, after a look at all of it: nothing goes with what it holds that must stay, nor before its users."""
+    """What leaves, after a look at all of it: nothing goes with what it holds that must stay, nor before its users.
+
+    `staying` is what Git names and what else of ours does not leave; `hidden` is why not everything could be seen.
+    """
     found = tuple(items)
-    checked = tuple(_contained(item, found, live, desired) for item in found)
+    checked = tuple(_contained(item, found, live, staying, hidden) for item in found)
     return _after_users(checked)
 
 
 def _contained(
-    item: PlanItem, items: Collection[PlanItem], live: Mapping[Identity, Body], desired: Collection[Identity]
+    item: PlanItem,
+    items: Collection[PlanItem],
+    live: Mapping[Identity, Body],
+    staying: Collection[Identity],
+    hidden: str,
 ) -> PlanItem:
     """A Namespace goes only when nothing in it must stay: what Git names, what we keep, volume claims."""
     identity = item.identity
     if item.action != Action.PRUNE or item.release or (identity.group, identity.kind) != _NAMESPACE:
         return item
+    if hidden:
+        return kept(item, f"not all that is in it can be seen: {hidden}")
     inside = {i for i in live if i.namespace == identity.name}
     goes = {i.identity for i in items if i.action == Action.PRUNE and not i.release}
-    staying = {i.identity for i in items if i.kept and not going(i)} | {i for i in desired if i.namespace}
+    held = {*staying, *(i.identity for i in items if i.kept and not going(i))}
     claims = {i for i in inside - goes if (i.group, i.kind) == CLAIM}
-    if stays := sorted({i for i in staying if i.namespace == identity.name} | claims):
+    if stays := sorted({i for i in held if i.namespace == identity.name} | claims):
         named = ", ".join(subject(i) for i in stays[:3]) + (f" and {len(stays) - 3} more" if len(stays) > 3 else "")
         return kept(item, f"it would take {named} along")
     return replace(item, reason=f"confirmed; with all that is in it: {len(inside - goes)} objects besides ours")

@@ -284,7 +284,9 @@ def _leaving(cluster: Cluster, rendered: Rendered, live: Live, inventory: Invent
     seen = {**live.objects, **{i: body for i, body in aside.items() if isinstance(body, dict)}}
     if any(prune.going(item) for item in items):
         items = [*prune.with_blockers(items, seen, cluster.groups())]
-    weighed = _tried(cluster, prune.weighed(items, seen, named))
+    staying = named | (inventory.entries.keys() - {item.identity for item in items} - {*forgotten})
+    hidden = "; ".join(sorted(live.unreadable.values())[:1])
+    weighed = _tried(cluster, prune.weighed(items, seen, staying, hidden=hidden))
     return Leaving(weighed, tuple(forgotten), released, tuple(notes))
 
 

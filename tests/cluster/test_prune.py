@@ -297,6 +297,27 @@ def _widen(world: World, namespaces: list[str]) -> None:
         world.admin.apply(body, manager="admin")
 
 
+async def test_a_namespace_does_not_take_along_what_cannot_be_seen(world: World) -> None:
+    """Without the right to list volume claims, a confirmed namespace stays: there may be one in it."""
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": world.namespace}}
+    world.push_objects("namespace", body)
+    await world.deploy()
+    namespace = _live(world, "Namespace", world.namespace)
+    role = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{world.namespace}/roles/interlock-{world.control}"
+    live = world.admin.request("GET", role)
+    rules = [
+        {**rule, "resources": [r for r in rule["resources"] if r != "persistentvolumeclaims"]} for rule in live["rules"]
+    ]
+    world.admin.replace({**live, "rules": rules}, manager="admin")
+    files = {manifest_path("namespace"): None, manifest_path("base"): None}
+    world.push_settings(files, state="removed", prune=[_confirmation(namespace)])
+
+    plan = await world.plan()
+
+    assert [item.identity.kind for item in plan.writes] == ["ConfigMap"]
+    assert "not all that is in it can be seen" in _kept(plan)[f"Namespace/{world.namespace}"]
+
+
 # budget ----------------------------------------------------------------------------------------------
 
 

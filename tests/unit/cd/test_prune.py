@@ -163,6 +163,7 @@ def test_a_namespace_takes_nothing_along_that_must_stay() -> None:
     assert prune.weighed([item], {CLAIM: claim_}, ())[0].kept
     goes = PlanItem(CLAIM, Action.PRUNE, "confirmed", uid="v")
     assert prune.weighed([item, goes], {CLAIM: claim_}, ())[0].action == Action.PRUNE
+    assert prune.weighed([item], {}, (), hidden="no right to list claims")[0].kept
     assert "1 objects besides ours" in prune.weighed([item], live, ())[0].reason
 
 
