@@ -31,12 +31,14 @@ from interlock.cd.record import Known, Mark, Record, agreed, require_contained
 from interlock.cd.release_jobs import apart, for_release, planned
 from interlock.cd.reports import Outcome
 from interlock.cd.reviewed import Reviewed, require_same
+from interlock.cd.roll import rolled
 from interlock.contract.canonical import digest
 from interlock.contract.render import Manifest, Rendered
 from interlock.contract.repository import Environment
 from interlock.errors import Blocked, InputError, InterlockError, ParameterError, Refused
 from tasks.cd import contests, inspect, lease, ledger, permissions, record, verdicts, wait
 from tasks.cd.cluster import Cluster, connect
+from tasks.cd.digest_key import digest_key
 from tasks.cd.lease import Lock
 from tasks.cd.observe import Observer, Patience
 from tasks.cd.record import Stored
@@ -150,7 +152,7 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
         rendered = await site.presenter.step(
             render_environment, head.repository, site.name, kept=renders.path(site.host.state)
         )
-        rendered = for_release(rendered)
+        rendered = for_release(rolled(rendered, key=digest_key(site.host.state)))
     scope = await scope_of(site, head.repository, environment, stored=stored, known=known, rendered=rendered)
     with site.timed("plan"):
         plan = await site.presenter.step(

@@ -156,6 +156,8 @@ _LONGEST_JOB = 52
 _SHORTEST_LIFE = 60
 """Seconds that a release Job must live after its end: a run may be restarted, and looks at it again."""
 _RESERVED = ("applyset.kubernetes.io/", "interlock/nonce")
+ROLL = "interlock.dev/roll"
+"""The annotation of a ConfigMap or Secret whose content rolls the pods that use it; its one value is `true`."""
 PRUNE = "interlock.dev/prune"
 """The annotation that keeps an object in the cluster when Git drops it; its one value is `never`."""
 
@@ -220,9 +222,19 @@ def _check_own(made: Made, where: Path, value: str) -> None:
         _check_duration(made, where, key, value)
     if kind == "annotations" and key == RUN and isinstance(made.body, dict):
         _check_run(made, made.body, where, value)
+    if key == ROLL:
+        _check_roll(made, where, value)
     if key == PRUNE and (kind, value) != ("annotations", "never"):
         hint = "write it as an annotation with the value `never`, or leave it out"
         raise _error(made, where, f"metadata.{kind}: {key}: {value} means nothing", hint=hint)
+
+
+def _check_roll(made: Made, where: Path, value: str) -> None:
+    body = made.body
+    kind = (body.get("apiVersion"), body.get("kind")) if isinstance(body, dict) else ()
+    if where[1] != "annotations" or value != "true" or kind not in {("v1", "ConfigMap"), ("v1", "Secret")}:
+        hint = 'write it as an annotation of a ConfigMap or Secret with the value "true", or leave it out'
+        raise _error(made, where, f"{ROLL}: {value} means nothing here", hint=hint)
 
 
 def _check_duration(made: Made, where: Path, key: object, value: str) -> None:
