@@ -79,19 +79,40 @@ class Yielded:
 def left(
     desired: Body, live: Body, identity: Identity, rules: Iterable[ConflictRule], *, manager: str
 ) -> tuple[Yielded, ...]:
-    """The declared fields that a rule leaves to an opponent who has them. What he has not is applied as ever."""
+    """The declared leaves that a rule leaves to an opponent who has them.
+
+    What he has not is applied as ever: a field that nobody applies any more would go.
+    """
     found: dict[Path, Yielded] = {}
     others = [claim for claim in compare.claims(live) if claim != compare.ours(live, manager)]
     for rule in rules:
         if rule.decision != "leave" or not speaks_of(rule, identity):
             continue
         mine = [claim for claim in others if rule.manager == claim.manager]
-        for path in places(desired, field_path.parse(rule.path)):
+        for path in _leaves(desired, field_path.parse(rule.path)):
             claim = next((claim for claim in mine if compare.claimed(claim.fields, path)), None)
             first = rule_for(rules, identity, path, rule.manager)
             if claim and first is rule and not field_path.protected(identity.kind, path):
                 found.setdefault(path, Yielded(path, "allowed", claim, rule.reason))
     return tuple(found.values())
+
+
+def _leaves(desired: Body, steps: Steps) -> Iterator[Path]:
+    for path in places(desired, steps):
+        yield from _below(reach(desired, path), path)
+
+
+def _below(value: object, path: Path) -> Iterator[Path]:
+    """The leaves of what is declared at a path. A list without keys is one, as the server merges it."""
+    if isinstance(value, dict) and value:
+        for key, each in value.items():
+            yield from _below(each, (*path, key))
+    elif isinstance(value, list) and (items := keyed(str(path[-1]), value)):
+        for item, each in items.items():
+            inside = {key: below for key, below in each.items() if key not in item.fields}
+            yield from _below(inside, (*path, item)) if inside else ()
+    else:
+        yield path
 
 
 def places(value: Any, steps: Steps, path: Path = ()) -> Iterator[Path]:
@@ -139,7 +160,7 @@ def parted(things: Iterable[Unexplained], stops: Iterable[Steps]) -> tuple[Unexp
 
 def _parts(thing: Unexplained, stops: tuple[Steps, ...]) -> Iterator[Unexplained]:
     deeper = [s for s in stops if len(s) > len(thing.path) and all(map(fits, thing.path, s[: len(thing.path)]))]
-    below = _below(thing) if deeper else ()
+    below = _inside(thing) if deeper else ()
     if not below:
         yield thing
         return
@@ -148,7 +169,7 @@ def _parts(thing: Unexplained, stops: tuple[Steps, ...]) -> Iterator[Unexplained
         yield from _parts(Unexplained((*thing.path, part), value, default), tuple(deeper))
 
 
-def _below(thing: Unexplained) -> tuple[tuple[Part, Any], ...]:
+def _inside(thing: Unexplained) -> tuple[tuple[Part, Any], ...]:
     if isinstance(thing.value, dict):
         return tuple(thing.value.items())
     if isinstance(thing.value, list):

@@ -141,7 +141,8 @@ async def test_resources_of_a_container_can_be_left_and_its_image_cannot(impatie
     assert live is not None
     (left,) = live["spec"]["template"]["spec"]["containers"]
     assert left["image"] == deployment()["spec"]["template"]["spec"]["containers"][0]["image"]
-    assert left["resources"]["limits"]["cpu"] == "2"
+    # Of the resources only the one that he has is his: the others are Git's, and nobody has removed them.
+    assert left["resources"] == {"limits": {"cpu": "2", "memory": "64Mi"}, "requests": {"cpu": "1m", "memory": "1Mi"}}
 
 
 @pytest.mark.parametrize(

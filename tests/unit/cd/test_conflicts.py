@@ -61,6 +61,15 @@ def test_what_the_opponent_does_not_have_is_not_left_to_him() -> None:
         assert conflicts.left({"data": {"a": "1"}}, live, C, [rule()], manager=MANAGER) == ()
 
 
+def test_of_a_whole_only_what_the_opponent_has_is_left() -> None:
+    """A rule for a mapping: its other fields are applied as ever, for what nobody applies would go."""
+    live = config_map({"a": "theirs", "b": "1"}, claim("operator", {"f:data": {"f:a": {}}}), claim(MANAGER, owns("b")))
+
+    left = conflicts.left({"data": {"a": "1", "b": "1"}}, live, C, [rule("data")], manager=MANAGER)
+
+    assert [each.path for each in left] == [("data", "a")]
+
+
 def test_a_field_that_is_left_takes_its_empty_parents_along() -> None:
     """What is applied claims no empty mapping; items of lists stay."""
     item = ItemKey((("name", "web"),))
