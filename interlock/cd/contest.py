@@ -74,21 +74,31 @@ def noted(
 ) -> History:
     """With what an undo has put back now: object, path, and the manager who had it.
 
-    What is never given up, and what a rule forces, is not counted: there is no waiting for it. What nobody fought for
-    in the window is forgotten; of more fields than are kept, those that were quiet longest.
+    What is never given up, and what a rule forces, is not counted: there is no waiting for it. Nor is an item of a list
+    without keys, which has no name of its own. What nobody fought for in the window is forgotten; of more fields than
+    are kept, those that were quiet longest.
     """
     decided = tuple(rules)
     fields = {key: flips for key, flips in history.fields.items() if now - flips.times[-1] < WINDOW_SECONDS}
     for identity, path, manager in put_back:
         forced = rule_for(decided, identity, path, manager, decision="force")
-        if field_path.protected(identity.kind, path) or forced:
+        name = spell(path)
+        if field_path.protected(identity.kind, path) or forced or not _can_be_read(name):
             continue
-        key = (identity, spell(path))
+        key = (identity, name)
         before = fields[key] if key in fields else Flips((), manager)
         times = (*before.times, now)[-_MOST_TIMES:]
         fields[key] = Flips(times, manager or before.manager)
     newest = sorted(fields, key=lambda key: fields[key].times[-1], reverse=True)[:MOST_FIELDS]
     return History({key: fields[key] for key in newest})
+
+
+def _can_be_read(path: str) -> bool:
+    try:
+        field_path.parse(path)
+    except ValueError:
+        return False
+    return True
 
 
 def waiting(history: History, now: float) -> tuple[Contest, ...]:
@@ -125,9 +135,9 @@ def read(data: bytes) -> History:
     """What `write` wrote; an empty history of anything else: a memory that cannot be read is none."""
     try:
         rows: Any = orjson.loads(data)
-        return History(
-            {(Identity(*row[:4]), str(row[4])): Flips(tuple(map(float, row[6])), str(row[5])) for row in rows}
-        )
+        found = {(Identity(*row[:4]), str(row[4])): Flips(tuple(map(float, row[6])), str(row[5])) for row in rows}
+        sound = all(_can_be_read(path) and flips.times for (_, path), flips in found.items())
+        return History(found if sound else {})
     except (ValueError, TypeError, IndexError, KeyError):
         return History()
 

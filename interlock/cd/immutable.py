@@ -102,14 +102,14 @@ def _differs(desired: Any, live: Any) -> bool:
 
 def _keeps_address(desired: Body, live: Body) -> bool:
     """A Service may change its address only when it changes to or from a mere name."""
-    kinds = {(body.get("spec") or {}).get("type", "ClusterIP") for body in (desired, live)}
-    return "ExternalName" not in kinds
+    return "ExternalName" not in {reach(body, ("spec", "type")) for body in (desired, live)}
 
 
 def _content(desired: Body, live: Body) -> Iterator[Path]:
     for field in ("data", "binaryData", "stringData"):
         stored = "data" if field == "stringData" else field
-        for key, value in (desired.get(field) or {}).items():
+        declared = desired.get(field)
+        for key, value in (declared if isinstance(declared, dict) else {}).items():
             there = (live.get(stored) or {}).get(key, MISSING)
             if there is MISSING or _bytes(field, value, desired) != _bytes(stored, there, live):
                 yield (stored, key)

@@ -83,5 +83,8 @@ def test_the_memory_is_bounded_and_survives_a_restart() -> None:
     fought = _fought(*(NOW for _ in range(50)))
     assert read(write(fought)) == fought
     assert len(fought.fields[(C, "data.a")].times) < 50
+    assert _fought(NOW, NOW, NOW, path=("spec", "rules", 0)).fields == {}
+    assert read(b'[["", "ConfigMap", "shop", "c", "data[", "x", [1.0]]]') == History()
+    assert read(b'[["", "ConfigMap", "shop", "c", "data.a", "x", []]]') == History()
     for damaged in (b"", b"{}", b"[1]", b'[["", "ConfigMap"]]', b"\xff"):
         assert read(damaged) == History()

@@ -38,6 +38,9 @@ def _moved(group: str, kind: str, desired: Any, live: Any) -> list[tuple[object,
         ("", "Secret", {"stringData": {"a": "1"}}, {"immutable": True, "data": {"a": "MQ=="}}),
         ("", "Secret", {"data": {"a": "MQ=="}}, {"immutable": True, "data": {"a": "MQ=="}, "type": "Opaque"}),
         ("", "Service", {"spec": {"type": "ExternalName", "clusterIP": ""}}, {"spec": {"clusterIP": "10.0.0.1"}}),
+        # What is no object of its kind the server will say.
+        ("", "Service", {"spec": ["x"]}, {"spec": {"clusterIP": "10.0.0.1"}}),
+        ("", "ConfigMap", {"data": ["x"]}, {"immutable": True, "data": {"a": "1"}}),
         # Another group's kind of the same name.
         ("example.org", "RoleBinding", {"roleRef": {"name": "a"}}, {"roleRef": {"name": "b"}}),
     ],
