@@ -7,13 +7,14 @@ bytes that are desired, and, for all of them together, cluster, policy and code.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
+from interlock.cd.control import COMMON
 from interlock.cd.inventory import Entry, Inventory
-from interlock.cd.objects import Body
+from interlock.cd.objects import Body, group_of
 from interlock.cd.plan import Action, PlanItem, Scope, Wanted, entered
 from interlock.contract.canonical import canonical, digest
 from interlock.contract.manifest import Manifest
@@ -25,22 +26,42 @@ FULL_SECONDS = 24 * 3600
 
 @dataclass(frozen=True)
 class Verdicts:
-    """By object UID: its resourceVersion, and what was desired of it. `since` is a UNIX time."""
+    """By object UID: its version, and what was desired of it. `since` is a UNIX time."""
 
     ground: str
     since: float
     known: Mapping[str, str] = field(default_factory=dict)
+    seen: int = 0
+    """The newest resourceVersion of the LISTs that they are of."""
 
     def holds(self, live: Body, wanted: str) -> bool:
         """Whether this version of this object was found to be as wanted."""
-        metadata = live["metadata"]
-        return self.known.get(metadata["uid"]) == f"{metadata['resourceVersion']} {wanted}"
+        return self.known.get(live["metadata"]["uid"]) == f"{_version(live)} {wanted}"
+
+    def at(self, oldest: int) -> Verdicts:
+        """Those that still count when the oldest LIST is of this version: none when the server went back.
+
+        After etcd was restored from a backup, versions that we remember are given anew, to other contents.
+        """
+        return replace(self, known={}) if oldest < self.seen else self
 
 
 def verdict(live: Body, wanted: str) -> tuple[str, str]:
     """What to remember of an object that is as wanted."""
-    metadata = live["metadata"]
-    return metadata["uid"], f"{metadata['resourceVersion']} {wanted}"
+    return live["metadata"]["uid"], f"{_version(live)} {wanted}"
+
+
+_BUILT_IN = frozenset(group_of(version) for version, _, _ in COMMON)
+
+
+def _version(live: Body) -> str:
+    """Its resourceVersion. A custom object reads as another one when its definition changes, though nobody wrote it:
+    fields are defaulted and pruned as it is read. So its content counts too.
+    """
+    version = str(live["metadata"]["resourceVersion"])
+    if group_of(live.get("apiVersion", "")) in _BUILT_IN:
+        return version
+    return f"{version} {digest(canonical({**live, 'metadata': live['metadata']['uid']}))}"
 
 
 def ground(scope: Scope, *, server: str, version: str, code: str) -> str:
@@ -60,14 +81,15 @@ def read(data: bytes, *, ground: str, now: float) -> Verdicts:
     try:
         value: Any = orjson.loads(data)
         if value["ground"] == ground and 0 <= now - value["since"] < FULL_SECONDS:
-            return Verdicts(ground, value["since"], value["known"])
+            return Verdicts(ground, value["since"], value["known"], value["seen"])
     except (ValueError, KeyError, TypeError):
         pass  # a cache that cannot be read is no cache
     return Verdicts(ground, now)
 
 
 def write(verdicts: Verdicts) -> bytes:
-    return orjson.dumps({"ground": verdicts.ground, "since": verdicts.since, "known": verdicts.known})
+    known = {"known": verdicts.known, "seen": verdicts.seen}
+    return orjson.dumps({"ground": verdicts.ground, "since": verdicts.since, **known})
 
 
 # a plan's way through them ---------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from interlock.contract.render import Identity, Rendered
 from interlock.contract.schema import Problem, Schema, of_definitions
 from interlock.errors import Blocked, ClusterError
 from tasks.cd import verdicts
-from tasks.cd.cluster import CONNECTIONS, Cluster
+from tasks.cd.cluster import CONNECTIONS, Cluster, Listed
 from tasks.cd.handover import find_released, received
 from tasks.cd.schemas import ServerSchemas, read_admission
 from tasks.common.effect import effect
@@ -44,6 +44,9 @@ class Live:
 
     objects: Mapping[Identity, Body]
     unreadable: Mapping[GroupKind, str]
+    oldest: int
+    """The lowest resourceVersion that one of the LISTs is of; the highest is `newest`."""
+    newest: int
 
     def hidden(self, identity: Identity) -> str:
         """Why objects of this kind cannot be seen; empty when they can."""
@@ -63,6 +66,7 @@ def look_at(cluster: Cluster, rendered: Rendered, inventory: Inventory, namespac
     asked = [(resource, namespace) for resource in kinds if resource.namespaced for namespace in namespaces]
     lists = side_by_side(lambda pair: _listed(cluster, *pair), asked)
     objects: dict[Identity, Body] = {}
+    versions: list[int] = []
     refused = {space for (_, space), found in zip(asked, lists, strict=True) if isinstance(found, ClusterError)}
     gone = {space for space in refused if namespace_is_gone(cluster, space)}
     for (resource, space), found in zip(asked, lists, strict=True):
@@ -70,8 +74,11 @@ def look_at(cluster: Cluster, rendered: Rendered, inventory: Inventory, namespac
             continue
         if isinstance(found, ClusterError):
             unreadable[(resource.group, resource.kind)] = found.message
-        else:
-            objects.update(found)
+            continue
+        if resource.group in _BUILT_IN:  # an aggregated server counts its own versions
+            versions.append(int(found.version))
+        for each in found.bodies:
+            objects[Identity(resource.group, resource.kind, space, each["metadata"]["name"])] = each
     wide = {(r.group, r.kind): r for r in kinds if not r.namespaced}
     single = [i for i in sorted(named) if (i.group, i.kind) in wide]
     bodies = side_by_side(lambda i: _got(cluster, wide[(i.group, i.kind)], i.name), single)
@@ -80,7 +87,7 @@ def look_at(cluster: Cluster, rendered: Rendered, inventory: Inventory, namespac
             unreadable[(identity.group, identity.kind)] = body.message
         elif body is not None:
             objects[identity] = body
-    return Live(objects, unreadable)
+    return Live(objects, unreadable, min(versions, default=0), max(versions, default=0))
 
 
 def namespace_is_gone(cluster: Cluster, name: str) -> bool:
@@ -133,15 +140,14 @@ def _of_another_server(group: str, error: ClusterError) -> bool:
 _BUILT_IN = frozenset(group_of(version) for version, _, _ in COMMON)
 
 
-def _listed(cluster: Cluster, resource: Resource, namespace: str) -> dict[Identity, Body] | ClusterError:
+def _listed(cluster: Cluster, resource: Resource, namespace: str) -> Listed | ClusterError:
     """The objects, or why we may not see them; a part that fails for other reasons fails the plan."""
     try:
-        bodies = cluster.list(resource, namespace)
+        return cluster.listed(resource, namespace)
     except ClusterError as error:
         if error.status in {403, 405} or _of_another_server(resource.group, error):
             return error
         raise
-    return {Identity(resource.group, resource.kind, namespace, body["metadata"]["name"]): body for body in bodies}
 
 
 def _got(cluster: Cluster, resource: Resource, name: str) -> Body | ClusterError | None:
@@ -184,7 +190,7 @@ def make_plan(
     live = look_at(cluster, rendered, inventory, prune.looked_at(inventory, scope))
     scaled = foreign.scaled(manifest.body for manifest in rendered.manifests)
     rests_on = ground(scope, server=cluster.server, version=cluster.version, code=verdicts.code())
-    remembered = verdicts.read(memory, ground=rests_on)
+    remembered = verdicts.read(memory, ground=rests_on).at(live.oldest)
     recalled = recall(remembered, rendered.manifests, live.objects, inventory, scaled)
     wants = [decide.wanted(m, live.objects.get(m.identity), inventory, scope) for m in recalled.rest]
     wants, given_notes = received(cluster, wants, scope)
@@ -193,7 +199,7 @@ def make_plan(
     notes += [*said, *given_notes]
     known = {**recalled.known, **learned(wants, judged, scaled)}
     if known != remembered.known:
-        verdicts.write(memory, replace(remembered, known=known))
+        verdicts.write(memory, replace(remembered, known=known, seen=live.newest))
     items = [*recalled.items, *judged]
     named = {manifest.identity for manifest in rendered.manifests}
     leaving = _leaving(cluster, rendered, live, inventory, scope)

@@ -72,15 +72,31 @@ class Lock:
         self._put(lambda body: form.renewed(body, now=_now()))
 
     def _put(self, change: Callable[[Body], Body]) -> None:
+        """Write the Lease as its own successor, as long as it is ours: an answer may be lost on its way."""
         self.require_held()
         with self._guard:
-            started = time.monotonic()
-            try:
-                self._body = self._cluster.replace(change(self._body), manager="interlock")
-            except Conflict as error:
-                self._ended.set()
-                raise LockHeld(f"{_subject(self._body)}: somebody else took it", hint="run it again") from error
-            self._renewed = started
+            while True:
+                began = time.monotonic()
+                try:
+                    self._body = self._cluster.replace(change(self._body), manager="interlock")
+                except Conflict as error:
+                    self._body = self._as_it_is(error)
+                except ClusterError as error:
+                    if not error.transient or self.lost:
+                        raise
+                else:
+                    self._renewed = began
+                    return
+
+    def _as_it_is(self, error: Conflict) -> Body:
+        """The Lease in the cluster, when it is of our term; LockHeld when it is somebody else's."""
+        metadata, spec = self._body["metadata"], self._body["spec"]
+        live = self._cluster.get(self._cluster.resource(_API, "Lease"), metadata["name"], metadata["namespace"])
+        term = ("holderIdentity", "leaseTransitions", "acquireTime")
+        if live is None or any((live.get("spec") or {}).get(part) != spec.get(part) for part in term):
+            self._ended.set()
+            raise LockHeld(f"{_subject(self._body)}: somebody else took it", hint="run it again") from error
+        return live
 
     def _keep(self) -> None:
         while not self._ended.wait(SECONDS / 4):

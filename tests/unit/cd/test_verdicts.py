@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -19,7 +20,7 @@ ENTRY = Entry(C, "shop", "n1", "u1")
 
 
 def live(uid: str = "u1", version: str = "7") -> Body:
-    return {"metadata": {"uid": uid, "resourceVersion": version}}
+    return {"apiVersion": "v1", "metadata": {"uid": uid, "resourceVersion": version}}
 
 
 def wish(data: str = "1", *, nonce: str = "n1", scaled: bool = False) -> str:
@@ -35,6 +36,23 @@ def test_the_same_version_of_the_same_object_is_as_it_was() -> None:
     again = verdicts.read(verdicts.write(REMEMBERED), ground=GROUND, now=2000.0)
     assert again == REMEMBERED
     assert again.holds(live(), wish())
+
+
+def test_a_server_that_went_back_is_not_remembered() -> None:
+    """After etcd was restored, a version that was seen before may have another content."""
+    seen = replace(REMEMBERED, seen=100)
+    assert seen.at(100) == seen
+    assert seen.at(101).holds(live(), wish())
+    assert not seen.at(99).holds(live(), wish())
+
+
+def test_a_custom_object_that_reads_otherwise_is_compared_again() -> None:
+    """Its definition changed: fields were defaulted or pruned, and its version is the same."""
+    widget = {**live(), "apiVersion": "x.org/v1", "kind": "Widget", "spec": {"size": 1}}
+    seen = verdicts.Verdicts(GROUND, 1000.0, dict([verdicts.verdict(widget, wish())]))
+    assert seen.holds(widget, wish())
+    assert not seen.holds({**widget, "spec": {"size": 1, "color": "red"}}, wish())
+    assert not seen.holds({**widget, "spec": {}}, wish())
 
 
 @pytest.mark.parametrize(
