@@ -51,6 +51,7 @@ async def scope_of(
         take_over=environment.file.take_over,
         recreate=environment.file.recreate,
         contested=contests.waiting(site.host.state, site.name) if undo and again else (),
+        allowed=environment.file.allowed_objects,
         lost=None if stored.record else await _lost(site, environment),
     )
 

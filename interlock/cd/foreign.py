@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from typing import Any, NamedTuple, cast
 
@@ -388,55 +388,3 @@ def _without(body: Any, path: Path) -> Any:
     if not rest:
         return {key: value for key, value in body.items() if key != head}
     return {**body, head: _without(body[head], tuple(rest))}
-
-
-# objects ---------------------------------------------------------------------------------------------
-
-_MADE_BY_KUBERNETES = {("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")}
-_MADE_FROM: Mapping[str, frozenset[str]] = {
-    "ReplicaSet": frozenset({"Deployment"}),
-    "Pod": frozenset({"ReplicaSet", "StatefulSet", "DaemonSet", "Job"}),
-    "Job": frozenset({"CronJob"}),
-    "PersistentVolumeClaim": frozenset({"StatefulSet", "Pod"}),
-    "ControllerRevision": frozenset({"StatefulSet", "DaemonSet"}),
-    "EndpointSlice": frozenset({"Service"}),
-}
-"""What Kubernetes' own controllers make, and from what."""
-_NEVER_EXPLAINED = frozenset({"Role", "RoleBinding", "NetworkPolicy"})
-
-
-def explained_object(live: Body, uids: Collection[str]) -> bool:
-    """Whether an object that no commit names is Kubernetes' own: made with the namespace, or by a controller.
-
-    An owner is a claim that anybody may write. Of a built-in kind it counts when it is one of `uids`, what lives here,
-    and its controller makes such objects (and would remove what it did not make); of a custom kind it is believed,
-    but for what gives rights.
-    """
-    metadata = live["metadata"]
-    if (live["kind"], metadata["name"]) in _MADE_BY_KUBERNETES:
-        return True
-    owners = [owner for owner in metadata.get("ownerReferences", ()) if owner.get("controller")]
-    return live["kind"] not in _NEVER_EXPLAINED and any(_made_from(live["kind"], owner, uids) for owner in owners)
-
-
-def _made_from(kind: str, owner: Mapping[str, Any], uids: Collection[str]) -> bool:
-    group = group_of(owner["apiVersion"])
-    if "." in group and not group.endswith(".k8s.io"):
-        return True
-    return owner["kind"] in _MADE_FROM.get(kind, ()) and owner["uid"] in uids
-
-
-_THREATS = (
-    frozenset({"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}),
-    frozenset({"NetworkPolicy"}),
-    frozenset({"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "APIService"}),
-    frozenset(
-        {"Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob"}
-    ),
-    frozenset({"Service", "Ingress", "Secret", "ServiceAccount"}),
-)
-
-
-def threat(identity: Identity) -> int:
-    """Sorts foreign objects by what they could do: rights first, then who may reach whom, then what runs."""
-    return next((place for place, kinds in enumerate(_THREATS) if identity.kind in kinds), len(_THREATS))

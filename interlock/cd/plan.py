@@ -33,7 +33,7 @@ from interlock.cd.objects import (
 )
 from interlock.contract.canonical import canonical, digest, encoded
 from interlock.contract.field_path import parse
-from interlock.contract.models import ConflictRule, TakeOver
+from interlock.contract.models import AllowedObject, ConflictRule, TakeOver
 from interlock.contract.render import Identity, Manifest, Origin
 from interlock.contract.sources import ValuePlace
 from interlock.errors import ClusterError
@@ -195,6 +195,8 @@ class Plan:
     """Names these changes for an allowance, whatever the commit."""
     jobs: tuple[ReleaseJob, ...] = ()
     """What runs once for a release; those that run now are among the items too."""
+    standings: Mapping[str, int] = field(default_factory=dict)
+    """Objects that live in the namespaces, by what they are: see `interlock.cd.strangers.Standing`."""
 
     @property
     def digest(self) -> str:
@@ -307,6 +309,8 @@ class Scope:
     """Fields that somebody takes again and again, whose undo waits for now."""
     recreate: tuple[str, ...] = ()
     """Kinds whose objects are recreated when a field that never changes has to."""
+    allowed: tuple[AllowedObject, ...] = ()
+    """What may live in the namespaces though Git does not declare it."""
 
     @property
     def manager(self) -> str:
@@ -743,31 +747,6 @@ def _mask(value: object, key: bytes) -> str:
 
 
 # what is not ours or not as noted ------------------------------------------------------------------
-
-
-def foreign_object(live: Body, identity: Identity, part_of: str = "") -> PlanItem:
-    """An object in the environment's namespaces that no commit names and we did not make."""
-    newest = max(compare.claims(live), key=lambda claim: claim.time, default=None)
-    return PlanItem(
-        identity,
-        Action.FOREIGN,
-        "not in Git, not ours" + (", though it carries our label" if label(live, PART_OF) == part_of else ""),
-        manager=newest.manager if newest else "",
-        time=live["metadata"].get("creationTimestamp", ""),
-    )
-
-
-def strangers(
-    live: Mapping[Identity, Body], inventory: Inventory, desired: Iterable[Identity], *, part_of: str = ""
-) -> tuple[PlanItem, ...]:
-    known = {*desired, *inventory.entries}
-    others = {identity: body for identity, body in live.items() if identity.namespace and identity not in known}
-    uids = {uid(body) for body in live.values()} if others else set()
-    return tuple(
-        foreign_object(others[identity], identity, part_of)
-        for identity in sorted(others)
-        if not foreign.explained_object(others[identity], uids)
-    )
 
 
 def entered(entry: Entry, manifest: Manifest, live: Body) -> bool:

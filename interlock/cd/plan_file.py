@@ -100,6 +100,9 @@ class PlanFile(_Model):
     """Over the objects and their changes at this commit; nothing of a Secret's values is in it."""
     counts: dict[str, int]
     """Objects by action, the unchanged ones too."""
+    standings: dict[str, int]
+    """Objects that live in the environment's namespaces: managed, derived (made with the namespace, or by a controller
+    from what is managed), allowed, foreign."""
     notes: tuple[str, ...]
     blocked: dict[str, str]
     """Applications that stay as they are, with the reason."""
@@ -140,6 +143,7 @@ def of(plan: Plan) -> PlanFile:
         commit=plan.commit,
         digest=plan.digest,
         counts=plan.counts,
+        standings=dict(plan.standings),
         notes=plan.notes,
         blocked=dict(plan.blocked),
         over=plan.over,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from interlock.cd import foreign, plan_file
+from interlock.cd import plan_file, strangers
 from interlock.cd.budget import allowance
 from interlock.cd.objects import subject
 from interlock.cd.plan import STOPS, Action, FieldChange, Plan, PlanItem
@@ -58,7 +58,7 @@ def _counted(counts: Mapping[str, int]) -> str:
 
 def report(plan: Plan, *, most: int | None = MOST_OBJECTS) -> Report:
     """Every object that is not as Git says, with the reason and its fields; `most` objects at most, None for all."""
-    named = sorted((item for item in plan.items if item.action != Action.UNCHANGED), key=_urgency)
+    named = sorted((item for item in plan.items if item.action != Action.UNCHANGED), key=urgency)
     groups = _by_application(named)
     title = f"Plan for {plan.environment} at {plan.commit[:12]}: {summary(plan)}"
     return Report(
@@ -73,6 +73,8 @@ def report(plan: Plan, *, most: int | None = MOST_OBJECTS) -> Report:
 
 def _head(plan: Plan, named: int) -> Iterator[str]:
     yield f"Commit `{plan.commit[:12]}`. {len(plan.items) - named} objects are as they should be."
+    if plan.standings:
+        yield f"In its namespaces live: {strangers.told(plan.standings)}."
     yield from (f"- note: {cell(note)}" for note in plan.notes[:_MOST_NOTES])
     if len(plan.notes) > _MOST_NOTES:
         yield f"- … and {len(plan.notes) - _MOST_NOTES} more notes"
@@ -84,7 +86,7 @@ def _head(plan: Plan, named: int) -> Iterator[str]:
 # order -----------------------------------------------------------------------------------------------
 
 
-def _urgency(item: PlanItem) -> tuple[object, ...]:
+def urgency(item: PlanItem) -> tuple[object, ...]:
     """What stops first, then drift, deletions, foreign objects by what they could do, changes, new objects."""
     if item.action in STOPS:
         place = 0
@@ -92,7 +94,7 @@ def _urgency(item: PlanItem) -> tuple[object, ...]:
         place = 1
     else:
         place = {Action.PRUNE: 2, Action.FOREIGN: 3, Action.CHANGE: 4}.get(item.action, 5)
-    return place, foreign.threat(item.identity) if item.action == Action.FOREIGN else 0, item.identity
+    return place, strangers.threat(item.identity) if item.action == Action.FOREIGN else 0, item.identity
 
 
 def _by_application(named: Iterable[PlanItem]) -> dict[str, list[PlanItem]]:

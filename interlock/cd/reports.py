@@ -9,7 +9,7 @@ from interlock.cd.causes import said
 from interlock.cd.objects import subject
 from interlock.cd.permissions import Lacking, missing_roles
 from interlock.cd.plan import Action, Plan, PlanItem
-from interlock.cd.plan_report import NOTHING, made_by, place
+from interlock.cd.plan_report import NOTHING, made_by, place, urgency
 from interlock.cd.progress import Progress, Seen
 from interlock.cd.release_jobs import JobRun
 from interlock.contract.models import TakeOver
@@ -66,7 +66,9 @@ def drift_report(plan: Plan, *, undo: bool, found_at: str) -> Report:
 
     `found_at` is a UTC time: where the API server keeps no time, what is known is that it was so then.
     """
-    rows = [row for item in plan.drifted for row in _drift_rows(item, undo=undo, found_at=found_at)]
+    rows = [
+        row for item in sorted(plan.drifted, key=urgency) for row in _drift_rows(item, undo=undo, found_at=found_at)
+    ]
     columns = ("Object", "Field", "In Git", "Live", "By", "Since", "Decision", "Made by")
     undone = sum(row[6] in {"undone", "removed"} for row in rows)
     found = sum(row[6] != "allowed" for row in rows)

@@ -378,6 +378,16 @@ Recreatable = Literal[
 """What has neither pods nor data that would be lost with the object."""
 
 
+class AllowedObject(Model):
+    """Objects that may live in the environment's namespaces though Git does not declare them."""
+
+    kind: KindName
+    """Without a group it is of any group."""
+    name: Annotated[str, StringConstraints(min_length=1, max_length=253)]
+    """`*` and `?` stand for any characters."""
+    reason: Reason
+
+
 class EnvironmentFile(File):
     """environments/<env>/environment.yaml"""
 
@@ -404,6 +414,8 @@ class EnvironmentFile(File):
     """`interlock take-over` writes it. An entry has no effect any more once the object is the environment's."""
     recreate: tuple[Recreatable, ...] = ()
     """Kinds whose objects are deleted and made again when a field that never changes has to."""
+    allowed_objects: tuple[AllowedObject, ...] = ()
+    """What is not foreign though nobody declared it, such as what a service mesh puts into every namespace."""
     state: Literal["active", "removed"] = "active"
     """`removed` is a tombstone: what the environment owns is taken away in order."""
     protected: tuple[KindName, ...] = ()

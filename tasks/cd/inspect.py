@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from interlock.cd import budget, foreign, prune, take_over
+from interlock.cd import budget, foreign, prune, strangers, take_over
 from interlock.cd import plan as decide
 from interlock.cd.admission import Admission
 from interlock.cd.control import COMMON, OWN_KINDS, is_own
@@ -18,6 +18,7 @@ from interlock.cd.objects import Body, Resource, group_of, subject, uid, version
 from interlock.cd.order import rank
 from interlock.cd.plan import Action, Look, Plan, PlanItem, Scope, Wanted
 from interlock.cd.proof import ASKED, UNKNOWN_ADMISSION, Proof, beside_refused, misfit, proofs
+from interlock.cd.strangers import Census, Owner
 from interlock.cd.verdicts import ground, learned, recall
 from interlock.contract.canonical import canonical
 from interlock.contract.manifest import Manifest
@@ -36,6 +37,8 @@ R = TypeVar("R")
 GroupKind = tuple[str, str]
 _LOOKS = 4
 """How often an object is looked at that is written to meanwhile."""
+_MOST_OWNERS = 200
+"""Owners that are asked for one by one."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +213,9 @@ def make_plan(
         for identity, body in live.objects.items()
         if identity.kind not in OWN_KINDS or not any(is_own(body, name) for name in controls)
     }
-    items += decide.strangers(foreigners, inventory, named, part_of=scope.part_of)
+    census = _census(cluster, Census(foreigners, named | inventory.entries.keys(), scope.allowed))
+    found, standings = strangers.of(census, part_of=scope.part_of)
+    items += found
     notes += [f"{kind} cannot be read: {why}" for (_, kind), why in sorted(live.unreadable.items())]
     weight = budget.weigh(items, live.objects, owned=len(inventory.entries))
     within = budget.judged(items, weight, scope)
@@ -225,7 +230,24 @@ def make_plan(
         notes=tuple(notes),
         over=within.over,
         mark=within.mark,
+        standings=standings,
     )
+
+
+def _census(cluster: Cluster, census: Census) -> Census:
+    """With the owners of custom kinds that strangers name. One that we may not read explains nothing."""
+    unseen = census.unseen_owners()[:_MOST_OWNERS]
+    if not unseen:
+        return census
+    found = side_by_side(lambda owner: _owner(cluster, owner), unseen)
+    return replace(census, owners=tuple(body for body in found if body))
+
+
+def _owner(cluster: Cluster, owner: Owner) -> Body | None:
+    try:
+        return cluster.get(cluster.resource(owner.api_version, owner.kind), owner.name, owner.namespace)
+    except ClusterError:
+        return None
 
 
 def _proofs(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 import pytest
 
+from interlock.cd import plan_report
 from interlock.cd.objects import Body
 from interlock.cd.plan import Action
+from interlock.contract import layout
 from interlock.contract.report import Report
 from interlock.errors import InputError, Refused, Unhealthy
 from tests.cluster.worlds import IMAGE, Recorder, World, config_map, deployment, manifest_path, service
@@ -266,3 +271,50 @@ async def test_drift_is_undone_although_the_head_is_no_good(world: World, bad: s
     record = world.stored().record
     assert record is not None
     assert record.verified == good
+
+
+def _await_replica_sets(world: World, count: int) -> None:
+    kind, deadline = world.admin.resource("apps/v1", "ReplicaSet"), time.monotonic() + 20
+    while len(world.admin.list(kind, world.namespace)) < count and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+async def test_every_object_in_the_namespace_is_accounted_for(world: World) -> None:
+    """Managed, derived by a chain of owners with their UIDs, allowed by the environment's policy, or foreign: the
+    foreign ones by what they could do, with a forged owner too.
+    """
+    rule = "allowed_objects: [{kind: ConfigMap, name: mesh-*, reason: the mesh puts it there}]\n"
+    text = (
+        f'format: 1\nid: "{world.environment_id}"\ncluster: sandbox\nnamespaces: [{world.namespace}]\n'
+        "health_seconds: 20\n"
+    )
+    world.push({layout.environment("dev"): text + rule})
+    world.push_objects("web", deployment())
+    await world.deploy()
+    web = world.get("Deployment", "web", "apps/v1")
+    assert web is not None
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": web["metadata"]["uid"]}
+    binding: Body = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "evil"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit"},
+        "subjects": [{"kind": "User", "name": "eve", "apiGroup": "rbac.authorization.k8s.io"}],
+    }
+    forged = config_map("forged", {})
+    forged["metadata"]["ownerReferences"] = [{**owner, "controller": True}]
+    for body in (forged, binding, config_map("mesh-ca", {"a": "b"}), deployment("theirs")):
+        body["metadata"]["namespace"] = world.namespace
+        world.admin.create(body, manager="eve")
+    await asyncio.to_thread(_await_replica_sets, world, 2)
+
+    plan = await world.plan()
+
+    foreign = plan_report.report(plan).tree[0].below
+    assert [branch.text.split(f"/{world.namespace}/")[1] for branch in foreign] == [
+        "evil: not in Git, not ours",
+        "theirs: not in Git, not ours; 1 object was made from it",
+        "forged: not in Git, not ours",
+    ]
+    # The Deployment and a ConfigMap of Git; its ReplicaSet, the namespace's own account and authority.
+    assert plan.standings == {"managed": 2, "derived": 3, "allowed": 1, "foreign": 4}

@@ -209,32 +209,6 @@ def test_the_inventory_is_repaired(entry: Entry, nonce: str, expected: Entry | N
     assert plan.repaired(_want({"a": "1"}, live, entry)) == expected
 
 
-def _owned_by(kind: str, owner: str, *, version: str = "apps/v1", uid: str = "owner") -> bool:
-    """Whether an object of `kind` that says so counts as its controller's, when only the owner lives beside it."""
-    reference = {"apiVersion": version, "kind": owner, "name": "o", "uid": uid, "controller": True}
-    body: Body = {"kind": kind, "metadata": {"name": "x", "namespace": "shop", "ownerReferences": [reference]}}
-    beside: Body = {"kind": owner, "metadata": {"name": "o", "namespace": "shop", "uid": "owner"}}
-    body["metadata"]["uid"] = "stranger"
-    live = {Identity("", kind, "shop", "x"): body, Identity("apps", owner, "shop", "o"): beside}
-    found = plan.strangers(live, Inventory.of(), [Identity("apps", owner, "shop", "o")])
-    return Identity("", kind, "shop", "x") not in {item.identity for item in found}
-
-
-def test_what_controllers_make_is_no_stranger() -> None:
-    """Kubernetes' own from what lives here, and what the controller of a custom kind made."""
-    assert _owned_by("Pod", "ReplicaSet")
-    assert _owned_by("ReplicaSet", "Deployment")
-    assert _owned_by("Secret", "Certificate", version="cert-manager.io/v1", uid="elsewhere")
-
-
-def test_a_forged_owner_hides_nothing() -> None:
-    """An owner that does not live, that makes no such objects, or of an object that gives rights."""
-    assert not _owned_by("Pod", "ReplicaSet", uid="made up")
-    assert not _owned_by("Deployment", "ConfigMap", version="v1")
-    assert not _owned_by("Secret", "Deployment")
-    assert not _owned_by("RoleBinding", "Certificate", version="cert-manager.io/v1")
-
-
 def test_an_unchanged_item_is_like_any_other() -> None:
     """Made the quick way, it equals, shows and changes as one that was made field by field."""
     identity = Identity("apps", "Deployment", "shop", "web")

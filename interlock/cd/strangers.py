@@ -1,0 +1,187 @@
+"""What each object in an environment's namespaces is: managed, derived from what is managed, allowed, or foreign."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from functools import cached_property
+
+from interlock.cd import compare
+from interlock.cd.conflicts import is_of_kind
+from interlock.cd.objects import PART_OF, Body, group_of, identify, label, uid
+from interlock.cd.plan import Action, PlanItem
+from interlock.contract.models import AllowedObject
+from interlock.contract.render import Identity
+
+
+class Standing(StrEnum):
+    MANAGED = "managed"
+    """Git names it, or it is in the inventory: it has an item of its own."""
+    DERIVED = "derived"
+    """Kubernetes made it with the namespace, or a controller made it from what is managed."""
+    ALLOWED = "allowed"
+    """environment.yaml names it."""
+    FOREIGN = "foreign"
+
+
+_MADE_WITH_NAMESPACE = {("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")}
+_MADE_FROM: Mapping[str, frozenset[str]] = {
+    "ReplicaSet": frozenset({"Deployment"}),
+    "Pod": frozenset({"ReplicaSet", "StatefulSet", "DaemonSet", "Job"}),
+    "Job": frozenset({"CronJob"}),
+    "PersistentVolumeClaim": frozenset({"StatefulSet", "Pod"}),
+    "ControllerRevision": frozenset({"StatefulSet", "DaemonSet"}),
+    "EndpointSlice": frozenset({"Service"}),
+}
+"""What Kubernetes' own controllers make, and from what; what they did not make they would remove or let go of."""
+_NEVER_DERIVED = frozenset({"Role", "RoleBinding", "NetworkPolicy"})
+_LONGEST_CHAIN = 8
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whom an object names as its controller. A claim, which anybody may write."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+
+    @property
+    def custom(self) -> bool:
+        return _custom(group_of(self.api_version))
+
+
+def _custom(group: str) -> bool:
+    return "." in group and not group.endswith(".k8s.io")
+
+
+def _owners(live: Body) -> Iterator[Owner]:
+    metadata = live["metadata"]
+    for each in metadata.get("ownerReferences") or ():
+        if each.get("controller"):
+            yield Owner(each["apiVersion"], each["kind"], metadata.get("namespace", ""), each["name"], each["uid"])
+
+
+@dataclass(frozen=True)
+class Census:
+    """All that lives in the namespaces. `owners` are further objects that were asked for, as somebody names them."""
+
+    live: Mapping[Identity, Body]
+    known: Collection[Identity]
+    """What Git names or the inventory has."""
+    allowed: tuple[AllowedObject, ...] = ()
+    owners: tuple[Body, ...] = ()
+
+    @cached_property
+    def _by_uid(self) -> Mapping[str, tuple[Identity, Body]]:
+        found = {uid(body): (identity, body) for identity, body in self.live.items()}
+        return {**{uid(body): (identify(body), body) for body in self.owners}, **found}
+
+    @cached_property
+    def strangers(self) -> tuple[Identity, ...]:
+        """What neither Git nor the inventory names."""
+        return tuple(sorted(i for i in self.live if i.namespace and i not in self.known))
+
+    def unseen_owners(self) -> tuple[Owner, ...]:
+        """The owners of custom kinds that strangers name and that are not among what lives: to be asked for."""
+        named = {owner for identity in self.strangers for owner in _owners(self.live[identity])}
+        return tuple(
+            sorted((each for each in named if each.custom and each.uid not in self._by_uid), key=lambda each: each.uid)
+        )
+
+    def standing(self, identity: Identity, body: Body) -> tuple[Standing, Identity]:
+        """What an object is, and the object at the end of its chain of owners: itself when it has none that counts."""
+        for _ in range(_LONGEST_CHAIN):
+            if identity in self.known:
+                return Standing.MANAGED, identity
+            if (identity.kind, identity.name) in _MADE_WITH_NAMESPACE and not identity.group:
+                return Standing.DERIVED, identity
+            if any(is_of_kind(r.kind, identity) and fnmatchcase(identity.name, r.name) for r in self.allowed):
+                return Standing.ALLOWED, identity
+            owner = self._maker(identity, body)
+            if owner is None:
+                break
+            identity, body = owner
+        return Standing.FOREIGN, identity
+
+    def _maker(self, identity: Identity, body: Body) -> tuple[Identity, Body] | None:
+        """The object that made this one, as far as that is sure: it lives with the UID that is named."""
+        for owner in _owners(body):
+            found = self._by_uid.get(owner.uid)
+            if found and (found[0].kind, found[0].name) == (owner.kind, owner.name) and _may_make(identity, owner):
+                return found
+        return None
+
+
+def _may_make(made: Identity, owner: Owner) -> bool:
+    """Whether such an owner makes such objects. Whatever gives rights or keeps them is never believed to be made."""
+    if made.kind in _NEVER_DERIVED:
+        return False
+    if owner.custom or _custom(made.group):
+        return True
+    return owner.kind in _MADE_FROM.get(made.kind, ())
+
+
+def of(census: Census, *, part_of: str = "") -> tuple[tuple[PlanItem, ...], Mapping[str, int]]:
+    """The foreign objects, and how many there are of each standing. What was made from a foreign object is one with
+    it: it would go with it.
+    """
+    counts: Counter[str] = Counter({Standing.MANAGED.value: len(census.live) - len(census.strangers)})
+    made: Counter[Identity] = Counter()
+    roots: list[Identity] = []
+    for identity in census.strangers:
+        standing, end = census.standing(identity, census.live[identity])
+        if standing is Standing.MANAGED:
+            standing = Standing.DERIVED
+        counts[standing.value] += 1
+        if standing is Standing.FOREIGN and end != identity and end in census.live:
+            made[end] += 1
+        elif standing is Standing.FOREIGN:
+            roots.append(identity)
+    items = (_item(identity, census.live[identity], part_of) for identity in roots)
+    return tuple(_with_made(item, made[item.identity]) for item in items), dict(counts)
+
+
+def _item(identity: Identity, live: Body, part_of: str) -> PlanItem:
+    newest = max(compare.claims(live), key=lambda claim: claim.time, default=None)
+    labelled = part_of and label(live, PART_OF) == part_of
+    return PlanItem(
+        identity,
+        Action.FOREIGN,
+        "not in Git, not ours" + (", though it carries our label" if labelled else ""),
+        manager=newest.manager if newest else "",
+        time=live["metadata"].get("creationTimestamp", ""),
+    )
+
+
+def _with_made(item: PlanItem, count: int) -> PlanItem:
+    if not count:
+        return item
+    objects = "1 object was" if count == 1 else f"{count} objects were"
+    return replace(item, reason=f"{item.reason}; {objects} made from it")
+
+
+_THREATS = (
+    frozenset({"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}),
+    frozenset({"NetworkPolicy"}),
+    frozenset({"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "APIService"}),
+    frozenset(
+        {"Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob"}
+    ),
+    frozenset({"Service", "Ingress", "Secret", "ServiceAccount"}),
+)
+
+
+def threat(identity: Identity) -> int:
+    """Sorts foreign objects by what they could do: rights first, then who may reach whom, then what runs."""
+    return next((place for place, kinds in enumerate(_THREATS) if identity.kind in kinds), len(_THREATS))
+
+
+def told(counts: Mapping[str, int]) -> str:
+    """`12 managed, 30 derived, 2 allowed, 1 foreign`."""
+    return ", ".join(f"{counts[each]} {each}" for each in Standing if counts.get(each))
