@@ -167,6 +167,56 @@ def _settled_item(desired: list[Any], live: list[Any], key: str, below: Fields) 
     return _settled(want, have, {name: set_ for name, set_ in below.items() if name != "."})
 
 
+def changed_values(desired: Body, live: Body, manager: str) -> tuple[tuple[Path, Any], ...] | None:
+    """Where Git declares another value than lives, when nothing but values differs: path and desired value.
+
+    None when we do not claim just what is declared, or lists and mappings have other members: then only the server
+    knows what an apply would do.
+    """
+    claim = ours(live, manager)
+    if claim is None or claim.api_version != desired["apiVersion"]:
+        return None
+    try:
+        return tuple(_changed(_declared(desired), live, claim.fields, ()))
+    except _OtherShape:
+        return None
+
+
+class _OtherShape(Exception):
+    """More than values differs."""
+
+
+def _changed(desired: Any, live: Any, fields: Fields, path: Path) -> Iterator[tuple[Path, Any]]:
+    below = {name: set_ for name, set_ in fields.items() if name != "."}
+    if not below:
+        if not _same(desired, live):
+            yield path, desired
+    elif isinstance(desired, dict) and isinstance(live, dict):
+        if {f"f:{key}" for key in desired} != below.keys() or not desired.keys() <= live.keys():
+            raise _OtherShape
+        for key, value in desired.items():
+            yield from _changed(value, live[key], below[f"f:{key}"], (*path, key))
+    elif isinstance(desired, list) and isinstance(live, list) and len(desired) == len(below):
+        for name, set_ in below.items():
+            yield from _changed_item(desired, live, name, set_, path)
+    else:
+        raise _OtherShape
+
+
+def _changed_item(
+    desired: list[Any], live: list[Any], name: str, fields: Fields, path: Path
+) -> Iterator[tuple[Path, Any]]:
+    keys = json.loads(name[2:])
+    if name[:2] != "k:":
+        if name[:2] != "v:" or keys not in desired or keys not in live:
+            raise _OtherShape
+        return
+    want, have = (next((item for item in items if matches_key(item, keys)), None) for items in (desired, live))
+    if want is None or have is None:
+        raise _OtherShape
+    yield from _changed(want, have, fields, (*path, ItemKey(tuple(keys.items()))))
+
+
 def _same(one: Any, other: Any) -> bool:
     """Equality of JSON values: 1 is not true, and a list has an order."""
     if isinstance(one, dict) and isinstance(other, dict):

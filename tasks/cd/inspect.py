@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-from interlock.cd import budget, foreign, prune, strangers, take_over
+from interlock.cd import budget, foreign, predict, prune, strangers, take_over
 from interlock.cd import plan as decide
 from interlock.cd.admission import Admission
 from interlock.cd.control import COMMON, OWN_KINDS, is_own
@@ -180,7 +180,8 @@ def make_plan(
     """What would have to change. Reads and dry runs only.
 
     `memory` is a file of ours with the verdicts of earlier plans; without one, everything is compared.
-    `schemas` is a folder of ours for the server's schemas. With `prove_all` every new object goes through a dry run.
+    `schemas` is a folder of ours for the server's schemas. With `prove_all` all that is new or differs goes through a
+    dry run.
     Blocked when Git renders nothing at all while the environment owns objects: an empty render never prunes.
     """
     if not rendered.manifests and inventory.entries and not rendered.awaiting and not scope.guards.removed:
@@ -197,8 +198,9 @@ def make_plan(
     recalled = recall(remembered, rendered.manifests, live.objects, inventory, scaled)
     wants = [decide.wanted(m, live.objects.get(m.identity), inventory, scope) for m in recalled.rest]
     wants, given_notes = received(cluster, wants, scope)
-    proven, notes = _proofs(cluster, wants, live, rendered, folder=schemas, everything=prove_all)
-    judged, said = _items(cluster, wants, live, scope, scaled=scaled, proven=proven)
+    predictions = {} if prove_all else predict.all_of(wants, scope)
+    proven, notes = _proofs(cluster, wants, live, rendered, predictions, folder=schemas, everything=prove_all)
+    judged, said = _items(cluster, wants, live, scope, scaled=scaled, proven=proven, predictions=predictions)
     notes += [*said, *given_notes]
     known = {**recalled.known, **learned(wants, judged, scaled)}
     if known != remembered.known:
@@ -255,12 +257,14 @@ def _proofs(
     wants: Iterable[Wanted],
     live: Live,
     rendered: Rendered,
+    predicted: Collection[Identity],
     *,
     folder: Path | None,
     everything: bool,
 ) -> tuple[Mapping[Identity, Proof], list[str]]:
-    """What is known of each new object, and what is to be told of how it was found."""
-    new = [want for want in wants if want.live is None and not live.hidden(want.identity)]
+    """What is known of each new or predicted object, and what is to be told of how it was found."""
+    read = [want for want in wants if not live.hidden(want.identity)]
+    new = [want for want in read if want.live is None or want.identity in predicted]
     if not new:
         return {}, []
     server = ServerSchemas(cluster, folder)
@@ -369,6 +373,7 @@ def _items(
     *,
     scaled: Collection[Identity],
     proven: Mapping[Identity, Proof],
+    predictions: Mapping[Identity, Body],
 ) -> tuple[list[PlanItem], list[str]]:
     """One item for each, in their order. Only what has to be asked about goes into the pool."""
     made = {want.identity for want in wants if want.live is None}
@@ -379,7 +384,13 @@ def _items(
         for want, look in looks
         if look == Look.SETTLED and want.live and not want.left and not asking.unexplained(want, want.live)
     }
-    known |= {want.identity: decide.new(want) for want in wants if not proven.get(want.identity, ASKED).asked}
+    for want in wants:
+        if proven.get(want.identity, ASKED).asked:
+            continue
+        if want.live is None:
+            known[want.identity] = decide.new(want)
+        elif not asking.unexplained(want, want.live):
+            known[want.identity] = decide.decided(want, predictions[want.identity], scope)
 
     def ask() -> None:
         open_ = [pair for pair in looks if pair[0].identity not in known]

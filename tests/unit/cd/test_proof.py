@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from interlock.cd.admission import Admission, admission
@@ -102,3 +103,15 @@ def test_an_admission_policy_judges_too() -> None:
     rules = [{"apiGroups": ["apps"], "resources": ["deployments"], "operations": ["CREATE", "UPDATE"]}]
     found = admission([{"spec": {"matchConstraints": {"resourceRules": rules}}}])
     assert (found.may_judge(PODS), found.may_judge(DEPLOYMENTS)) == (False, True)
+
+
+def test_a_changed_object_stands_for_changed_ones_only() -> None:
+    """Making and changing are two samples; a refused change has its like asked about, and no new object."""
+    live = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "1", "namespace": "a", "uid": "u"}}
+    changes = [replace(want(name), live=live) for name in ("1", "2")]
+    wants = [*changes, want("3"), want("4")]
+    found = proofs(wants, schema=lambda _: ANY, judged=lambda _: False)
+    assert [each.identity.name for each in wants if found[each.identity].asked] == ["1", "3"]
+    items = {each.identity: PlanItem(each.identity, Action.CREATE) for each in wants}
+    items[changes[0].identity] = PlanItem(changes[0].identity, Action.BLOCKED)
+    assert beside_refused(wants, found, items) == (changes[1].identity,)
