@@ -32,6 +32,7 @@ async def scope_of(
     silent = frozenset(environment.applications) - {m.application for m in rendered.manifests} - {*rendered.awaiting}
     undo = environment.drift == "undo"
     again = known.deployed == repository.commit and known.pending is None
+    guards = Guards.of(environment.file, silent=silent)
     return Scope(
         environment=site.name,
         environment_id=environment.id,
@@ -42,9 +43,9 @@ async def scope_of(
         again=again,
         namespaces=environment.namespaces,
         masking=secrets.token_bytes(32),
-        guards=Guards.of(environment.file, silent=silent),
+        guards=guards,
         elsewhere=await _awaited(site, repository, rendered, stored.inventory),
-        begun=known.pending == repository.commit,
+        begun=known.began(repository.commit, guards.allowed),
         neighbours=_neighbours(site, repository),
         claimed=_claimed(repository, environment),
         conflicts=environment.file.conflicts,
@@ -77,7 +78,8 @@ def _neighbours(site: Site, repository: Repository) -> tuple[Neighbour, ...]:
         environment = repository.environments.get(name)
         mark = None if environment else record.read_mark(site.host.state, name)
         if known := environment.id if environment else mark.environment_id if mark else "":
-            found.append(Neighbour(name, known, ceiling.control_namespace))
+            kinds = environment.cluster_kinds if environment and not environment.removed else ()
+            found.append(Neighbour(name, known, ceiling.control_namespace, kinds))
     return tuple(found)
 
 

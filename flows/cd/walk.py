@@ -396,6 +396,7 @@ async def sync(site: Site, decision: Decision, lock: Lock, advance: Advance) -> 
         verified=decision.commit,
         deployed=decision.known.deployed,
         pending=None if undoing else decision.commit,
+        allowed=decision.plan.allowed or (decision.scope.guards.allowed if decision.scope.begun else ""),
     )
     try:
         stored, advance = await applied(site, replace(decision, plan=plan), now, lock, advance)
@@ -412,7 +413,7 @@ async def sync(site: Site, decision: Decision, lock: Lock, advance: Advance) -> 
     with site.timed("record"):
         mark = record.write_mark(site.host.state, site.name, mark.ahead(stored.record, deployed=decision.commit))
         removed = decision.environment.removed
-        done = replace(_record(stored), deployed=decision.commit, pending=None, removed=removed)
+        done = replace(_record(stored), deployed=decision.commit, pending=None, removed=removed, allowed="")
         stored = await site.presenter.step(record.write_record, site.cluster, stored, done)
         mark, _ = await receipt(site, mark, "result", outcome="removed" if removed else "healthy", **said)
     return replace(decision, stored=stored, mark=mark)

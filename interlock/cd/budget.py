@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from interlock.cd.guards import GroupKind, Guards, kind_name
+from interlock.cd.guards import CONTAINERS, GroupKind, Guards, kind_name, within
 from interlock.cd.objects import Body, uid
 from interlock.cd.plan import MASK, WRITES, Action, Plan, PlanItem, Scope
 from interlock.contract.canonical import canonical, digest
 from interlock.contract.models import Budget
 from interlock.contract.render import Identity
+from interlock.contract.workloads import mapping
 
 DELETES, SHARE = 10, 30
 """What may be deleted where an environment says nothing: so many objects, or percent where that is more."""
@@ -51,13 +52,13 @@ def weigh(items: Iterable[PlanItem], live: Mapping[Identity, Body], *, owned: in
 
 
 def dependants(deleted: Iterable[PlanItem], live: Mapping[Identity, Body]) -> frozenset[Identity]:
-    """What the garbage collector takes along, and what is in a namespace that goes."""
+    """What the garbage collector takes along, what is in a namespace that goes, what is of a kind that goes."""
     items = tuple(deleted)
     if not items:
         return frozenset()
     named = {item.identity for item in items}
-    namespaces = {i.name for i in named if (i.group, i.kind) == ("", "Namespace")}
-    found = {identity for identity in live if identity.namespace in namespaces}
+    containers = [i for i in named if (i.group, i.kind) in CONTAINERS]
+    found = {identity for identity in live if any(within(identity, each, live) for each in containers)}
     gone = {item.uid for item in items} | {uid(live[identity]) for identity in found}
     left = {identity: _owners(body) for identity, body in live.items() if identity not in found}
     left = {identity: owners for identity, owners in left.items() if owners}
@@ -74,7 +75,7 @@ def _owners(body: Body) -> frozenset[str]:
 
 def _replicas(body: Body | None) -> int:
     """How many pods a workload has; none for what is no workload."""
-    replicas = (body or {}).get("spec", {}).get("replicas", 0)
+    replicas = mapping(body, ("spec",)).get("replicas", 0)
     return replicas if isinstance(replicas, int) else 0
 
 
@@ -147,21 +148,24 @@ class Judged:
     over: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     mark: str = ""
+    allowed: str = ""
+    """The allowance by which what is over the budget passes."""
 
 
 def judged(items: Iterable[PlanItem], weight: Weight, scope: Scope) -> Judged:
     """A plan's changes held against the budget.
 
     What is left of changes within the budget is within it too. What is left of allowed ones has another mark, and goes
-    on once a sync of this commit has begun.
+    on once a sync of this commit has begun by that allowance.
     """
     changes = mark(items, scope.environment_id) if weight.objects else ""
     lines = excess(weight, scope.guards)
     allowed = scope.guards.allowed
     if not lines:
         return Judged((), ("`allow` is not needed: remove it",) if allowed and not scope.begun else (), changes)
-    if allowed == changes or (allowed and scope.begun):
-        return Judged((), tuple(f"allowed by environment.yaml: {line}" for line in lines), changes)
+    if allowed == changes or scope.begun:
+        notes = tuple(f"allowed by environment.yaml: {line}" for line in lines)
+        return Judged((), notes, changes, allowed)
     told = ("`allow` is of other changes than these",) if allowed else ()
     return Judged(lines, told, changes)
 

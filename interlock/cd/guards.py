@@ -9,6 +9,7 @@ from interlock.cd.objects import Body, annotation
 from interlock.contract.manifest import PRUNE
 from interlock.contract.models import Budget, Confirmation, EnvironmentFile
 from interlock.contract.render import Identity
+from interlock.contract.workloads import mapping
 
 GroupKind = tuple[str, str]
 CLAIM: GroupKind = ("", "PersistentVolumeClaim")
@@ -28,6 +29,14 @@ def group_kind(name: str) -> GroupKind:
 def kind_name(identity: Identity) -> str:
     """`Deployment.apps`, `Service`: as KEP-3659 writes what a set contains."""
     return f"{identity.kind}.{identity.group}".rstrip(".")
+
+
+def within(identity: Identity, container: Identity, live: Mapping[Identity, Body]) -> bool:
+    """Whether an object goes along with a Namespace that it is in, or with the definition of its kind."""
+    if (container.group, container.kind) == ("", "Namespace"):
+        return identity.namespace == container.name
+    spec = mapping(live.get(container), ("spec",))
+    return (identity.group, identity.kind) == (spec.get("group"), mapping(spec, ("names",)).get("kind"))
 
 
 def keeps(body: Body) -> bool:

@@ -20,6 +20,8 @@ class Neighbour:
     name: str
     environment_id: str
     control_namespace: str
+    cluster_kinds: tuple[str, ...] = ()
+    """The kinds without namespaces that Git lets him have still."""
 
     @property
     def manager(self) -> str:
@@ -41,6 +43,14 @@ class Given:
 def place(identity: Identity) -> str:
     """The namespace that an object is in, or that it is."""
     return identity.name if (identity.group, identity.kind) == ("", "Namespace") else identity.namespace
+
+
+def may_be_given(identity: Identity, neighbour: Neighbour) -> bool:
+    """Whether Git can have moved an object from a neighbour to us.
+
+    A namespace is one environment's. What is in none may be named by both: it is his as long as he may have its kind.
+    """
+    return bool(place(identity)) or identity.kind not in neighbour.cluster_kinds
 
 
 def marked(live: Body, neighbour: Neighbour) -> bool:

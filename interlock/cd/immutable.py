@@ -102,7 +102,7 @@ def _differs(desired: Any, live: Any) -> bool:
 
 def _keeps_address(desired: Body, live: Body) -> bool:
     """A Service may change its address only when it changes to or from a mere name."""
-    return "ExternalName" not in {reach(body, ("spec", "type")) for body in (desired, live)}
+    return "ExternalName" not in [reach(body, ("spec", "type")) for body in (desired, live)]
 
 
 def _content(desired: Body, live: Body) -> Iterator[Path]:
@@ -157,7 +157,7 @@ def hindrance(identity: Identity, live: Body, entry: Entry | None, policy: tuple
         return "delete the object by hand when what goes with it may go, or name it anew in Git"
     if identity.kind not in policy:
         return f"delete the object by hand, name it anew in Git, or let it be recreated (recreate: [{identity.kind}])"
-    if entry is None or annotation(live, NONCE) != entry.nonce:
+    if entry is None or entry.adopted or annotation(live, NONCE) != entry.nonce:
         return "it is not recreated, because it was not made by the environment"
     if live["metadata"].get("finalizers"):
         return f"it is not recreated, because finalizers hold it: {', '.join(live['metadata']['finalizers'])}"

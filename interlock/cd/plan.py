@@ -193,6 +193,8 @@ class Plan:
     """What is over the environment's budget, with the numbers: nothing is written then."""
     mark: str = ""
     """Names these changes for an allowance, whatever the commit."""
+    allowed: str = ""
+    """The allowance by which these changes pass over the budget."""
     jobs: tuple[ReleaseJob, ...] = ()
     """What runs once for a release; those that run now are among the items too."""
     standings: Mapping[str, int] = field(default_factory=dict)
@@ -297,7 +299,7 @@ class Scope:
     elsewhere: Mapping[Identity, str] = field(default_factory=dict)
     """What leaves and must not be pruned, because something else of this commit will have it; with the reason."""
     begun: bool = False
-    """A sync of this commit began: what it may do over the budget was judged then."""
+    """A sync of this commit began, by the allowance that the commit has: what is left of those changes goes on."""
     conflicts: tuple[ConflictRule, ...] = ()
     take_over: tuple[TakeOver, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()

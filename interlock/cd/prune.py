@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from interlock.cd import compare
 from interlock.cd.blockers import waits_for
-from interlock.cd.guards import CLAIM, CONTAINERS, VOLUMES, kind_name, names
+from interlock.cd.guards import CLAIM, CONTAINERS, VOLUMES, kind_name, names, within
 from interlock.cd.handover import place
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import PART_OF, Body, controlled, label, subject, uid
@@ -133,20 +133,24 @@ def _contained(
     staying: Collection[Identity],
     hidden: str,
 ) -> PlanItem:
-    """A Namespace goes only when nothing in it must stay: what Git names, what we keep, volume claims."""
+    """A Namespace goes only when nothing in it must stay: what Git names, what we keep, volume claims. So does a
+    CustomResourceDefinition, with which all objects of its kind go.
+    """
     identity = item.identity
-    if item.action != Action.PRUNE or item.release or (identity.group, identity.kind) != _NAMESPACE:
+    if item.action != Action.PRUNE or item.release or (identity.group, identity.kind) not in CONTAINERS:
         return item
-    if hidden:
+    space = (identity.group, identity.kind) == _NAMESPACE
+    if space and hidden:
         return kept(item, f"not all that is in it can be seen: {hidden}")
-    inside = {i for i in live if i.namespace == identity.name}
+    inside = {i for i in live if within(i, identity, live)}
     goes = {i.identity for i in items if i.action == Action.PRUNE and not i.release}
-    held = {*staying, *(i.identity for i in items if i.kept and not going(i))}
-    claims = {i for i in inside - goes if (i.group, i.kind) == CLAIM}
-    if stays := sorted({i for i in held if i.namespace == identity.name} | claims):
+    held = {*staying, *(i.identity for i in items if (i.kept and not going(i)) or i.release)}
+    claims = {i for i in inside - goes if space and (i.group, i.kind) == CLAIM}
+    if stays := sorted({i for i in held if within(i, identity, live)} | claims):
         named = ", ".join(subject(i) for i in stays[:3]) + (f" and {len(stays) - 3} more" if len(stays) > 3 else "")
         return kept(item, f"it would take {named} along")
-    return replace(item, reason=f"confirmed; with all that is in it: {len(inside - goes)} objects besides ours")
+    what = "all that is in it" if space else "all objects of its kind in the whole cluster; in our namespaces"
+    return replace(item, reason=f"confirmed; with {what}: {len(inside - goes)} objects besides ours")
 
 
 def going(item: PlanItem) -> bool:

@@ -26,6 +26,8 @@ class Record:
     shards: int = 1
     removed: bool = False
     """A tombstone was carried out: the environment owns nothing any more."""
+    allowed: str = ""
+    """The allowance by which the pending commit's sync began over the budget; empty when it needed none."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Mark:
 
 
 T = TypeVar("T", Record, Mark)
-_LATER = frozenset({"removed"})
+_LATER = frozenset({"removed", "allowed"})
 """Fields that a record of an older version has not."""
 
 
@@ -88,6 +90,11 @@ class Known:
     deployed: str | None
     pending: str | None
     must_contain: frozenset[str] = frozenset()
+    allowed: str = ""
+
+    def began(self, commit: str, allowance: str) -> bool:
+        """Whether a sync of this commit began by this allowance."""
+        return bool(allowance) and (self.pending, self.allowed) == (commit, allowance)
 
 
 def agreed(record: Record | None, mark: Mark | None, *, environment: str, receipts: int) -> Known:
@@ -101,7 +108,9 @@ def agreed(record: Record | None, mark: Mark | None, *, environment: str, receip
     if record is None or mark is None:
         left = [value for known in (record, mark) if known for value in (known.verified, known.deployed) if value]
         known = record or mark
-        return Known(None, known.deployed if known else None, record.pending if record else None, frozenset(left))
+        deployed = known.deployed if known else None
+        pending, allowed = (record.pending, record.allowed) if record else (None, "")
+        return Known(None, deployed, pending, frozenset(left), allowed)
     if record.environment_id != mark.environment_id:
         raise _mismatch(environment, f"its id is {record.environment_id} in the cluster and {mark.environment_id} here")
     for name, there, here in (
@@ -110,7 +119,7 @@ def agreed(record: Record | None, mark: Mark | None, *, environment: str, receip
     ):
         if there not in here:
             raise _mismatch(environment, f"{name} is {_short(there)} in the cluster and {_short(here[0])} on this host")
-    return Known(mark.verified, mark.deployed, record.pending)
+    return Known(mark.verified, mark.deployed, record.pending, allowed=record.allowed)
 
 
 def require_contained(known: Known, verified: Collection[str], *, environment: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from interlock.cd.handover import Given, Neighbour, given, marked, place, released
+from interlock.cd.handover import Given, Neighbour, given, marked, may_be_given, place, released
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.plan import Scope, Wanted, handed, is_stranger
 from interlock.contract.render import Identity
@@ -21,7 +21,7 @@ def received(cluster: Cluster, wants: Sequence[Wanted], scope: Scope) -> tuple[l
     strangers = {want.identity: want.live for want in wants if want.live and is_stranger(want, scope)}
     found: dict[Identity, Given] = {}
     for neighbour in scope.neighbours:
-        his = {identity: live for identity, live in strangers.items() if marked(live, neighbour)}
+        his = {i: live for i, live in strangers.items() if may_be_given(i, neighbour) and marked(live, neighbour)}
         if his and (inventory := _inventory(cluster, neighbour, notes)):
             proven = ((identity, given(identity, live, neighbour, inventory)) for identity, live in his.items())
             found |= {identity: proof for identity, proof in proven if proof}

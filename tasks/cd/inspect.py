@@ -233,6 +233,7 @@ def make_plan(
         over=within.over,
         mark=within.mark,
         standings=standings,
+        allowed=within.allowed,
     )
 
 

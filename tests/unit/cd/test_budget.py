@@ -85,6 +85,22 @@ def test_dependants_are_what_goes_along() -> None:
     )
 
 
+def test_all_of_a_kind_goes_with_its_definition() -> None:
+    """Whosever they are, as far as they are seen."""
+    definition = Identity("apiextensions.k8s.io", "CustomResourceDefinition", "", "widgets.example.org")
+    widget = Identity("example.org", "Widget", "shop", "w")
+    spec = {"group": "example.org", "names": {"kind": "Widget"}}
+    live = {definition: {"metadata": {"uid": "d"}, "spec": spec}, widget: _body(widget, "w")}
+    assert budget.dependants([PlanItem(definition, Action.PRUNE, uid="d")], live) == {widget}
+
+
+@pytest.mark.parametrize("spec", [None, [], "text", {"replicas": "many"}])
+def test_a_custom_resource_may_have_any_spec(spec: object) -> None:
+    """What is no number of replicas is none."""
+    body = {"metadata": {"uid": "w"}, "spec": spec}
+    assert budget.weigh([PlanItem(WEB, Action.PRUNE, uid="w")], {WEB: body}, owned=1).replicas == 0
+
+
 def test_scaling_down_and_new_pods_are_counted() -> None:
     """A workload's new template replaces its pods; fewer replicas take pods away, more do not."""
     fields = (
@@ -133,7 +149,7 @@ def test_what_is_left_of_allowed_changes_goes_on() -> None:
     weight = budget.weigh(items, {}, owned=12)
     allowed = Guards(allowed=budget.mark(_items(13), "0123456789ab"))
     assert not budget.judged(items, weight, scope(begun=True, guards=allowed)).over
-    assert budget.judged(items, weight, scope(begun=True)).over
+    assert budget.judged(items, weight, scope(begun=False, guards=allowed)).over
 
 
 def test_a_tombstone_deletes_nothing_without_an_allowance() -> None:

@@ -45,6 +45,22 @@ def test_the_neighbours_inventory_is_the_proof(entry: Entry, proven: bool) -> No
     assert bool(handover.given(C, _theirs(), OTHER, Inventory.of([entry]))) == proven
 
 
+@pytest.mark.parametrize(
+    ("identity", "kinds", "given"),
+    [
+        (C, ("ClusterRole",), True),
+        (Identity("", "Namespace", "", "shop"), ("ClusterRole",), True),
+        (Identity("rbac.authorization.k8s.io", "ClusterRole", "", "r"), ("ClusterRole",), False),
+        (Identity("rbac.authorization.k8s.io", "ClusterRole", "", "r"), (), True),
+    ],
+)
+def test_what_is_in_no_namespace_is_his_who_may_have_its_kind(
+    identity: Identity, kinds: tuple[str, ...], given: bool
+) -> None:
+    """Two environments may name it, and then neither takes it from the other."""
+    assert handover.may_be_given(identity, replace(OTHER, cluster_kinds=kinds)) == given
+
+
 def test_without_the_proof_it_is_a_strangers_and_with_it_the_server_is_asked() -> None:
     """A given object is neither refused nor taken for settled."""
     rules = scope(neighbours=(OTHER,))

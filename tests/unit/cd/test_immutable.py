@@ -85,6 +85,8 @@ def test_nothing_is_recreated_that_could_lose_something() -> None:
     for kind in ("StatefulSet", "Deployment", "PersistentVolumeClaim", "Namespace", "CustomResourceDefinition"):
         assert "by hand" in _hindrance(_object(kind), group="apps", policy=(*RECREATED, kind))
     assert "not made by the environment" in _hindrance(_object("ConfigMap"), nonce="n2")
+    adopted = Entry(Identity("", "ConfigMap", "shop", "x"), "shop", "n1", "u1", adopted=True)
+    assert "not made by the environment" in hindrance(adopted.identity, _object("ConfigMap"), adopted, tuple(RECREATED))
     held = _object("ConfigMap")
     held["metadata"]["finalizers"] = ["example.org/hold"]
     assert "example.org/hold" in _hindrance(held)

@@ -210,3 +210,35 @@ def test_the_environments_file_gives_the_guards() -> None:
     )
     guards = Guards.of(file)
     assert {("cert-manager.io", "Certificate"), ("", "Secret"), ("", "Namespace")} <= guards.protected
+
+
+WIDGET = Identity("example.org", "Widget", "shop", "w")
+DEFINITION = Identity("apiextensions.k8s.io", "CustomResourceDefinition", "", "widgets.example.org")
+
+
+def _defined() -> dict[Identity, Body]:
+    definition = _object(DEFINITION, "d") | {"spec": {"group": "example.org", "names": {"kind": "Widget"}}}
+    return {DEFINITION: definition, WIDGET: _object(WIDGET, "w")}
+
+
+def test_a_definition_goes_only_when_all_of_its_kind_may() -> None:
+    """What Git names of the kind, what we keep and what is let go of would go with it, however it is confirmed."""
+    going = PlanItem(DEFINITION, Action.PRUNE, uid="d", reason="confirmed")
+    stays = prune.kept(PlanItem(WIDGET, Action.PRUNE, uid="w"), "the last manifest of it says so")
+    released = PlanItem(WIDGET, Action.PRUNE, uid="w", release=True)
+    for items, staying in (([going], {WIDGET}), ([going, stays], set()), ([going, released], set())):
+        item = prune.weighed(items, _defined(), staying)[0]
+        assert (item.kept, item.reason) == (True, "kept: it would take Widget/shop/w along")
+    both = prune.weighed([going, PlanItem(WIDGET, Action.PRUNE, uid="w")], _defined(), ())
+    assert [item.action for item in both] == [Action.PRUNE, Action.PRUNE]
+    assert "0 objects besides ours" in both[0].reason
+
+
+def test_what_is_let_go_of_keeps_its_namespace() -> None:
+    """It is to stay in the cluster, and would go with the namespace."""
+    items = [
+        PlanItem(NAMESPACE, Action.PRUNE, uid="n", reason="confirmed"),
+        PlanItem(C, Action.PRUNE, uid=UID, release=True),
+    ]
+    live = {NAMESPACE: _object(NAMESPACE, "n"), C: _object(C, UID)}
+    assert prune.weighed(items, live, ())[0].reason == "kept: it would take ConfigMap/shop/c along"

@@ -25,6 +25,16 @@ def test_a_new_environment_begins_at_the_root_pin() -> None:
     assert _agreed(None, None) == Known(None, None, None)
 
 
+def test_a_commit_goes_on_by_the_allowance_that_its_sync_began_by() -> None:
+    """One that stands in the commit and let nothing pass, such as an earlier change's, lets nothing pass later."""
+    record = Record(ID, B, A, B, allowed="0" * 16)
+    known = _agreed(form.read(Record, form.write(record), subject="r"), Mark(ID, B, A))
+    assert known.began(B, "0" * 16)
+    assert not known.began(B, "1" * 16)
+    assert not known.began(C, "0" * 16)
+    assert not _agreed(Record(ID, B, A, B), Mark(ID, B, A)).began(B, "")
+
+
 def test_what_agrees_goes_on_from_there() -> None:
     """Verification starts at the mark's verified head."""
     assert _agreed(Record(ID, B, A, B), Mark(ID, B, A), 0) == Known(B, A, B)
