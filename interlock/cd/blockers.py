@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from interlock.cd.compare import Claim, claims
-from interlock.cd.objects import Body
+from interlock.cd.objects import Body, conditions
 
 _KNOWN = {
     "foregroundDeletion": "what it owns is deleted first, by the garbage collector",
@@ -38,7 +38,7 @@ def _of_namespace(live: Body) -> Iterable[str]:
 
 
 def _conditions(live: Body) -> Iterable[str]:
-    for condition in (live.get("status") or {}).get("conditions") or ():
+    for condition in conditions(live):
         if live.get("kind") == "Namespace" and condition.get("type") in _TOLD and condition.get("status") == "True":
             yield str(condition.get("message", condition["type"]))
 

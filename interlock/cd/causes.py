@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from interlock.cd.objects import Body, annotation, group_of, label, uid
+from interlock.cd.objects import Body, annotation, conditions, group_of, label, uid
 
 MOST_TEXT = 400
 """Characters of a cluster's message that are passed on."""
@@ -207,7 +207,7 @@ def _merged(causes: Iterable[Cause]) -> Iterator[Cause]:
 
 def _refusals(maker: Body) -> Iterator[Cause]:
     """Pods that cannot be made: a quota, a policy, a missing service account."""
-    for condition in (maker.get("status") or {}).get("conditions") or ():
+    for condition in conditions(maker):
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             yield Cause(_name(maker), f"no pod can be made: {said(condition.get('message'))}")
 

@@ -22,6 +22,7 @@ from interlock.cd.objects import (
     reach,
 )
 from interlock.contract.render import Identity
+from interlock.contract.workloads import mapping
 
 Pattern = tuple[str, ...]
 
@@ -222,14 +223,18 @@ _SCALERS = frozenset({("autoscaling", "HorizontalPodAutoscaler"), ("keda.sh", "S
 
 def scaled(desired: Iterable[Body]) -> frozenset[Identity]:
     """What an autoscaler that Git declares may scale. One that is only in the cluster does not count."""
-    return frozenset(_target(body) for body in desired if (group_of(body["apiVersion"]), body["kind"]) in _SCALERS)
+    scalers = (body for body in desired if (group_of(body["apiVersion"]), body["kind"]) in _SCALERS)
+    return frozenset(map(_target, scalers))
 
 
 def _target(scaler: Body) -> Identity:
-    """After HorizontalPodAutoscaler v2 and KEDA's ScaledObject, for which a Deployment is the default."""
-    named = scaler["spec"]["scaleTargetRef"]
-    group = group_of(named.get("apiVersion", "apps/v1"))
-    return Identity(group, named.get("kind", "Deployment"), scaler["metadata"].get("namespace", ""), named["name"])
+    """After HorizontalPodAutoscaler v2 and KEDA's ScaledObject, for which a Deployment is the default.
+
+    What is malformed is for the server to refuse; it names nothing that there is.
+    """
+    named = mapping(scaler, ("spec", "scaleTargetRef"))
+    group, kind = group_of(str(named.get("apiVersion", "apps/v1"))), str(named.get("kind", "Deployment"))
+    return Identity(group, kind, scaler["metadata"].get("namespace", ""), str(named.get("name", "")))
 
 
 # tables ----------------------------------------------------------------------------------------------

@@ -7,13 +7,13 @@ that it names. Where more: pods of a workload tell why it waits (`interlock.cd.c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from interlock.cd.objects import Body, group_of
-from interlock.contract.health import BUILT_IN_GROUPS, HealthRules
+from interlock.cd.objects import Body, conditions, group_of
+from interlock.contract.health import BUILT_IN_GROUPS, Judges
 
 
 class State(StrEnum):
@@ -39,7 +39,7 @@ Kinds = Collection[tuple[str, str]]
 """(group, kind), without version."""
 
 
-def assess(body: Body | None, *, rules: HealthRules | None = None, silent: Kinds = ()) -> Health:
+def assess(body: Body | None, *, rules: Judges | None = None, silent: Kinds = ()) -> Health:
     """An object's health; None is an object that does not live.
 
     `silent` are kinds whose definition gives their status no place for conditions: there is nothing to wait for.
@@ -90,7 +90,8 @@ def _custom(body: Body, status: Mapping[str, Any], *, silent: bool) -> Health:
     generation = _generation(body, None)
     for condition in _conditions(status):
         named = condition.get("observedGeneration")
-        if condition.get("type") in _STANDARD and None not in {named, generation} and named != generation:
+        known = named is not None and generation is not None
+        if str(condition.get("type")) in _STANDARD and known and named != generation:
             return _waiting(f"its condition {condition['type']} is of generation {named}, not {generation}")
     found = _by_conditions(status)
     return replace(found, sure=_proves_observed(body, status))
@@ -360,9 +361,8 @@ def _wanted(body: Body) -> int:
     return found if isinstance(found, int) else 1
 
 
-def _conditions(status: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    found = status.get("conditions")
-    return (each for each in (found if isinstance(found, list) else ()) if isinstance(each, dict))
+def _conditions(status: Mapping[str, Any]) -> tuple[Body, ...]:
+    return conditions({"status": status})
 
 
 def _find(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

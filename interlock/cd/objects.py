@@ -92,6 +92,13 @@ def controlled(body: Body) -> bool:
     return any(owner.get("controller") for owner in body["metadata"].get("ownerReferences", ()))
 
 
+def conditions(body: Mapping[str, Any]) -> tuple[Body, ...]:
+    """What an object's status says of itself; a custom kind's may be anything that its definition lets in."""
+    status = body.get("status")
+    found = status.get("conditions") if isinstance(status, dict) else None
+    return tuple(each for each in found if isinstance(each, dict)) if isinstance(found, list) else ()
+
+
 def stamped(body: Body, *, part_of: str, nonce: str) -> Body:
     """What is applied: the manifest with our label and the nonce. The manifest itself stays as it is."""
     metadata = body["metadata"]

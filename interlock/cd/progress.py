@@ -9,7 +9,7 @@ from interlock.cd.causes import NOTHING, Cause, Surroundings, explain, said, wai
 from interlock.cd.health import HEALTHY, Health, Kinds, State, assess, has_pods
 from interlock.cd.objects import Body, group_of, subject
 from interlock.contract import duration
-from interlock.contract.health import HealthRules
+from interlock.contract.health import Judges
 from interlock.contract.manifest import HEALTH_TIMEOUT, NO_PROGRESS_TIMEOUT, Identity, Manifest
 
 SETTLE_SECONDS = 5.0
@@ -153,7 +153,7 @@ def judge(
     around: Surroundings = NOTHING,
     *,
     now: float,
-    rules: HealthRules | None = None,
+    rules: Judges | None = None,
     silent: Kinds = (),
     before: Mapping[Identity, Seen] | None = None,
 ) -> Progress:

@@ -12,11 +12,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from interlock.cd.inventory import Entry, Inventory
-from interlock.cd.objects import Body, annotation, subject
+from interlock.cd.objects import Body, annotation, conditions, subject
 from interlock.cd.plan import STOPS, Action, JobState, Plan, PlanItem, ReleaseJob, When
 from interlock.contract.canonical import canonical, digest
 from interlock.contract.manifest import RUN
 from interlock.contract.render import Identity, Manifest, Rendered
+from interlock.contract.workloads import mapping
 
 SECONDS = 600
 """How long a release Job may run that gives no `activeDeadlineSeconds` itself."""
@@ -106,7 +107,7 @@ def _reason(job: ReleaseJob) -> str:
 
 
 def _seconds(body: Body) -> int:
-    found = (body.get("spec") or {}).get("activeDeadlineSeconds")
+    found = mapping(body, ("spec",)).get("activeDeadlineSeconds")
     return found if isinstance(found, int) else SECONDS
 
 
@@ -137,7 +138,7 @@ class Ended:
 
 def ended(body: Body) -> Ended | None:
     """How a Job ended; None when it has not. Complete, not merely running."""
-    for condition in (body.get("status") or {}).get("conditions") or ():
+    for condition in conditions(body):
         if condition.get("status") != "True":
             continue
         if condition.get("type") == "Complete":

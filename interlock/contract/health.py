@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from interlock.contract.cel import CelError, Program, compiled
 
@@ -44,6 +45,18 @@ class Verdict:
 
     state: str
     reason: str = ""
+
+
+class Judge(Protocol):
+    """Whoever judges objects of one kind."""
+
+    def judge(self, body: Mapping[str, object]) -> Verdict: ...
+
+
+class Judges(Protocol):
+    """Who judges which kind."""
+
+    def of(self, group: str, kind: str) -> Judge | None: ...
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,9 @@ def _restart(kind: str, spec: Mapping[str, Any], where: Path) -> Iterator[Proble
 
 
 def _containers(body: Mapping[str, Any], spec: Mapping[str, Any], where: Path) -> Iterator[Problem]:
-    volumes = {each.get("name") for _, each in _items(spec, ("volumes",))}
+    volumes = {str(each.get("name")) for _, each in _items(spec, ("volumes",))}
     claims = _items(mapping(body, ("spec",)), ("volumeClaimTemplates",))
-    volumes |= {mapping(each, ("metadata",)).get("name") for _, each in claims}
+    volumes |= {str(mapping(each, ("metadata",)).get("name")) for _, each in claims}
     for field in _CONTAINERS:
         for at, container in _items(spec, (field,)):
             for problem in _container(container, volumes):

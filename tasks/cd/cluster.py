@@ -45,6 +45,8 @@ WATCHES = 16
 WATCH_GRACE = 15.0
 """Seconds that a server may take to end a watch whose time is over."""
 _MOST_REFUSAL = 1 << 16
+_MOST_DEPTH = 200
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
 _TIMEOUT = urllib3.Timeout(connect=5, read=60)
 _APPLY = "application/apply-patch+yaml"
 _JSON_PATCH = "application/json-patch+json"
@@ -137,11 +139,11 @@ class Cluster:
             group, _, version = api_version.rpartition("/")
             root = f"/apis/{group}/{version}" if group else f"/api/{version}"
             try:
-                served = self.request("GET", root, subject=api_version)["resources"]
+                served = self.request("GET", root, subject=api_version).get("resources") or ()
             except ClusterError as error:
                 if error.status != 404:
                     raise
-                served = []
+                served = ()
             for entry in served:
                 if "/" not in entry["name"]:
                     found = Resource(group, version, entry["kind"], entry["name"], entry["namespaced"])
@@ -214,7 +216,7 @@ class Cluster:
         if manager not in self._beside:
             kept = {**manager.connection_pool_kw, "maxsize": WATCHES, "block": True}
             self._beside[manager] = urllib3.PoolManager(**kept)
-        url = self._server + quote(path, safe="/:") + f"?{urlencode(query)}"
+        url = self._server + _quoted(path, subject) + f"?{urlencode(query)}"
         timeout = urllib3.Timeout(connect=5, read=seconds)
         with _translated(subject, self._server):
             answer = self._beside[manager].request(
@@ -377,7 +379,7 @@ class Cluster:
         content: str = "application/json",
         repeatable: bool = False,
     ) -> tuple[int, Any]:
-        url = self._server + quote(path, safe="/:") + (f"?{urlencode(query)}" if query else "")
+        url = self._server + _quoted(path, subject) + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": "application/json"}
         data = None
         if body is not None:
@@ -418,7 +420,7 @@ class Cluster:
             else:
                 self.throttle.bore()
             if answer.status < 400:
-                return answer.status, orjson.loads(answer.data)
+                return answer.status, decoded(answer.data)
         raise refusal(subject, answer.status, answer.data)
 
     def _renew(self, client: ApiClient) -> None:
@@ -487,7 +489,7 @@ def _changes(data: bytes, since: str, subject: str) -> Changes:
     found: list[tuple[Body, bool]] = []
     version = since
     for line in data.splitlines():
-        event = orjson.loads(line)
+        event = decoded(line)
         body = event["object"]
         if event["type"] == "ERROR":
             raise refusal(subject, int(body.get("code") or 500), orjson.dumps(body))
@@ -495,6 +497,34 @@ def _changes(data: bytes, since: str, subject: str) -> Changes:
         if event["type"] != "BOOKMARK":
             found.append((body, event["type"] == "DELETED"))
     return Changes(tuple(found), version)
+
+
+def decoded(data: bytes) -> Any:
+    """An answer's value. Somebody's object that is nested deeper than anybody reads is cut there, and hides no other.
+
+    The claims in an object's managedFields, which whoever may write it may forge, have no bound to their depth.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        if "limit" not in error.msg:
+            raise
+        return orjson.loads(_shallow(data))
+
+
+def _shallow(data: bytes) -> bytes:
+    """The same JSON, in which mappings and lists are empty below a depth."""
+    kept: list[bytes] = []
+    depth = start = 0
+    for token in _TOKEN.finditer(data):
+        if token[0] in b"{[":
+            depth += 1
+            if depth == _MOST_DEPTH:
+                kept.append(data[start : token.end()])
+        elif token[0] in b"}]":
+            start = token.start() if depth == _MOST_DEPTH else start
+            depth -= 1
+    return b"".join((*kept, data[start:]))
 
 
 @contextmanager
@@ -533,6 +563,13 @@ _HINTS = {
 
 def _named(resource: Resource, namespace: str, name: str) -> str:
     return "/".join(part for part in (resource.kind, namespace, name) if part)
+
+
+def _quoted(path: str, subject: str) -> str:
+    """A path for a URL. What others wrote may be a part of it, and must not lead to another place."""
+    if {"", ".", ".."} & set(path.split("/")[1:]):
+        raise ClusterError(f"{subject}: there can be no such object", status=404)
+    return quote(path, safe="/:")
 
 
 def _dry(dry_run: bool) -> dict[str, str]:

@@ -25,6 +25,7 @@ from interlock.contract.manifest import Manifest
 from interlock.contract.models import TakeOver
 from interlock.contract.render import Identity, Rendered
 from interlock.contract.schema import Problem, Schema, of_definitions
+from interlock.contract.workloads import mapping
 from interlock.errors import Blocked, ClusterError
 from tasks.cd import verdicts
 from tasks.cd.cluster import CONNECTIONS, Cluster, Listed
@@ -247,6 +248,8 @@ def _census(cluster: Cluster, census: Census) -> Census:
 
 
 def _owner(cluster: Cluster, owner: Owner) -> Body | None:
+    if "/" in owner.name:
+        return None
     try:
         return cluster.get(cluster.resource(owner.api_version, owner.kind), owner.name, owner.namespace)
     except ClusterError:
@@ -383,7 +386,7 @@ def _items(
     known = {
         want.identity: PlanItem.unchanged(want.identity, application=want.manifest.application, uid=uid(want.live))
         for want, look in looks
-        if look == Look.SETTLED and want.live and not want.left and not asking.unexplained(want, want.live)
+        if want.live and asking.settled(want, look)
     }
     for want in wants:
         if proven.get(want.identity, ASKED).asked:
@@ -423,6 +426,24 @@ class _Asking:
     def item(self, want: Wanted, look: Look) -> PlanItem:
         if reason := self.live.hidden(want.identity):
             return want.item(Action.UNKNOWN, f"cannot be read: {reason}")
+        try:
+            return self._looked_at(want, look)
+        except RecursionError:
+            return want.item(Action.UNKNOWN, "could not be compared: it is nested too deeply")
+
+    def settled(self, want: Wanted, look: Look) -> bool:
+        """Whether nothing has to be asked; what cannot be told is asked about."""
+        try:
+            return (
+                look == Look.SETTLED
+                and want.live is not None
+                and not want.left
+                and not self.unexplained(want, want.live)
+            )
+        except RecursionError:
+            return False
+
+    def _looked_at(self, want: Wanted, look: Look) -> PlanItem:
         for _ in range(_LOOKS):
             if item := self._at_one_version(want, look):
                 return item
@@ -531,9 +552,9 @@ def _comes_with_plan(want: Wanted, made: Collection[Identity]) -> bool:
     by this very plan.
     """
     identity = want.identity
-    if identity.kind in {"RoleBinding", "ClusterRoleBinding"} and (role := want.body.get("roleRef")):
+    if identity.kind in {"RoleBinding", "ClusterRoleBinding"} and (role := mapping(want.body, ("roleRef",))):
         namespace = identity.namespace if role.get("kind") == "Role" else ""
-        if Identity(identity.group, role.get("kind", ""), namespace, role.get("name", "")) in made:
+        if Identity(identity.group, str(role.get("kind", "")), namespace, str(role.get("name", ""))) in made:
             return True
     return Identity("", "Namespace", "", identity.namespace) in made or any(
         new.kind == "CustomResourceDefinition" and new.name.endswith(f".{identity.group}") for new in made

@@ -20,6 +20,7 @@ from interlock.errors import ClusterError
 from tasks.cd.cluster import WATCHES, Cluster
 from tasks.cd.events import Events
 from tasks.cd.feeds import WATCH_SECONDS, Feed, Named
+from tasks.cd.health_rules import Apart
 from tasks.cd.logs import Logs
 
 PATIENT_SECONDS = 5.0
@@ -53,6 +54,7 @@ class Observer:
         self._cluster = cluster
         self._patience = patience
         self._feeds: dict[Key, Feed] = {}
+        self._rules = Apart(patience.rules) if patience.rules else None
         self._events = Events(cluster)
         self._logs = Logs(cluster)
         self._seen: dict[Identity, Seen] = {}
@@ -150,8 +152,7 @@ class Observer:
 
         def judged(around: Surroundings) -> Progress:
             silent = {kind for kind, nothing in self._silent.items() if nothing}
-            rules = self._patience.rules
-            return judge(targets, live, around, now=now, rules=rules, silent=silent, before=self._seen)
+            return judge(targets, live, around, now=now, rules=self._rules, silent=silent, before=self._seen)
 
         self._ask_definitions(manifests, live)
         known = self._troubled(self._seen.values())

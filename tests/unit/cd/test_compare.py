@@ -172,6 +172,13 @@ def test_what_decides_about_deletion_is_never_removed(field: str) -> None:
     assert foreign.removable(foreign.Unexplained(("metadata", "labels", field), "x"))
 
 
+@pytest.mark.parametrize("spec", [None, [], {}, {"scaleTargetRef": []}, {"scaleTargetRef": {"kind": {}, "name": []}}])
+def test_a_malformed_autoscaler_scales_nothing(spec: object) -> None:
+    """It is the server that refuses it, with its line in Git; nothing breaks before."""
+    body = {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {}, "spec": spec}
+    assert Identity("apps", "Deployment", "", "web") not in foreign.scaled([body])
+
+
 def test_an_autoscaler_explains_the_replicas_of_its_target() -> None:
     """Of HorizontalPodAutoscalers and KEDA's ScaledObjects, for which a Deployment is the default."""
     metadata = {"name": "s", "namespace": "shop"}

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from interlock.cd.blockers import waits_for
+from interlock.cd.causes import NOTHING, explain
 from interlock.cd.health import HEALTHY, State, assess
 from interlock.cd.objects import Body
 from interlock.contract.health import HealthRule, HealthRules
@@ -310,3 +312,15 @@ def test_the_most_exact_rule_counts_and_built_in_kinds_have_none() -> None:
     everything = HealthRules((HealthRule("all", "*.k8s.io", "*", "true"),))
     waiting = _body("apiextensions.k8s.io/v1", "CustomResourceDefinition")
     assert assess(waiting, rules=everything).state == State.PROGRESSING
+
+
+@pytest.mark.parametrize("status", [[], "text", {"conditions": "text"}, {"conditions": {"type": "Ready"}}])
+@pytest.mark.parametrize("value", [[], {}, None, 1])
+def test_a_custom_resources_status_may_be_anything(status: object, value: object) -> None:
+    """Whoever writes it makes no run break: something is said of the object in every case."""
+    condition = {"type": value, "status": value, "observedGeneration": value}
+    for each in (status, {"conditions": [value]}, {"conditions": [condition, {**condition, "type": "Ready"}]}):
+        body = _body("example.org/v1", "Widget", status=each, uid="u")
+        assert assess(body).state in State
+        assert explain(body, NOTHING) == ()
+        assert waits_for(body, None) == "about to go"

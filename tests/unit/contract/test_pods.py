@@ -32,6 +32,7 @@ def service(**spec: Any) -> list[str]:
         {"resources": {"requests": {"cpu": "100m", "memory": "64M", "ephemeral-storage": "+1Ki"}}},
         {"volumeMounts": [{"name": "data", "mountPath": "/a"}], "pod": {"volumes": [{"name": "data"}]}},
         {"ports": None, "env": "odd", "resources": [], "volumeMounts": {"a": 1}},
+        {"pod": {"volumes": [{"name": {}}, {"name": ["a"]}]}},
     ],
 )
 def test_what_the_server_takes(container: dict[str, Any]) -> None:
