@@ -29,6 +29,9 @@ _KINDS: Mapping[str, frozenset[str]] = {
     "rbac.authorization.k8s.io": frozenset({"rolebindings", "roles"}),
 }
 """By group: what holds the lock and the record, makes tokens, or runs pods that may carry one."""
+_RBAC = "rbac.authorization.k8s.io"
+_CLUSTER_WIDE = frozenset({"clusterrolebindings", "clusterroles"})
+"""Who may bind or widen these has what he likes."""
 _IMPERSONATED = frozenset({"users", "groups", "serviceaccounts"})
 _ANYBODY = ("system:authenticated", "system:unauthenticated", "system:anonymous", "system:serviceaccounts")
 
@@ -97,6 +100,10 @@ def _writes(rules: Iterable[Body]) -> str:
             for kind in kinds
             if resources & {kind, "*", f"*/{kind.partition('/')[2]}"}
         }
+        if {"impersonate", "*"} & set(verbs) and groups & {"", "*"}:
+            touched |= resources & _IMPERSONATED
+        if {"bind", "escalate", "*"} & set(verbs) and groups & {_RBAC, "*"}:
+            touched |= {f"{name}.{_RBAC}" for name in resources & _CLUSTER_WIDE}
         if touched:
             return f"{', '.join(verbs)} {', '.join(sorted(touched)[:3])}{' …' if len(touched) > 3 else ''}"
     return ""

@@ -26,16 +26,17 @@ def explained(plan: Plan, manifests: Iterable[Manifest], tree: Tree) -> Plan:
 
 def _item(item: PlanItem, manifest: Manifest, sources: Sources) -> PlanItem:
     fields = tuple(_field(field, manifest, sources) for field in item.fields)
-    return replace(item, fields=fields, origin=manifest.origin())
+    return replace(item, fields=fields, origin=replace(manifest.origin(), expression=None))
 
 
 def _field(field: FieldChange, manifest: Manifest, sources: Sources) -> FieldChange:
+    """Of what is masked the line alone: the text around an expression, or a default in it, may be the secret."""
     where = located(manifest.body, field.at) or _of_text(manifest.body, field.at)
     if where is None or field.kind in {"foreign", "removed"}:
         return field
     origin = manifest.origin(where)
     values = sources.values(manifest.application, origin, manifest.within(where), reach(manifest.body, where))
-    return replace(field, origin=origin, values=values)
+    return replace(field, origin=replace(origin, expression=None) if field.masked else origin, values=values)
 
 
 def located(body: object, path: Path) -> ManifestPath | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from interlock.errors import HostConfigError
@@ -14,15 +16,17 @@ _BYTES = 32
 def digest_key(state: Path) -> bytes:
     """The key in CD's state folder; made when there is none. When it is lost, Secrets that roll do so once more."""
     file = state / "digest.key"
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    with suppress(FileNotFoundError):
         return _read(file)
-    except FileNotFoundError:
-        state.mkdir(parents=True, exist_ok=True)
-        return digest_key(state)
-    with os.fdopen(descriptor, "wb") as made:
-        made.write(secrets.token_bytes(_BYTES))
+    state.mkdir(parents=True, exist_ok=True)
+    handle, draft = tempfile.mkstemp(dir=state, prefix=".digest.key.")
+    try:
+        with os.fdopen(handle, "wb") as made:
+            made.write(secrets.token_bytes(_BYTES))
+        with suppress(FileExistsError):  # of two runs that make one at once, both use the same
+            os.link(draft, file)
+    finally:
+        Path(draft).unlink()
     return _read(file)
 
 

@@ -14,6 +14,7 @@ READ_AT_ONCE = 3
 MOST_BYTES = 1 << 18
 SECONDS = 5.0
 """How long the node may keep us waiting."""
+_TOO_MANY = ("(no log: the namespace's Secrets have more values than can be masked in it)",)
 
 
 class Logs:
@@ -28,12 +29,13 @@ class Logs:
         due = [crash for crash in dict.fromkeys(crashes) if crash not in self.known][:READ_AT_ONCE]
         for crash in due:
             try:
-                self.known[crash] = self._read(crash, self._secrets(crash.namespace))
+                secrets = self._secrets(crash.namespace)
+                self.known[crash] = _TOO_MANY if secrets is None else self._read(crash, secrets)
             except ClusterError as error:
                 self.known[crash] = (f"(no log: {said(error.message)})",)
         return bool(due)
 
-    def _secrets(self, namespace: str) -> Collection[str]:
+    def _secrets(self, namespace: str) -> Collection[str] | None:
         return secret_values(self._cluster.list(self._cluster.resource("v1", "Secret"), namespace))
 
     def _read(self, crash: Crash, secrets: Collection[str]) -> tuple[str, ...]:

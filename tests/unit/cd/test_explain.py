@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NoReturn
 
 import pytest
@@ -10,8 +11,8 @@ from interlock.cd.explain import explained, located
 from interlock.cd.objects import ItemKey, Path
 from interlock.cd.plan import Action, FieldChange, Plan, PlanItem
 from interlock.contract import repository
-from interlock.contract.render import Rendered, render
-from interlock.contract.template import LateOrigins
+from interlock.contract.render import Manifest, Rendered, render
+from interlock.contract.template import LateOrigins, Origin
 from tests.examples_of_repositories import environment_tree
 
 TREE = environment_tree(
@@ -65,6 +66,19 @@ def test_a_plain_manifest_is_named_by_its_line(at: Path) -> None:
     (field,) = _explained(_plan("Secret", _change(at))).fields
     assert field.origin is not None
     assert (field.origin.path, field.origin.line) == ("environments/dev/shop/manifests/s.yaml", 6)
+
+
+def test_of_a_masked_field_only_the_line_is_told() -> None:
+    """What stands in the template around an expression may be the secret."""
+    origin = Origin("templates/service/s.yaml.j2", 5, "postgres://app:hunter2@{{ values.host }}/db")
+    body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "t"}, "stringData": {"url": "…"}}
+    secret = Manifest(body, "shop", {(): origin, ("stringData", "url"): origin})
+    field = replace(_change(("data", "url")), masked=True)
+    plan = explained(
+        Plan("dev", "c" * 40, (PlanItem(secret.identity, Action.CHANGE, fields=(field,)),)), [secret], TREE
+    )
+    assert "hunter2" not in repr(plan)
+    assert plan.items[0].fields[0].origin == Origin(origin.path, origin.line)
 
 
 @pytest.mark.parametrize("field", [_change(("spec", "paused")), _change(("spec", "replicas"), kind="foreign")])

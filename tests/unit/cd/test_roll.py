@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from interlock.contract.manifest import ROLL, Manifest
 from interlock.contract.render import Rendered
 from interlock.contract.template import Origin
 from interlock.errors import RenderError
+from tasks.cd.digest_key import digest_key
 
 KEY = b"k" * 32
 
@@ -34,6 +37,14 @@ def test_a_secrets_name_tells_nothing_without_the_key() -> None:
     one, other = _names(password, settings), _names(password, settings, key=b"o" * 32)
     assert (one[0] == other[0], one[1] == other[1]) == (False, True)
     assert all(len(name) == 10 for name in one)
+
+
+def test_runs_that_make_the_key_at_once_have_the_same(tmp_path: Path) -> None:
+    """And it is there as a whole or not at all: a run that is killed leaves no half one."""
+    with ThreadPoolExecutor(8) as pool:
+        keys = set(pool.map(digest_key, [tmp_path / "state"] * 8))
+    assert [len(key) for key in keys] == [32]
+    assert [each.name for each in (tmp_path / "state").iterdir()] == ["digest.key"]
 
 
 def test_every_place_that_names_content_follows() -> None:
