@@ -14,8 +14,10 @@ from interlock.cd.host import CdHost
 from interlock.cd.plan import Action
 from interlock.cd.progress import Progress
 from interlock.cd.record import Record
+from interlock.cd.release_jobs import apart
 from interlock.cd.reports import health_report
 from interlock.cd.reviewed import Reviewed
+from interlock.cd.roll import rolled
 from interlock.cli import standing
 from interlock.cli.standing import Release, Standing
 from interlock.cli.terminal import TerminalPresenter
@@ -23,6 +25,7 @@ from interlock.contract.repository import Environment
 from interlock.errors import Blocked, InputError, InterlockError, ParameterError, ToolError
 from tasks.cd import ledger, record
 from tasks.cd.cluster import connect
+from tasks.cd.digest_key import digest_key
 from tasks.cd.host import load_cd
 from tasks.cd.observe import Observer, Patience
 from tasks.cd.wait import look_closely
@@ -178,7 +181,9 @@ async def _health(
         )
         with connect(kubeconfig) as cluster:
             observer = Observer(cluster, Patience.of(head.repository, environment))
-            seen = await presenter.step(look_closely, observer, rendered.manifests)
+            # As a run names them: what rolls has its content in its name, and a release's Job is gone when it may be.
+            live = apart(rolled(rendered, key=digest_key(host.state)))
+            seen = await presenter.step(look_closely, observer, live.manifests)
     except InterlockError as error:
         problems.append(error.message.splitlines()[0])
         return None
