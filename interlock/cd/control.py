@@ -98,7 +98,7 @@ def extra_role(
     control_namespace: str, namespace: str, rules: list[Body], subjects: Sequence[Subject]
 ) -> tuple[Body, ...]:
     """Further rights in one of the environment's namespaces, beside those that it has; the name tells the content."""
-    name = f"{role_name(control_namespace)}-{digest(canonical(rules))[:8]}"
+    name = f"{role_name(control_namespace)}-{digest(canonical(rules)).removeprefix('sha256:')[:8]}"
     return _bound("Role", name, namespace, rules, subjects)
 
 

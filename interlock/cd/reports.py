@@ -215,7 +215,14 @@ def permissions_report(environment: str, lacking: Lacking, control_namespace: st
         (need.verb, f"{need.plural}.{need.group}".rstrip("."), need.namespace or f"(named {need.name})")
         for need in lacking.needs
     )
-    lines = ["What an administrator of the cluster applies:", "", *(f"    {line}" for line in text.splitlines())]
+    account = lacking.username.startswith("system:serviceaccount:")
+    user = "" if account else f" --user {lacking.username}"
+    command = f"interlock bootstrap cluster {environment} --control-namespace {control_namespace}{user}"
+    lines = [
+        f"`{command}`, in a clone, gives CD what Git needs; or an administrator applies:",
+        "",
+        *(f"    {line}" for line in text.splitlines()),
+    ]
     return Report(
         "permissions",
         f"{environment}: {lacking.username} lacks {len(rows)} rights",

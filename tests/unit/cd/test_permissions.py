@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from interlock.cd.audit import grants
@@ -88,6 +90,7 @@ def test_the_missing_role_binds_who_asks_and_who_writes() -> None:
     assert role["rules"] == [{"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": ["patch"]}]
     assert [subject["name"] for subject in binding["subjects"]] == ["interlock-cd", "interlock"]
     assert missing_roles(lack, CONTROL) == (role, binding)
+    assert re.fullmatch(r"interlock-interlock-dev-[0-9a-f]{8}", role["metadata"]["name"])
     assert is_own(role, CONTROL)
     assert is_own(binding, CONTROL)
 
