@@ -481,7 +481,7 @@ def refused(want: Wanted, error: ClusterError) -> PlanItem:
         return want.item(Action.UNKNOWN, f"could not be compared: {error.message}")
     if error.status == 422 and immutable.said(error.message):
         return want.item(Action.IMMUTABLE, error.message)
-    return want.item(Action.BLOCKED, error.message)
+    return want.item(Action.BLOCKED, error.message.removeprefix(f"{subject(want.identity)}: "))
 
 
 def fixed(want: Wanted, scope: Scope, refusal: str = "") -> PlanItem | None:

@@ -33,6 +33,8 @@ Examples, in the order of a new installation:
   interlock register cd --prefect ... --ledger ledger --ledger-url ... (as for ci)
   interlock register cluster production --kubeconfig /etc/interlock/production.kubeconfig
   interlock register environment dev --cluster production --namespace shop
+  interlock register environment platform --cluster production --namespace platform \\
+      --cluster-kind CustomResourceDefinition
   interlock register receiver --prefect http://127.0.0.1:4200/api --listen 0.0.0.0:9000
   interlock register hook shop --secret /etc/interlock/shop.hook
 \b
@@ -117,7 +119,7 @@ def register_cd(
     url: Url,
     root_commit: RootCommit,
     root_key: RootKeys,
-    signer: Signer,
+    signer: Annotated[str, typer.Option(help="This host's name.", callback=names.name)],
     key: Key,
     ledger: Annotated[str, typer.Option(help="The ledger repository's name.", callback=names.repository)],
     ledger_url: Annotated[str, typer.Option(help="Its address.")],
@@ -194,6 +196,9 @@ def register_environment(
         str | None, typer.Option(help="Where its lock and record are.", show_default="interlock-NAME")
     ] = None,
     resync_seconds: Annotated[int, typer.Option(help="How often drift is looked for.")] = 300,
+    cluster_kind: Annotated[
+        list[str] | None, typer.Option(help="A kind without namespaces that it may have. Repeatable.")
+    ] = None,
     config: Config = None,
     form: Output = Format.TABLE,
 ) -> None:
@@ -205,6 +210,9 @@ def register_environment(
         "resync_seconds": resync_seconds,
     }
     said = f"environment {name} on {cluster}, at most in {', '.join(namespace)}"
+    if cluster_kind:
+        entry["cluster_kinds"] = cluster_kind
+        said += f", with {', '.join(cluster_kind)}"
     _write("cd", config, _into("environments", name, entry), form=form, said=said)
 
 
@@ -378,4 +386,3 @@ def _configure(half: HalfName, config: Path | None) -> None:
     if not file.exists():
         raise InputError(f"{file} does not exist", hint=f"interlock register {half.value} writes it")
     os.environ["INTERLOCK_CONFIG"] = str(file)
-    os.environ["DO_NOT_TRACK"] = "1"  # Prefect's client would report home

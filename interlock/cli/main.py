@@ -68,6 +68,7 @@ def run() -> None:
 
 def main(arguments: list[str]) -> int:
     """Run one command and return its exit code; whatever goes wrong ends here, as one clear message."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect's client would report home, and say so before every answer
     try:
         code = app(arguments, prog_name="interlock", standalone_mode=False)
     except InterlockError as error:

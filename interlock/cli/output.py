@@ -90,8 +90,11 @@ def show_json(value: object) -> None:
 
 
 def aligned(table: Table) -> str:
-    """The table as plain text: columns padded with spaces, one line a row."""
-    lines = [tuple(name.upper() for name in table.columns), *(tuple(map(_line, row)) for row in table.rows)]
+    """The table as plain text: columns padded with spaces, one line a row. Of a single column the heading is a title,
+    which may name an object: it stays as it is.
+    """
+    columns = table.columns if len(table.columns) == 1 else tuple(name.upper() for name in table.columns)
+    lines = [columns, *(tuple(map(_line, row)) for row in table.rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(table.columns))]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 

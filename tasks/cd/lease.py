@@ -302,7 +302,7 @@ def _require_takeable(live: Body, watch: _Watch) -> bool:
         raise LockHeld(
             f"{_subject(live)}: held by {spec['holderIdentity']} since {spec.get('acquireTime') or spec['renewTime']}",
             hint="wait for it; if that run was killed on another machine, its lock ends "
-            f"{SECONDS} s after its last sign of life",
+            f"{SECONDS + MARGIN_SECONDS:.0f} s after its last sign of life",
         )
     return found is Standing.EXPIRED
 

@@ -123,11 +123,13 @@ def test_registers_a_cd_host_step_by_step(tmp_path: Path) -> None:
 
     assert register(file, "cd", *HEAD) == 0
     assert register(file, "cluster", "east", "--kubeconfig", "/etc/k") == 0
-    assert register(file, "environment", "dev", "--cluster", "east", "--namespace", "shop") == 0
+    kinds = ("--cluster-kind", "CustomResourceDefinition", "--cluster-kind", "ClusterRole")
+    assert register(file, "environment", "dev", "--cluster", "east", "--namespace", "shop", *kinds) == 0
     assert register(file, "cd", *HEAD, "--poll-seconds", "7") == 0
 
     host = load_cd(file)
     assert (host.poll_seconds, host.environments["dev"].control_namespace) == (7, "interlock-dev")
+    assert host.environments["dev"].cluster_kinds == ("CustomResourceDefinition", "ClusterRole")
     assert file.stat().st_mode & 0o777 == 0o644
 
 
