@@ -67,7 +67,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 
 # Longest first, so that the processes end at about the same time. They are four on two cores: much is waiting.
-ORDER = ("pipeline", "docker", "cluster", "prefect", "sandbox", "unit", "git")
+ORDER = ("pipeline", "cluster faults", "cluster plans", "cluster", "docker", "prefect", "sandbox", "unit", "git")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -75,8 +75,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ORDER.index(folder) if (folder := _folder(item.nodeid)) in ORDER else len(ORDER))
 
 
-ALONGSIDE = {"tests/sandbox/test_parts.py": "docker", "tests/cluster/test_health.py": "sandbox"}
-"""Files that go with another folder, which starts the same parts: a Docker daemon, a node."""
+ALONGSIDE = {
+    "tests/sandbox/test_parts.py": "docker",
+    "tests/cluster/test_health.py": "sandbox",
+    **{f"tests/cluster/test_{name}.py": "cluster faults" for name in ("outages", "model", "faults", "requests")},
+    **{
+        f"tests/cluster/test_{name}.py": "cluster plans"
+        for name in ("corpus", "conflicts", "immutable", "predict", "take_over", "validate", "plan_command", "roll")
+    },
+}
+"""Files that go with another folder, which starts the same parts: a Docker daemon, a node. The cluster's are in three
+pieces, each with a control plane of its own: much of what they do is waiting."""
 
 
 def _folder(nodeid: str) -> str:
