@@ -120,11 +120,15 @@ def _drift_rows(item: PlanItem, *, undo: bool, found_at: str) -> list[tuple[str,
 def refusal_report(environment: str, error: InterlockError, *, verified: str | None) -> Report:
     """Which commit was refused, by which rule, and what to do. The cluster stays at the verified head."""
     rule = error.rule if isinstance(error, Refused) else "format"
+    # What is written wrongly came by a commit that passed: another one on top of it is enough.
+    usual = (
+        "bring the branch back to the verified head" if isinstance(error, Refused) else "push a commit that mends it"
+    )
     lines = [
         f"**Rule:** {cell(rule)}",
         f"**What was found:** {cell(error.message)}",
         f"**The cluster stays at:** `{verified[:12] if verified else 'nothing verified yet'}`",
-        f"**What to do:** {cell(error.hint or 'bring the branch back to the verified head')}",
+        f"**What to do:** {cell(error.hint or usual)}",
     ]
     data = {"rule": rule, "message": error.message, "verified": verified, "hint": error.hint}
     return Report("refusal", f"{environment}: refused ({rule})", "\n\n".join(lines), data=data)

@@ -11,10 +11,12 @@ import pytest
 
 from interlock.cd import plan_file, plan_report
 from interlock.cd.plan import Action, FieldChange, Plan, PlanItem
+from interlock.cd.reports import refusal_report
 from interlock.cli import output
 from interlock.contract.render import Identity, Origin
 from interlock.contract.report import Branch
 from interlock.contract.sources import ValuePlace
+from interlock.errors import FormatError, Refused
 
 MADE = Origin("templates/service/deployment.yaml.j2", 9, "values.replicas | default(1)")
 REPLICAS = FieldChange(
@@ -144,3 +146,11 @@ def test_unchanged_objects_are_not_in_the_document() -> None:
     data = plan_file.of(PLAN)
     assert len(data.items) == 7
     assert data.counts["unchanged"] == 3
+
+
+def test_a_file_that_is_wrong_is_mended_by_another_commit() -> None:
+    """A format error asks for a commit that corrects it, and only a refused commit for going back."""
+    wrong = refusal_report("dev", FormatError("must be a list", path="a.yaml", line=3), verified="c" * 40)
+    refused = refusal_report("dev", Refused("it is not signed", rule="unsigned"), verified="c" * 40)
+    assert "push a commit that mends it" in wrong.body
+    assert "bring the branch back" in refused.body
