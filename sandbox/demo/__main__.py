@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from contextlib import suppress
-from types import FrameType
 
 from sandbox.demo import acts
 from sandbox.demo.acts import Show
-from sandbox.demo.stage import Stage
-from sandbox.part import SandboxError
+from sandbox.demo.stage import Stage, run
 from sandbox.pipeline import PARTS, Pace, stand_up
 from sandbox.supervisor import Sandbox
 from sandbox.terminal import Terminal
@@ -81,18 +78,5 @@ def newcomer_commands() -> str:
     return block.replace("```", "").strip()
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _interrupt)
-    try:
-        sys.exit(main())
-    except SandboxError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("demo: ended by Ctrl-C; nothing is left running", file=sys.stderr)
-        sys.exit(130)
+    run(main)

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from interlock.contract.report import uncelled
 from sandbox.demo.stage import Act, Stage
+from sandbox.demo.stage import run as run_demo
 from sandbox.elsewhere import CLUSTER, ENVIRONMENT, Elsewhere, stand_up
 from sandbox.part import SandboxError
 from sandbox.runs import Run
@@ -95,8 +95,9 @@ class Show:
         return self.admin.get(resource, name, self.place.namespace) is not None
 
 
-def main(kubeconfig: Path) -> int:
-    stage = Stage()
+def main() -> int:
+    _as_own_root()
+    kubeconfig, stage = Path(sys.argv[1]).resolve(), Stage()
     report = Terminal(stage.console)
     image, namespace = os.environ.get("IMAGE") or None, os.environ.get("NAMESPACE") or "interlock-demo"
     notes = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\ndata: {a: b}\n"
@@ -216,22 +217,9 @@ def _as_own_root() -> None:
             "this user may not make a user namespace (unshare --user --map-root-user); let an administrator allow it "
             "(sysctl kernel.unprivileged_userns_clone=1), or run as root"
         )
-    os.execvp(inside[0], [*inside, sys.executable, "-m", "sandbox.demo.existing", *sys.argv[1:]])  # noqa: S606 - no shell is wanted
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    again = [*inside, sys.executable, "-m", "sandbox.demo.existing", *sys.argv[1:]]
+    os.execvp(again[0], again)  # noqa: S606 - no shell is wanted
 
 
 if __name__ == "__main__":
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, _interrupt)
-    try:
-        _as_own_root()
-        sys.exit(main(Path(sys.argv[1]).resolve()))
-    except SandboxError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("demo: ended by Ctrl-C; nothing is left running", file=sys.stderr)
-        sys.exit(130)
+    run_demo(main)

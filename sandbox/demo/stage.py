@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from textwrap import dedent
+from typing import NoReturn
 
 from rich.console import Console
 from rich.markup import escape
@@ -124,3 +127,17 @@ class Stage:
     @property
     def holds(self) -> bool:
         return all(act.holds for act in self.acts)
+
+
+def run(main: Callable[[], int]) -> NoReturn:
+    """A demo as a program: one line for what a part refuses, and an end by signal that leaves nothing running."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
+    try:
+        sys.exit(main())
+    except SandboxError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("demo: ended by Ctrl-C; nothing is left running", file=sys.stderr)
+        sys.exit(130)

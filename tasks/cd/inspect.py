@@ -185,13 +185,7 @@ def make_plan(
     dry run.
     Blocked when Git renders nothing at all while the environment owns objects: an empty render never prunes.
     """
-    if not rendered.manifests and inventory.entries and not rendered.awaiting and not scope.guards.removed:
-        raise Blocked(
-            f"environment {scope.environment}: {scope.commit[:12]} renders no object, and it owns "
-            f"{len(inventory.entries)}: nothing is pruned",
-            hint="keep at least one object in Git, such as its Namespace; "
-            "to remove the environment on purpose, write `state: removed` into its environment.yaml",
-        )
+    _require_something(rendered, inventory, scope)
     live = look_at(cluster, rendered, inventory, prune.looked_at(inventory, scope))
     scaled = foreign.scaled(manifest.body for manifest in rendered.manifests)
     rests_on = ground(scope, server=cluster.server, version=cluster.version, code=verdicts.code())
@@ -210,14 +204,8 @@ def make_plan(
     named = {manifest.identity for manifest in rendered.manifests}
     leaving = _leaving(cluster, rendered, live, inventory, scope)
     items += leaving.items
-    controls = [scope.control_namespace, *(each.control_namespace for each in scope.neighbours)]
-    foreigners = {
-        identity: body
-        for identity, body in live.objects.items()
-        if identity.kind not in OWN_KINDS or not any(is_own(body, name) for name in controls)
-    }
-    census = _census(cluster, Census(foreigners, named | inventory.entries.keys(), scope.allowed))
-    found, standings = strangers.of(census, part_of=scope.part_of)
+    census = Census(_not_rights(live, scope), named | inventory.entries.keys(), scope.allowed)
+    found, standings = strangers.of(_census(cluster, census), part_of=scope.part_of)
     items += found
     notes += [f"{kind} cannot be read: {why}" for (_, kind), why in sorted(live.unreadable.items())]
     weight = budget.weigh(items, live.objects, owned=len(inventory.entries))
@@ -236,6 +224,27 @@ def make_plan(
         standings=standings,
         allowed=within.allowed,
     )
+
+
+def _require_something(rendered: Rendered, inventory: Inventory, scope: Scope) -> None:
+    """An empty render never prunes."""
+    if not rendered.manifests and inventory.entries and not rendered.awaiting and not scope.guards.removed:
+        raise Blocked(
+            f"environment {scope.environment}: {scope.commit[:12]} renders no object, and it owns "
+            f"{len(inventory.entries)}: nothing is pruned",
+            hint="keep at least one object in Git, such as its Namespace; "
+            "to remove the environment on purpose, write `state: removed` into its environment.yaml",
+        )
+
+
+def _not_rights(live: Live, scope: Scope) -> Mapping[Identity, Body]:
+    """What lives, without the rights that an administrator gave to us and to neighbours."""
+    controls = [scope.control_namespace, *(each.control_namespace for each in scope.neighbours)]
+    return {
+        identity: body
+        for identity, body in live.objects.items()
+        if identity.kind not in OWN_KINDS or not any(is_own(body, name) for name in controls)
+    }
 
 
 def _census(cluster: Cluster, census: Census) -> Census:

@@ -155,26 +155,38 @@ async def test_etcd_is_full(world: World, sandbox: Sandbox, step: str) -> None:
     await _converges(world)
 
 
+def back_up_etcd(sandbox: Sandbox) -> None:
+    """A copy of its data, taken while it is down."""
+    sandbox.kill("kubernetes")
+    try:
+        shutil.copytree(_data(sandbox), _data(sandbox).with_name("backup"))
+    finally:
+        sandbox.revive("kubernetes")
+
+
+def restore_etcd(sandbox: Sandbox) -> None:
+    """Everything goes back to the copy."""
+    sandbox.kill("kubernetes")
+    try:
+        shutil.rmtree(_data(sandbox))
+        _data(sandbox).with_name("backup").rename(_data(sandbox))
+    finally:
+        sandbox.revive("kubernetes")
+
+
+def _data(sandbox: Sandbox) -> Path:
+    return sandbox.place.kubeconfig.parent / "etcd" / "data"
+
+
 async def test_etcd_was_restored_from_a_backup(world: World, sandbox: Sandbox) -> None:
     """Versions go backwards: the record contradicts the host, which stops everything; nothing is taken from memory."""
     world.push_objects("c", config_map("c", {"a": "1"}))
     await world.deploy()
-    data = sandbox.place.kubeconfig.parent / "etcd" / "data"
-    backup = data.with_name("backup")
-    sandbox.kill("kubernetes")
-    try:
-        shutil.copytree(data, backup)
-    finally:
-        sandbox.revive("kubernetes")
+    back_up_etcd(sandbox)
     world.push_objects("c", config_map("c", {"a": "2"}))
     await world.deploy()
     assert (await world.resync()).said == "in sync"
-    sandbox.kill("kubernetes")
-    try:
-        shutil.rmtree(data)
-        backup.rename(data)
-    finally:
-        sandbox.revive("kubernetes")
+    restore_etcd(sandbox)
 
     with pytest.raises(Refused) as refused:
         await world.deploy()
@@ -190,22 +202,11 @@ async def test_a_version_that_is_given_anew_is_not_remembered(world: World, sand
     """Restored without a deploy in between, an object may get a version that was found good with another content."""
     world.push_objects("c", config_map("c", {"a": "2"}))
     await world.deploy()
-    data = sandbox.place.kubeconfig.parent / "etcd" / "data"
-    backup = data.with_name("backup")
-    sandbox.kill("kubernetes")
-    try:
-        shutil.copytree(data, backup)
-    finally:
-        sandbox.revive("kubernetes")
+    back_up_etcd(sandbox)
     for n in range(300):  # so that the cluster's clock of versions is far ahead of the backup's
         world.merge(world.path("configmaps", "base"), {"metadata": {"annotations": {"n": str(n)}}})
     await world.resync()
-    sandbox.kill("kubernetes")
-    try:
-        shutil.rmtree(data)
-        backup.rename(data)
-    finally:
-        sandbox.revive("kubernetes")
+    restore_etcd(sandbox)
     memory = world.host.state / "verdicts" / "dev.json"
     known = json.loads(memory.read_text())
     world.merge(world.path("configmaps", "c"), {"data": {"a": "evil"}})

@@ -13,25 +13,9 @@ from interlock.cd.objects import Body, reach
 from interlock.cd.plan import Scope, wanted
 from interlock.cd.record import part_of
 from interlock.contract.manifest import Manifest
-from tasks.cd.cluster import Cluster
 from tests.cluster.worlds import IMAGE, World, config_map, deployment
 
 OTHER = IMAGE.replace("1a1a", "2b2b")
-
-
-@pytest.fixture
-def dry_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the objects that a plan sends to a dry run."""
-    names: list[str] = []
-    apply = Cluster.apply
-
-    def counted(self: Cluster, body: Body, *, dry_run: bool = False, **how: Any) -> Any:
-        if dry_run:
-            names.append(body["metadata"]["name"])
-        return apply(self, body, dry_run=dry_run, **how)
-
-    monkeypatch.setattr(Cluster, "apply", counted)
-    return names
 
 
 def stateful(kind: str) -> Body:

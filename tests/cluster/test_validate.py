@@ -24,21 +24,6 @@ from tasks.common.kubernetes_schemas import schemas
 from tests.cluster.worlds import USER, Recorder, World, config_map, deployment, manifest_path, secret, service
 
 
-@pytest.fixture
-def dry_runs(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the objects that a plan sends to a dry run."""
-    names: list[str] = []
-    apply = Cluster.apply
-
-    def counted(self: Cluster, body: Body, *, dry_run: bool = False, **how: Any) -> Any:
-        if dry_run:
-            names.append(body["metadata"]["name"])
-        return apply(self, body, dry_run=dry_run, **how)
-
-    monkeypatch.setattr(Cluster, "apply", counted)
-    return names
-
-
 def item(plan: Plan, name: str) -> PlanItem:
     (found,) = [each for each in plan.items if each.identity.name == name]
     return found
