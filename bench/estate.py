@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from prefect import Task
-
 from bench.ground import Ground
 from flows.cd.deploy import deploy_order
 from interlock.cd.host import CdHost
@@ -28,6 +26,7 @@ from interlock.contract.render import Rendered
 from interlock.contract.report import Report
 from tasks.cd.host import load_cd
 from tasks.common import git
+from tasks.common.effect import Effect
 from tasks.common.environment_repository import fetch_verified
 from tasks.common.render import render_environment
 
@@ -77,7 +76,7 @@ spec:
 class Quiet:
     """A presenter that says nothing."""
 
-    async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         return await asyncio.to_thread(effect.fn, *args, **kwargs)
 
     async def show(self, report: Report) -> None: ...

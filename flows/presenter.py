@@ -8,7 +8,7 @@ from functools import partial
 from typing import ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
 
-from prefect import Task, get_run_logger
+from prefect import get_run_logger
 from prefect.artifacts import (
     acreate_link_artifact,
     acreate_markdown_artifact,
@@ -20,6 +20,7 @@ from prefect.context import FlowRunContext
 from prefect.utilities.annotations import quote
 
 from interlock.contract.report import Report
+from tasks.common.effect import Effect
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,7 +31,7 @@ FINISH_SECONDS = 10.0
 class Presenter(Protocol):
     """What an order may ask of whoever runs it."""
 
-    async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run one effect, away from the event loop; steps may run side by side with `asyncio.gather`."""
 
     async def show(self, report: Report) -> None:
@@ -58,7 +59,7 @@ class PrefectPresenter:
     def __init__(self) -> None:
         self._progress: dict[str, UUID] = {}
 
-    async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         # Quoted, Prefect does not search the arguments for futures: they are large, and its search calls `keys`.
         quoted = {name: quote(value) for name, value in kwargs.items()}
         call = partial(copy_context().run, effect, *map(quote, args), **quoted)  # type: ignore[arg-type]

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.ci.together import together
-from flows.presenter import Presenter
 from interlock.ci.findings import Database, Finding, Scan, Subject, not_scanned, of_violations
 from interlock.ci.junit import TestRun
 from interlock.ci.targets import Target, manifest_files
@@ -21,6 +21,9 @@ from tasks.ci.scanner import ImageScan, Scanner
 from tasks.ci.source import Checkout
 from tasks.common.render import render_environment
 from tasks.common.validate import validate_offline
+
+if TYPE_CHECKING:
+    from flows.presenter import Presenter
 
 PLACEHOLDER = "placeholder.invalid"
 """Stands before the name of a component that is not released yet, while its manifests are scanned."""

@@ -7,12 +7,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from flows.ci import assess
 from flows.ci.assess import Ground
 from flows.ci.together import together
-from flows.presenter import Presenter
 from interlock.ci import reports
 from interlock.ci.findings import Scan, Subject
 from interlock.ci.gate import REQUIRED, Verdict, judge
@@ -25,6 +25,9 @@ from tasks.ci import images
 from tasks.ci.local import copy_folder
 from tasks.ci.scanner import Scanner, check_scanner
 from tasks.ci.source import Checkout
+
+if TYPE_CHECKING:
+    from flows.presenter import Presenter
 
 _DEFAULT = "default policy"
 _BUILD_SECONDS = 1800

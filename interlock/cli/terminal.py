@@ -22,7 +22,7 @@ from interlock.contract.report import Report
 from interlock.errors import ToolError
 
 if TYPE_CHECKING:
-    from prefect import Task
+    from tasks.common.effect import Effect
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,7 +41,7 @@ class TerminalPresenter:
         self._progress = progress
         self._bars: dict[str, TaskID] = {}
 
-    async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         began = time.monotonic()
         with self._line(effect.name):
             result = await self._attempt(effect, *args, **kwargs)
@@ -51,7 +51,7 @@ class TerminalPresenter:
             self.say(f"{effect.name}: done in {seconds:.1f} s")
         return result
 
-    async def _attempt(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def _attempt(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """As Prefect runs it: only what may help is tried again."""
         for _ in range(effect.retries):
             try:

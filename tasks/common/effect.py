@@ -1,22 +1,57 @@
 """One effect, one Prefect task: what touches the outside is made with `@effect`.
 
 Nothing is cached or kept as a result in Prefect, whose database is not trusted. Only a ToolError that calls itself
-transient is tried again. Without Prefect, `some_effect.fn(...)` is the plain function.
+transient is tried again. Without Prefect, `some_effect.fn(...)` is the plain function, and Prefect, which takes more
+than a second to import, is not even loaded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
-
-from prefect import Task
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from interlock.errors import ToolError
 
+if TYPE_CHECKING:
+    from prefect import Task
+    from prefect.client.schemas.objects import State, TaskRun
+
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+@dataclass(frozen=True, eq=False)
+class Effect(Generic[P, R]):
+    """A plain function, `fn`, and how it runs as a task: called as a whole it is one."""
+
+    fn: Callable[P, R]
+    name: str
+    retries: int
+    retry_delay_seconds: float
+    timeout_seconds: float | None
+    task_run_name: str
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.task(*args, **kwargs)
+
+    @cached_property
+    def task(self) -> Task[P, R]:
+        from prefect import Task
+        from prefect.cache_policies import NO_CACHE
+
+        return Task(
+            self.fn,
+            name=self.name,
+            retries=self.retries,
+            retry_delay_seconds=self.retry_delay_seconds,
+            retry_condition_fn=_may_help,
+            timeout_seconds=self.timeout_seconds,
+            task_run_name=self.task_run_name,
+            cache_policy=NO_CACHE,
+            persist_result=False,
+        )
 
 
 def effect(
@@ -26,25 +61,16 @@ def effect(
     retry_delay_seconds: float = 2,
     timeout_seconds: float | None = None,
     task_run_name: str | None = None,
-) -> Callable[[Callable[P, R]], Task[P, R]]:
+) -> Callable[[Callable[P, R]], Effect[P, R]]:
     """Make a plain function an effect. It may be run twice without harm.
 
-    `task_run_name` is a format string over the function's arguments, such as `"scan {subject}"`. `timeout_seconds`
-    does not stop a blocking call: give the tool its own limit too.
+    `task_run_name` is a format string over the function's arguments, such as `"scan {subject}"`; without one, Prefect
+    would append a random suffix to the name. `timeout_seconds` does not stop a blocking call: give the tool its own
+    limit too.
     """
 
-    def decorate(function: Callable[P, R]) -> Task[P, R]:
-        return Task(
-            function,
-            name=name,
-            retries=retries,
-            retry_delay_seconds=retry_delay_seconds,
-            retry_condition_fn=_may_help,
-            timeout_seconds=timeout_seconds,
-            task_run_name=task_run_name or name,  # without one, Prefect appends a random suffix
-            cache_policy=NO_CACHE,
-            persist_result=False,
-        )
+    def decorate(function: Callable[P, R]) -> Effect[P, R]:
+        return Effect(function, name, retries, retry_delay_seconds, timeout_seconds, task_run_name or name)
 
     return decorate
 

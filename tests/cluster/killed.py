@@ -15,11 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from prefect import Task
-
 from flows.cd.deploy import deploy_order
 from tasks.cd.cluster import Cluster
 from tasks.cd.host import load_cd
+from tasks.common.effect import Effect
 from tests.cluster.worlds import Recorder
 
 P = ParamSpec("P")
@@ -33,7 +32,7 @@ class Killer(Recorder):
         self.effect, _, number = rest.rpartition(" ")
         self.number = int(number)
 
-    async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         reached = effect.name == self.effect and self.steps.count(effect.name) == self.number - 1
         if reached and self.when == "before":
             die()

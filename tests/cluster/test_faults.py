@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import pytest
-from prefect import Task
 
 from interlock.cd.control import FENCE
 from interlock.cd.lock import PROCESS, SECONDS
 from interlock.cd.objects import Body, identify, uid
 from interlock.errors import Blocked, LockHeld, Refused
 from tasks.cd import lease
+from tasks.common.effect import Effect
 from tests.cluster import killed
 from tests.cluster.worlds import Recorder, World, config_map, deployment, manifest_path, secret, service
 from tests.killed import ended, exit_code, started
@@ -234,7 +234,7 @@ async def test_a_run_that_is_overtaken_while_it_looks_judges_again(world: World)
     world.push_objects("web", deployment(), service())
 
     class Overtaken(Recorder):
-        async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
             result = await super().step(effect, *args, **kwargs)
             if effect.name == "read record" and self.steps.count("read record") == 1:
                 await world.deploy()

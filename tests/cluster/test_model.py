@@ -25,7 +25,6 @@ import yaml
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from prefect import Task
 
 from flows.cd import removal, walk
 from interlock.cd.control import Subject, control_manifests
@@ -45,6 +44,7 @@ from tasks.cd import ledger, record
 from tasks.cd.cluster import Cluster, connect
 from tasks.cd.newer import NewerCommit
 from tasks.cd.rules import hold_to_rules
+from tasks.common.effect import Effect
 from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
 from tasks.common.render import render_environment
 from tests.cluster.worlds import USER, Recorder
@@ -107,7 +107,7 @@ class Shortcut(Recorder):
         super().__init__()
         self._model = model
 
-    async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         instead = {
             fetch_verified.name: self._model.head,
             read_verified.name: self._model.head,

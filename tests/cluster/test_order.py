@@ -7,11 +7,11 @@ from typing import ParamSpec, TypeVar
 
 import pytest
 import yaml
-from prefect import Task
 
 from interlock.cd.objects import Body
 from interlock.contract import layout
 from interlock.errors import Blocked, Conflict, FormatError, Unhealthy
+from tasks.common.effect import Effect
 from tests.cluster.worlds import Recorder, World, config_map, service
 
 P = ParamSpec("P")
@@ -186,7 +186,7 @@ async def test_a_refusal_while_applying_stops_only_who_waits(world: World) -> No
     world.push({**application("db"), **application("web"), **application("other"), **ordered(world, web=["db"])})
 
     class Interfering(Recorder):
-        async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
             if effect.name == "apply applications":
                 theirs = config_map("db", {"theirs": "1"})
                 theirs["metadata"]["namespace"] = world.namespace

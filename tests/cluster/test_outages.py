@@ -21,7 +21,6 @@ from typing import Any, ParamSpec, TypeVar
 
 import pytest
 import urllib3
-from prefect import Task
 
 from interlock.cd.objects import Body, uid
 from interlock.cd.plan import Action
@@ -30,6 +29,7 @@ from sandbox.parts.kubernetes import authority, authority_certificate
 from sandbox.place import Place
 from sandbox.supervisor import Sandbox
 from tasks.cd import cluster as requests
+from tasks.common.effect import Effect
 from tests.cluster.worlds import USER, Recorder, World, config_map
 
 P = ParamSpec("P")
@@ -43,7 +43,7 @@ class Meanwhile(Recorder):
         super().__init__()
         self._before, self._do = step, do
 
-    async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         if effect.name == self._before and effect.name not in self.steps:
             await asyncio.to_thread(self._do)
         return await super().step(effect, *args, **kwargs)

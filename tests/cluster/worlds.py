@@ -16,7 +16,6 @@ from typing import Any, ParamSpec, TypeVar
 
 import pytest
 import yaml
-from prefect import Task
 
 from flows.cd.deploy import deploy_order
 from flows.cd.plan import plan_order
@@ -34,6 +33,7 @@ from sandbox.place import Place
 from tasks.cd import ledger, record
 from tasks.cd.cluster import Cluster, connect
 from tasks.cd.host import load_cd
+from tasks.common.effect import Effect
 from tests.git.conftest import Key, Repository, Server, make_repository
 
 P = ParamSpec("P")
@@ -51,7 +51,7 @@ class Recorder:
     tags: set[str] = field(default_factory=set)
     named: str = ""
 
-    async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         self.steps.append(effect.name)
         return await asyncio.to_thread(effect.fn, *args, **kwargs)
 

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
-from prefect import Task
-
 from interlock.contract.report import Report
+from tasks.common.effect import Effect
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,7 +38,7 @@ class Recorder:
     links: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
 
-    async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         if happen := self.before.pop(effect.name, None):
             happen()
         if effect.name == self.kill_during:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import pytest
-from prefect import Task
 
 from flows.ci.poll import is_left, look_at_environments, poll_order
 from interlock.ci.decided import Decided
 from interlock.errors import Refused
 from tasks.ci.decided import write_decided
 from tasks.ci.workspace import turn
+from tasks.common.effect import Effect
 from tests.docker.conftest import Walk
 from tests.docker.recorder import P, R, Recorder
 
@@ -72,7 +72,7 @@ class Started(Recorder):
     parameters: list[object] = field(default_factory=list)
     keys: list[object] = field(default_factory=list)
 
-    async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         if effect.name == "start run":
             deployment, parameters, key = args
             self.said.append(str(deployment))
