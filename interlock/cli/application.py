@@ -54,7 +54,7 @@ def init_application(
     if not found:
         raise InputError(f"{folder}: no Dockerfile here or one folder below", hint="write one, or name another DIR")
     entries = {each.name: _entry(each, tests=tests, report=report) for each in found}
-    files = {layout.APPLICATION_REPOSITORY: _text(entries)} | _runners(found, tests=tests)
+    files = {layout.APPLICATION_REPOSITORY: _text(entries)} | _schema() | _runners(found, tests=tests)
     read_application(files[layout.APPLICATION_REPOSITORY])
     _tell(found, entries)
     write(folder, files, yes=yes, force=force)
@@ -85,11 +85,20 @@ def _words(command: str) -> list[str]:
 
 
 def _text(entries: dict[str, dict[str, object]]) -> str:
-    from interlock.cli import packaged
+    from interlock.cli import file_schemas, packaged
     from interlock.contract import strict_yaml
 
-    head = packaged.scaffold("application", layout.APPLICATION_REPOSITORY)
+    form = file_schemas.APPLICATION_REPOSITORY
+    head = file_schemas.line(layout.APPLICATION_REPOSITORY, f"{file_schemas.FOLDER}/{form.file_name}")
+    head += packaged.scaffold("application", layout.APPLICATION_REPOSITORY)
     return head + strict_yaml.dump({"format": 1, "components": entries})
+
+
+def _schema() -> dict[str, str]:
+    """The schema that interlock.yaml names, for editors."""
+    from interlock.cli import file_schemas
+
+    return file_schemas.files([file_schemas.APPLICATION_REPOSITORY])
 
 
 def _runners(found: tuple[FoundComponent, ...], *, tests: str | None) -> dict[str, str]:

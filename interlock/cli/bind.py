@@ -155,12 +155,22 @@ def _signers(repository: Repository, wish: Wish, signer: str) -> list[dict[str, 
 
 
 def _new(tree: Tree, wish: Wish) -> dict[str, str]:
-    """An application's own files and its templates, where they are not there yet."""
-    texts = scaffolds.application_files(
-        wish.application, wish.environment, port=wish.port, health=wish.health, template=wish.template
-    )
+    """An application's own files, its templates, and the schemas for editors, where they are not there yet."""
+    from interlock.cli import file_schemas
+
+    texts: dict[str, str] = {}
     if not tree.under(layout.templates(wish.template)):
         texts |= {path: data.decode() for path, data in scaffolds.template_files(wish.template).items()}
+    texts |= scaffolds.application_files(
+        wish.application,
+        wish.environment,
+        port=wish.port,
+        health=wish.health,
+        template=wish.template,
+        has={*tree.files, *texts},
+    )
+    if not tree.under(file_schemas.FOLDER):
+        texts |= scaffolds.schema_files()
     return {path: text for path, text in texts.items() if path not in tree.files}
 
 

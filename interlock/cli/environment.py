@@ -6,6 +6,7 @@ import getpass
 import re
 import secrets
 import shlex
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -133,13 +134,15 @@ def scaffold(answers: Answers) -> dict[str, bytes]:
     readme = Template(packaged.scaffold("environment", "README.md")).substitute(
         environment=answers.environment, application=answers.application
     )
+    templates = template_files(answers.template)
     texts = {
         "README.md": readme,
         ".editorconfig": packaged.scaffold("environment", "editorconfig"),
+        **schema_files(),
         **_trust(answers),
-        **_state(answers),
+        **_state(answers, templates),
     }
-    return {path: text.encode() for path, text in texts.items()} | template_files(answers.template)
+    return {path: text.encode() for path, text in texts.items()} | templates
 
 
 def template_files(template: str) -> dict[str, bytes]:
@@ -159,12 +162,27 @@ def releases_of(application: str) -> list[str]:
     return [f"{folder}/release.yaml", f"{folder}/evidence/*.json"]
 
 
-def application_files(application: str, environment: str, *, port: int, health: str, template: str) -> dict[str, str]:
-    """An application's own files: its template, its values, and its values for one environment."""
+def schema_files() -> dict[str, str]:
+    """The schemas that the repository's files name, for editors."""
+    from interlock.cli import file_schemas
+
+    return file_schemas.files(file_schemas.ENVIRONMENT_REPOSITORY)
+
+
+def application_files(
+    application: str, environment: str, *, port: int, health: str, template: str, has: Collection[str]
+) -> dict[str, str]:
+    """An application's own files: its template, its values, and its values for one environment.
+
+    `has`: the paths of the repository's other files.
+    """
+    values = path if (path := layout.values_schema(template)) in has else ""
     return {
-        layout.application(application): _file("application.yaml", {"format": 1, "template": template}),
-        layout.shared_values(application): _file("shared-values.yaml", {"port": port, "health": health}),
-        layout.values(environment, application): _file("values.yaml", {"replicas": 1}),
+        **_file(layout.application(application), "application.yaml", {"format": 1, "template": template}),
+        **_file(
+            layout.shared_values(application), "shared-values.yaml", {"port": port, "health": health}, schema=values
+        ),
+        **_file(layout.values(environment, application), "values.yaml", {"replicas": 1}, schema=values),
     }
 
 
@@ -186,38 +204,44 @@ def _trust(answers: Answers) -> dict[str, str]:
     }
     rules = {"vulnerabilities": ["CRITICAL", "HIGH"], "unfixed": False, "misconfigurations": ["CRITICAL", "HIGH"]}
     return {
-        layout.SIGNERS: _file("signers.yaml", {"format": 1, "signers": [person, machine]}),
-        layout.BINDINGS: _file("bindings.yaml", {"format": 1, "bindings": [binding]}),
-        layout.GATE: _file("gate.yaml", {"format": 1, "rules": rules}),
-        layout.WAIVERS: _file("waivers.yaml", {"format": 1, "waivers": []}),
+        **_file(layout.SIGNERS, "signers.yaml", {"format": 1, "signers": [person, machine]}),
+        **_file(layout.BINDINGS, "bindings.yaml", {"format": 1, "bindings": [binding]}),
+        **_file(layout.GATE, "gate.yaml", {"format": 1, "rules": rules}),
+        **_file(layout.WAIVERS, "waivers.yaml", {"format": 1, "waivers": []}),
     }
 
 
-def _state(answers: Answers) -> dict[str, str]:
+def _state(answers: Answers, templates: Collection[str]) -> dict[str, str]:
     where = {"cluster": answers.cluster, "namespaces": [answers.namespace], "drift": "undo"}
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": answers.namespace}}
     return {
-        layout.ENVIRONMENTS: _file("environments.yaml", {"format": 1, "id": secrets.token_hex(6)}),
-        layout.environment(answers.environment): _file(
-            "environment.yaml", {"format": 1, "id": secrets.token_hex(6), **where}
+        **_file(layout.ENVIRONMENTS, "environments.yaml", {"format": 1, "id": secrets.token_hex(6)}),
+        **_file(
+            layout.environment(answers.environment),
+            "environment.yaml",
+            {"format": 1, "id": secrets.token_hex(6), **where},
         ),
-        f"{layout.manifests(answers.environment, 'platform')}/namespace.yaml": _file("namespace.yaml", namespace),
+        **_file(f"{layout.manifests(answers.environment, 'platform')}/namespace.yaml", "namespace.yaml", namespace),
         **application_files(
             answers.application,
             answers.environment,
             port=answers.port,
             health=answers.health,
             template=answers.template,
+            has=templates,
         ),
     }
 
 
-def _file(name: str, value: object) -> str:
-    """A scaffold's comment, and the value below it: no answer is ever pasted into YAML."""
-    from interlock.cli import packaged
+def _file(path: str, scaffold: str, value: object, *, schema: str = "") -> dict[str, str]:
+    """A scaffold's comment, and the value below it: no answer is ever pasted into YAML. Editors find its schema."""
+    from interlock.cli import file_schemas, packaged
     from interlock.contract import strict_yaml
 
-    return packaged.scaffold("environment", name) + strict_yaml.dump(value)
+    form = file_schemas.form_of(path)
+    schema = f"{file_schemas.FOLDER}/{form.file_name}" if form else schema
+    line = file_schemas.line(path, schema) if schema else ""
+    return {path: line + packaged.scaffold("environment", scaffold) + strict_yaml.dump(value)}
 
 
 def _check(files: dict[str, bytes]) -> None:

@@ -322,6 +322,9 @@ def _into(section: str, name: str, entry: dict[str, Any]) -> Callable[[dict[str,
     return change
 
 
+_SCHEMA_LINE = "# yaml-language-server:"
+
+
 def _write(
     kind: str,
     config: Path | None,
@@ -334,8 +337,11 @@ def _write(
     from interlock.contract import strict_yaml
 
     file = _file(kind, config)
-    old: Any = strict_yaml.load(file.read_text(), path=str(file)).value if file.exists() else {}
-    text = f"# {file.name}, written by `interlock register`. Paths and addresses only, never a secret.\n"
+    before = file.read_text() if file.exists() else ""
+    old: Any = strict_yaml.load(before, path=str(file)).value or {}
+    # The line by which an editor finds a schema is the administrator's, and stays.
+    text = "".join(line for line in before.splitlines(keepends=True)[:1] if line.startswith(_SCHEMA_LINE))
+    text += f"# {file.name}, written by `interlock register`. Paths and addresses only, never a secret.\n"
     text += strict_yaml.dump(change(old))
     strict_yaml.parse(text, _model(kind), path=str(file))
     _replace(file, text)

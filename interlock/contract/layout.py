@@ -57,6 +57,11 @@ def templates(template: str) -> str:
     return f"templates/{template}"
 
 
+def values_schema(template: str) -> str:
+    """What a template set asks of its values, as JSON Schema; it need not be there."""
+    return f"{templates(template)}/values.schema.json"
+
+
 def parse_release(path: str) -> tuple[str, str] | None:
     """(environment, application) when the path is a release file."""
     found = _RELEASE.fullmatch(path)

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import pytest
 
+from interlock.cli.file_schemas import HOSTS
 from sandbox.demo import acts
 from sandbox.demo.stage import Act
 from sandbox.pipeline import Pipeline
+from tests.fitting import misfits, misfits_below
 from tests.pipeline.conftest import failures, play
 
 # The first test that asks for the walk waits until all of it was played.
@@ -40,6 +42,18 @@ def test_resync_finds_what_was_changed_by_hand(walked: Walked) -> None:
 def test_rewritten_and_unsigned_history_is_refused(walked: Walked) -> None:
     """CD refuses by rule, the cluster stays, and after the branch is brought back the pipeline goes on."""
     assert failures(walked["refused"]) == []
+
+
+def test_every_file_of_the_walk_fits_its_schema(pipeline: Pipeline, walked: Walked) -> None:
+    """Both repositories with what CI and people wrote there, and the files of all hosts."""
+    pipeline.environments.pull()
+    clones = (pipeline.environments.clone, pipeline.application.clone)
+    found = {path: said for clone in clones for path, said in misfits_below(clone).items()}
+    state = pipeline.place.state
+    hosts = {form.name: misfits(form, (state / form.name / f"{form.name}.yaml").read_text()) for form in HOSTS}
+
+    assert acts.RELEASE_FILE in found
+    assert not {path: said for path, said in (found | hosts).items() if said}
 
 
 def test_a_removed_application_is_pruned_and_strangers_stay(pipeline: Pipeline, walked: Walked) -> None:

@@ -73,7 +73,7 @@ def test_unittest_gets_a_runner_that_leaves_a_report(tmp_path: Path, is_package:
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
     assert told == {
-        "written": ["interlock.yaml", "test/interlock_tests.py"],
+        "written": [".interlock/schemas/interlock.schema.json", "interlock.yaml", "test/interlock_tests.py"],
         "components": {"web": {"port": 9090, "base": "debian:12"}},
     }
     component = read_application((tmp_path / "interlock.yaml").read_text()).components["web"]
