@@ -26,7 +26,10 @@ Bucket = Mapping[str, "bytes | Bucket"]
 
 @dataclass(frozen=True)
 class Advisory:
-    """One published advisory about one package. `vulnerable` holds alternatives, each of which may have two bounds."""
+    """One published advisory about one package. `vulnerable` holds alternatives, each of which may have two bounds.
+
+    Of a system, whose name is then the ecosystem, all versions before the one that is patched are vulnerable.
+    """
 
     id: str
     ecosystem: str
@@ -103,6 +106,15 @@ ADVISORIES = (
         title="PyYAML: incomplete fix for CVE-2020-1747 allows arbitrary code execution",
     ),
     Advisory(
+        id="CVE-2023-4911",
+        ecosystem="debian 12",
+        package="glibc",
+        vulnerable=(),
+        patched=("2.36-9+deb12u3",),
+        severity="HIGH",
+        title="glibc: buffer overflow in ld.so leading to privilege escalation",
+    ),
+    Advisory(
         id="CVE-2021-23337",
         ecosystem="npm",
         package="lodash",
@@ -141,8 +153,7 @@ def _buckets(advisories: tuple[Advisory, ...]) -> Bucket:
     sources: dict[str, dict[str, dict[str, bytes]]] = {}
     for advisory in advisories:
         packages = sources.setdefault(_source(advisory.ecosystem), {})
-        bounds = {"VulnerableVersions": advisory.vulnerable, "PatchedVersions": advisory.patched}
-        packages.setdefault(advisory.package, {})[advisory.id] = _json(bounds)
+        packages.setdefault(advisory.package, {})[advisory.id] = _json(_bounds(advisory))
     return {
         "data-source": {_source(name): _json(_describe(name)) for name in {a.ecosystem for a in advisories}},
         "vulnerability": {advisory.id: _json(_text(advisory)) for advisory in advisories},
@@ -150,11 +161,25 @@ def _buckets(advisories: tuple[Advisory, ...]) -> Bucket:
     }
 
 
+def _bounds(advisory: Advisory) -> dict[str, object]:
+    if _is_system(advisory.ecosystem):
+        return {"FixedVersion": advisory.patched[0]}
+    return {"VulnerableVersions": advisory.vulnerable, "PatchedVersions": advisory.patched}
+
+
+def _is_system(ecosystem: str) -> bool:
+    """Whether it is a release of an operating system, such as `debian 12`."""
+    return " " in ecosystem
+
+
 def _source(ecosystem: str) -> str:
-    return f"{ecosystem}::GitHub Security Advisory {ecosystem}"
+    return ecosystem if _is_system(ecosystem) else f"{ecosystem}::GitHub Security Advisory {ecosystem}"
 
 
 def _describe(ecosystem: str) -> dict[str, str]:
+    if _is_system(ecosystem):
+        url = "https://salsa.debian.org/security-tracker-team/security-tracker"
+        return {"ID": "debian", "Name": "Debian Security Tracker", "URL": url}
     url = f"https://github.com/advisories?query=type%3Areviewed+ecosystem%3A{ecosystem}"
     return {"ID": "ghsa", "Name": f"GitHub Security Advisory {ecosystem}", "URL": url}
 

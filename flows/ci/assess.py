@@ -16,7 +16,7 @@ from interlock.ci.targets import Target, manifest_files
 from interlock.contract.models import Component
 from interlock.contract.repository import Repository
 from interlock.errors import ScanFailed
-from tasks.ci import images, scanner, tests
+from tasks.ci import code, images, scanner, tests
 from tasks.ci.scanner import ImageScan, Scanner
 from tasks.ci.source import Checkout
 from tasks.common.render import render_environment
@@ -37,23 +37,29 @@ class Ground:
     database: Database
     folder: Path
     """The run's own; each scan makes new folders in it."""
+    licences: bool = False
+    """Whether policy says anything about the licences of what is in an image."""
 
 
-async def source(presenter: Presenter, ground: Ground, checkout: Checkout, components: Iterable[Component]) -> Scan:
-    """Vulnerabilities, secrets and misconfigurations in the sources; every Dockerfile must get a verdict."""
+async def sources(
+    presenter: Presenter, ground: Ground, checkout: Checkout, components: Iterable[Component]
+) -> tuple[Scan, ...]:
+    """Vulnerabilities, secrets and misconfigurations in the sources, and what analysers say of their code.
+
+    Every Dockerfile must get a verdict.
+    """
     dockerfiles = frozenset(component.dockerfile for component in components)
-    return await _or_failure(
-        "source",
-        presenter.step(
-            scanner.scan_folder,
-            ground.scanner,
-            checkout.scanned,
-            subject="source",
-            database=ground.database,
-            configurations=dockerfiles,
-            dockerfiles=sorted(dockerfiles),
-        ),
+    scan = presenter.step(
+        scanner.scan_folder,
+        ground.scanner,
+        checkout.scanned,
+        subject="source",
+        database=ground.database,
+        configurations=dockerfiles,
+        dockerfiles=sorted(dockerfiles),
     )
+    analysis = presenter.step(code.analyse_code, checkout.tree)
+    return await together(_or_failure("source", scan), _or_failure("code", analysis))
 
 
 @dataclass(frozen=True)
@@ -107,7 +113,9 @@ async def image(presenter: Presenter, ground: Ground, docker: str, image_id: str
     archive = ground.folder / f"{component}.tar"
     try:
         await presenter.step(images.export_image, docker, image_id, archive)
-        return await presenter.step(scanner.scan_image, ground.scanner, archive, database=ground.database)
+        return await presenter.step(
+            scanner.scan_image, ground.scanner, archive, database=ground.database, licences=ground.licences
+        )
     except ScanFailed as error:
         return ImageScan(not_scanned("image", error.message), sbom=b"")
     finally:

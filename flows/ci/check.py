@@ -15,7 +15,7 @@ from flows.ci.assess import Ground
 from flows.ci.together import together
 from interlock.ci import reports
 from interlock.ci.findings import Scan, Subject
-from interlock.ci.gate import REQUIRED, Verdict, judge
+from interlock.ci.gate import REQUIRED, Verdict, asks_for_licences, judge
 from interlock.ci.junit import TestRun
 from interlock.ci.policy import Policy
 from interlock.ci.targets import Target, of_environment
@@ -64,9 +64,11 @@ async def check_order(
     """
     with tempfile.TemporaryDirectory(prefix="interlock-check-") as work:
         checkout = await presenter.step(copy_folder, folder, Path(work))
-        ground = Ground(program, await presenter.step(check_scanner, program), Path(work))
-        local = Local(presenter, ground, checkout, repository, Policy.of(repository, source=source), docker)
-        scanned = await assess.source(presenter, ground, checkout, checkout.file.components.values())
+        policy = Policy.of(repository, source=source)
+        licences = asks_for_licences(policy.gate)
+        ground = Ground(program, await presenter.step(check_scanner, program), Path(work), licences=licences)
+        local = Local(presenter, ground, checkout, repository, policy, docker)
+        scanned = await assess.sources(presenter, ground, checkout, checkout.file.components.values())
         verdicts = {name: await _check(local, name, scanned) for name in checkout.file.components}
     if docker is None:
         presenter.say("without Docker neither the image nor its tests were judged")
@@ -88,11 +90,11 @@ class Local:
     docker: str | None
 
 
-async def _check(local: Local, name: str, scanned: Scan) -> dict[str, Verdict]:
+async def _check(local: Local, name: str, scanned: Sequence[Scan]) -> dict[str, Verdict]:
     """The verdict on a component for every environment that it is bound to, or under the default policy."""
     bound = tuple(target for target in local.policy.targets if target.component == name)
     manifests, image = await together(_manifests(local, bound), _image(local, name))
-    scans = [scanned, *manifests, *([image[0]] if image else [])]
+    scans = [*scanned, *manifests, *([image[0]] if image else [])]
     tests = image[1] if image else None
     required: list[Subject] = [
         subject for subject in REQUIRED if (subject != "image" or local.docker) and (subject != "manifests" or bound)

@@ -56,14 +56,15 @@ class Candidate:
     """In the registry, once it is pushed."""
     reused: bool
     """An earlier run built it."""
-    source_scan: Scan
+    source_scans: tuple[Scan, ...]
+    """Of the files, and of the code in them."""
     image_scan: ImageScan
     tests: TestRun
     manifests: Manifests
 
     def scans(self, environment: str) -> tuple[Scan, ...]:
         """What one environment's verdict rests on."""
-        return self.source_scan, of_environment(self.manifests.scan, environment), self.image_scan.scan
+        return *self.source_scans, of_environment(self.manifests.scan, environment), self.image_scan.scan
 
 
 @dataclass(frozen=True)

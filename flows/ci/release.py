@@ -23,6 +23,7 @@ from interlock.ci import reports
 from interlock.ci.build_key import build_key, labels
 from interlock.ci.decided import Decided
 from interlock.ci.findings import Scan
+from interlock.ci.gate import asks_for_licences
 from interlock.ci.host import CiHost
 from interlock.ci.targets import Released, Target, absent, already, require_bound, targets
 from interlock.errors import Blocked, InputError, Refused, Superseded
@@ -92,7 +93,8 @@ async def release_order(presenter: Presenter, host: CiHost, repository: str, com
                 checkout = await presenter.step(check_out, host, head, work.folder)
                 by_component = require_bound(checkout.file, bound, source=repository, signer=host.signing.signer)
                 program = scanner(host)
-                ground = Ground(program, await presenter.step(check_scanner, program), work.folder)
+                licences = asks_for_licences(desired.repository.gate)
+                ground = Ground(program, await presenter.step(check_scanner, program), work.folder, licences=licences)
                 run = Run(presenter, host, work.run, head, checkout, probed, ground)
                 return await _release_all(run, desired, by_component)
 
@@ -138,7 +140,7 @@ async def _introduce(presenter: Presenter, host: CiHost, head: Head) -> None:
 
 async def _release_all(run: Run, desired: VerifiedHead, by_component: dict[str, tuple[Target, ...]]) -> ReleaseOutcome:
     """One component after the other; the sources are scanned once."""
-    scanned: Scan | None = None
+    scanned: Sequence[Scan] = ()
     released: list[Released] = []
     for component, bound in sorted(by_component.items()):
         if not await still_open(run, bound):
@@ -146,7 +148,7 @@ async def _release_all(run: Run, desired: VerifiedHead, by_component: dict[str, 
             released.append(already(bound))
             continue
         candidate = await _assess(run, desired, component, bound, scanned)
-        scanned = candidate.source_scan
+        scanned = candidate.source_scans
         await run.presenter.progress("release", 80, f"judging {component}")
         released.append(await publish(run, candidate, desired))
         desired = await fetch_environments(run.presenter, run.host)
@@ -157,23 +159,23 @@ async def _release_all(run: Run, desired: VerifiedHead, by_component: dict[str, 
 
 
 async def _assess(
-    run: Run, desired: VerifiedHead, name: str, bound: Sequence[Target], scanned: Scan | None
+    run: Run, desired: VerifiedHead, name: str, bound: Sequence[Target], scanned: Sequence[Scan]
 ) -> Candidate:
     """Scan sources and manifests while the image is built; then scan the image while its tests run."""
     presenter, component, repository = run.presenter, run.checkout.file.components[name], bound[0].image
     components = run.checkout.file.components.values()
     await presenter.tag(f"component:{name}", *(f"environment:{each.environment}" for each in bound))
     await presenter.progress("release", 10, f"building {name}")
-    (pushed, image), source_scan, manifests = await together(
+    (pushed, image), source_scans, manifests = await together(
         _build(run, name, repository),
-        known(scanned) if scanned else assess.source(presenter, run.ground, run.checkout, components),
+        known(scanned) if scanned else assess.sources(presenter, run.ground, run.checkout, components),
         assess.manifests(presenter, run.ground, desired.repository, bound, known=None),
     )
     await presenter.progress("release", 50, f"scanning and testing {name}")
     image_scan, tests = await assess.image_and_tests(
         presenter, run.ground, run.host.docker, image.id, name=name, component=component, run=run.id
     )
-    scans = (source_scan, manifests.scan, image_scan.scan)
+    scans = (*source_scans, manifests.scan, image_scan.scan)
     await presenter.show(reports.scan_report(scans, component=name, rules=desired.repository.gate.rules))
     await presenter.show(reports.results_report(tests, component=name))
     return Candidate(
@@ -183,7 +185,7 @@ async def _assess(
         key=_key(run, name),
         digest=pushed,
         reused=pushed is not None,
-        source_scan=source_scan,
+        source_scans=tuple(source_scans),
         image_scan=image_scan,
         tests=tests,
         manifests=manifests,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 from interlock.ci.credentials import Probe
-from interlock.ci.findings import Scan
+from interlock.ci.findings import Database, Scan
 from interlock.ci.gate import Verdict
 from interlock.ci.junit import TestReport
 from interlock.contract import evidence
@@ -15,7 +15,7 @@ from interlock.contract.evidence import Statement
 from interlock.contract.models import Source
 
 SBOM_MEDIA_TYPE = "application/vnd.cyclonedx+json"
-_TRIVY = "https://github.com/aquasecurity/trivy"
+_SCANNERS = {"trivy": "https://github.com/aquasecurity/trivy", "bandit": "https://github.com/PyCQA/bandit"}
 _NAMES = 2000
 
 
@@ -47,7 +47,7 @@ def envelope(facts: Facts, scans: Iterable[Scan], *, environment: str, verdict: 
         (
             _provenance(facts),
             _tests(facts),
-            *(_scan(facts, scan) for scan in scans if scan.database),
+            *(_scan(facts, scan) for scan in scans if scan.database or scan.subject == "code"),
             evidence.sbom_reference(
                 facts.image,
                 location=facts.sbom_location,
@@ -108,26 +108,31 @@ def _some(names: Sequence[str]) -> list[str]:
 
 
 def _scan(facts: Facts, scan: Scan) -> Statement:
-    assert scan.database is not None  # noqa: S101 - the caller's choice
-    version = scan.scanner.partition(" ")[2]
+    name, _, version = scan.scanner.partition(" ")
     return evidence.vulnerability_scan(
         facts.image,
-        scanner=_TRIVY,
+        scanner=_SCANNERS.get(name, name),
         version=version,
-        database={
-            "uri": f"{_TRIVY}-db",
-            "digest": scan.database.digest,
-            "lastUpdate": scan.database.updated.isoformat(),
-            "pinned": scan.database.pinned,
-            "scanned": scan.subject,
-        },
+        database={"scanned": scan.subject, **(_database(scan.database) if scan.database else {})},
         findings=list(_findings(scan)),
         finished=facts.finished,
     )
 
 
+def _database(database: Database) -> dict[str, object]:
+    return {
+        "uri": f"{_SCANNERS['trivy']}-db",
+        "digest": database.digest,
+        "lastUpdate": database.updated.isoformat(),
+        "pinned": database.pinned,
+    }
+
+
 def _findings(scan: Scan) -> Iterator[dict[str, object]]:
+    """All but the licences, of which the bill of materials has every one; those that block are in the verdict."""
     for finding in scan.findings:
+        if finding.kind == "licence":
+            continue
         yield {key: value for key, value in asdict(finding).items() if value not in (None, "")}
 
 

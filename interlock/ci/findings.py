@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from interlock.ci.canary import FOLDER as CANARY_FOLDER
 from interlock.contract.models import Severity
 from interlock.contract.validation import Violation
 from interlock.errors import ScanFailed
 
-Subject = Literal["source", "manifests", "image"]
-Kind = Literal["secret", "rule", "vulnerability", "misconfiguration"]
+Subject = Literal["source", "code", "manifests", "image"]
+"""`source` is all files of the application repository, `code` its program text as an analyser reads it."""
+Kind = Literal["secret", "rule", "vulnerability", "misconfiguration", "code", "licence"]
 
-KINDS: tuple[Kind, ...] = ("secret", "rule", "vulnerability", "misconfiguration")
+KINDS: tuple[Kind, ...] = ("secret", "rule", "vulnerability", "misconfiguration", "code", "licence")
 DENIED: Severity = "HIGH"
 """Of a rule that denies; one that only warns is LOW."""
 SEVERITIES: tuple[Severity, ...] = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "UNKNOWN")
@@ -61,8 +62,11 @@ class Finding:
             case "vulnerability":
                 cure = f"fixed in {self.fixed}" if self.fixed else "no fixed version"
                 return f"{self.severity} {self.id} in {self.package} {self.installed} ({cure}), {self.place}"
-            case "misconfiguration":
+            case "misconfiguration" | "code":
                 return f"{self.severity} {self.id} in {self.place}: {self.title}"
+            case "licence":
+                package = f"{self.package} {self.installed}".strip()
+                return f"licence {self.id or 'unknown'} of {package}, {self.place}"
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class Database:
     digest: str
     pinned: bool = False
     """Set by the host to this one version: it is as old as it is, on purpose."""
+    mark: tuple[int, ...] = field(default=(), compare=False, repr=False)
+    """What its files are known by on this host, so that a swap is noticed."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,8 @@ class Scan:
 
     subject: Subject
     assessed: bool = True
-    """False: the scanner ran, but knows neither a system nor packages in the image."""
+    """False: the scanner ran, but what it says about vulnerabilities is worth nothing; `doubt` says why."""
+    doubt: str = ""
     failure: str = ""
     """Why there is no result at all: the scanner crashed, timed out, or wrote half a report."""
     findings: tuple[Finding, ...] = ()
@@ -90,6 +97,8 @@ class Scan:
     image_id: str = ""
     """Of an image: its configuration's digest, as the scanner saw it."""
     packages: int = 0
+    licences: bool = False
+    """Whether licences were looked for."""
     notes: tuple[str, ...] = ()
 
     def counts(self) -> Mapping[Severity, int]:
@@ -132,6 +141,8 @@ class _Identifier(_Part):
 
 
 class _Package(_Part):
+    name: str = Field(default="", alias="Name")
+    version: str = Field(default="", alias="Version")
     identifier: _Identifier = Field(default=_Identifier(), alias="Identifier")
     locations: tuple[_Location, ...] = Field(default=(), alias="Locations")
 
@@ -169,6 +180,14 @@ class _Misconfiguration(_Part):
     cause: _Cause = Field(default=_Cause(), alias="CauseMetadata")
 
 
+class _Licence(_Part):
+    name: str = Field(default="", alias="Name")
+    severity: Severity = Field(alias="Severity")
+    package: str = Field(default="", alias="PkgName")
+    path: str = Field(default="", alias="FilePath")
+    link: str = Field(default="", alias="Link")
+
+
 class _Result(_Part):
     target: str = Field(alias="Target")
     kind: Literal["os-pkgs", "lang-pkgs", "config", "secret", "license", "license-file", "custom"] = Field(
@@ -178,14 +197,23 @@ class _Result(_Part):
     vulnerabilities: tuple[_Vulnerability, ...] | None = Field(default=None, alias="Vulnerabilities")
     secrets: tuple[_Secret, ...] | None = Field(default=None, alias="Secrets")
     misconfigurations: tuple[_Misconfiguration, ...] | None = Field(default=None, alias="Misconfigurations")
+    licences: tuple[_Licence, ...] | None = Field(default=None, alias="Licenses")
 
 
-class _System(_Part):
+class System(_Part):
+    """The operating system that the scanner sees in an image."""
+
     family: str = Field(alias="Family", min_length=1)
+    name: str = Field(default="", alias="Name")
+    ended: bool = Field(default=False, alias="EOSL")
+    """Its makers no longer publish security fixes."""
+
+    def __str__(self) -> str:
+        return f"{self.family} {self.name}".strip()
 
 
 class _Metadata(_Part):
-    system: _System | None = Field(default=None, alias="OS")
+    system: System | None = Field(default=None, alias="OS")
     image_id: str = Field(default="", alias="ImageID")
 
 
@@ -218,10 +246,10 @@ def _parse(data: bytes, model: type[P], what: str) -> P:
         raise ScanFailed(f"{what} is not whole: {where}: {first['msg']}") from None
 
 
-def read_database(metadata: bytes, *, digest: str, pinned: bool) -> Database:
+def read_database(metadata: bytes, *, digest: str, pinned: bool, mark: tuple[int, ...] = ()) -> Database:
     """The database's own metadata.json; ScanFailed when it is not one that we know."""
     found = _parse(metadata, _DatabaseFile, "the vulnerability database's metadata.json")
-    return Database(updated=found.updated, digest=digest, pinned=pinned)
+    return Database(updated=found.updated, digest=digest, pinned=pinned, mark=mark)
 
 
 def read_folder(
@@ -231,32 +259,86 @@ def read_folder(
     configurations: frozenset[str] = frozenset(),
     database: Database | None = None,
     notes: tuple[str, ...] = (),
+    aliases: Mapping[str, str] | None = None,
+    canary: frozenset[str] = frozenset(),
 ) -> Scan:
-    """A scan of `folder/<subject>`. ScanFailed unless each of `configurations`, files in there, has a verdict."""
+    """A scan of `folder/<subject>`. ScanFailed unless each of `configurations`, files in there, has a verdict.
+
+    `aliases` are the names that people know some files of `folder` by; in those only secrets count. `canary` is what
+    must be found in the folder of that name, and does not count.
+    """
     report = _parse(data, _Report, f"the scanner's report on the {subject}")
     if report.kind != "filesystem":
         raise ScanFailed(f"the scanner's report on the {subject} is about a {report.kind}")
-    judged = {result.target for result in _results(report, subject) if result.kind == "config"}
+    results = report.results or ()
+    _require_canary(results, canary)
+    prefix, named = f"{subject}/", aliases or {}
+    own = [_named(result, result.target.removeprefix(prefix)) for result in results if result.target.startswith(prefix)]
+    secrets = [_named(result, named[result.target]) for result in results if result.secrets and result.target in named]
+    judged = {result.target for result in own if result.kind == "config"}
     if missing := sorted(configurations - judged):
         raise ScanFailed(
             f"the scanner has no verdict on {', '.join(missing)} of the {subject}",
             hint="is the file one that Trivy can read?",
         )
-    return _scan(report, subject=subject, database=database, notes=notes)
+    copied = [result.model_copy(update={"kind": "secret"}) for result in secrets]
+    return _scan(report, (*own, *copied), subject=subject, database=database, notes=notes)
 
 
-def read_image(data: bytes, *, database: Database, notes: tuple[str, ...] = ()) -> Scan:
-    """A scan of an image. One in which neither a system nor packages are known is not assessed."""
+def _require_canary(results: Iterable[_Result], expected: frozenset[str]) -> None:
+    laid = (result for result in results if result.target.startswith(f"{CANARY_FOLDER}/"))
+    if missing := sorted(expected - {finding.id for finding in _findings(laid)}):
+        raise ScanFailed(
+            f"the scanner did not find {', '.join(missing)} where it is known to be, so nothing that it says counts",
+            hint="is the vulnerability database whole, and the scanner the one of the lock file?",
+        )
+
+
+def read_system(data: bytes) -> System | None:
+    """The operating system of a scanned image."""
+    return _parse(data, _Report, "the scanner's report on the image").metadata.system
+
+
+def read_image(
+    data: bytes,
+    *,
+    database: Database,
+    notes: tuple[str, ...] = (),
+    package_database: str = "",
+    covered: bool = True,
+    licences: bool = False,
+) -> Scan:
+    """A scan of an image; not assessed when it cannot have seen all packages, or the database knows nothing of them.
+
+    `package_database` is one that the image has in a layer, `covered` whether the vulnerability database knows
+    anything about the image's system.
+    """
     report = _parse(data, _Report, "the scanner's report on the image")
     if report.kind != "container_image" or not report.metadata.image_id:
         raise ScanFailed("the scanner's report is about no image")
-    scan = _scan(report, subject="image", database=database, notes=notes)
-    assessed = report.metadata.system is not None or scan.packages > 0
-    return scan if assessed else replace(scan, assessed=False)
+    results = tuple(_named(result, _image_name(result.target)) for result in report.results or ())
+    scan = replace(_scan(report, results, subject="image", database=database, notes=notes), licences=licences)
+    doubt = _doubt(report, package_database=package_database, covered=covered)
+    return replace(scan, assessed=not doubt, doubt=doubt)
 
 
-def read_canary(data: bytes, *, vulnerability: str) -> None:
-    """ScanFailed unless the report has a vulnerability that every good database knows."""
+def _doubt(report: _Report, *, package_database: str, covered: bool) -> str:
+    """Why an image without vulnerabilities may have some; empty when there is no reason."""
+    system = report.metadata.system
+    listed = {result.kind for result in report.results or () if result.packages}
+    if package_database and "os-pkgs" not in listed:
+        return f"it has packages in {package_database}, which the scanner does not list"
+    if system is None:
+        return "" if listed else "the scanner knows neither a system nor packages in it"
+    if "os-pkgs" not in listed:
+        return f"it says that it is {system}, and has no packages of that"
+    if system.ended:
+        return f"{system} gets no security fixes any more"
+    return "" if covered else f"the vulnerability database knows nothing about {system}"
+
+
+def read_canary(data: bytes, *, vulnerability: str) -> frozenset[str]:
+    """What the report found; ScanFailed without a vulnerability that every good database knows."""
     report = _parse(data, _Report, "the scanner's report on the canary")
     found = {v.id for result in report.results or () for v in result.vulnerabilities or ()}
     if vulnerability not in found:
@@ -264,10 +346,17 @@ def read_canary(data: bytes, *, vulnerability: str) -> None:
             f"the vulnerability database does not know {vulnerability}: it is empty or cut off",
             hint="remove the scanner's cache folder, so that it is fetched again",
         )
+    return frozenset(found)
 
 
-def _scan(report: _Report, *, subject: Subject, database: Database | None, notes: tuple[str, ...]) -> Scan:
-    results = _results(report, subject)
+def _scan(
+    report: _Report,
+    results: Sequence[_Result],
+    *,
+    subject: Subject,
+    database: Database | None,
+    notes: tuple[str, ...],
+) -> Scan:
     return Scan(
         subject,
         findings=tuple(sorted(set(_findings(results)), key=lambda finding: finding.order)),
@@ -279,19 +368,15 @@ def _scan(report: _Report, *, subject: Subject, database: Database | None, notes
     )
 
 
-def _results(report: _Report, subject: Subject) -> tuple[_Result, ...]:
-    """The results under names that mean something to people: not where we kept the folder or the archive."""
-    return tuple(
-        result.model_copy(update={"target": _short(result.target, subject)}) for result in report.results or ()
-    )
+def _named(result: _Result, name: str) -> _Result:
+    """A result under a name that means something to people: not where we kept the folder or the archive."""
+    return result.model_copy(update={"target": name})
 
 
-def _short(target: str, subject: Subject) -> str:
-    """`/scan/image.tar (debian 12.1)` becomes `image (debian 12.1)`, `source/app.py` becomes `app.py`."""
+def _image_name(target: str) -> str:
+    """`/scan/image.tar (debian 12.1)` becomes `image (debian 12.1)`."""
     path, bracket, system = target.partition(" (")
-    if subject == "image":
-        return f"image{bracket}{system}" if PurePosixPath(path).suffix == ".tar" else target
-    return target.removeprefix(f"{subject}/")
+    return f"image{bracket}{system}" if PurePosixPath(path).suffix == ".tar" else target
 
 
 def _findings(results: Iterable[_Result]) -> Iterator[Finding]:
@@ -299,6 +384,7 @@ def _findings(results: Iterable[_Result]) -> Iterator[Finding]:
         yield from _vulnerabilities(result)
         yield from _secrets(result)
         yield from _misconfigurations(result)
+        yield from _licences(result)
 
 
 def _vulnerabilities(result: _Result) -> Iterator[Finding]:
@@ -338,12 +424,19 @@ def _misconfigurations(result: _Result) -> Iterator[Finding]:
         )
 
 
-_INLINE = re.compile(rb"(trivy|tfsec|cfsec)(?=:ignore)", re.IGNORECASE)
-
-
-def without_ignores(content: bytes) -> bytes:
-    """A file without the comments that tell the scanner to look away; every byte stays where it was."""
-    return _INLINE.sub(lambda found: b"_" * len(found[0]), content)
+def _licences(result: _Result) -> Iterator[Finding]:
+    versions = {package.name: package.version for package in result.packages or ()}
+    for each in result.licences or ():
+        yield Finding(
+            "licence",
+            each.name,
+            each.severity,
+            each.path or result.target,
+            "licence",
+            package=each.package,
+            installed=versions.get(each.package, ""),
+            link=_web(each.link),
+        )
 
 
 def _web(link: str) -> str:

@@ -6,11 +6,12 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from interlock.ci.findings import DENIED, Finding, Scan, Subject
+from interlock.ci.findings import DENIED, Database, Finding, Scan, Subject
 from interlock.ci.junit import TestRun
-from interlock.contract.models import GateRules, Waiver
+from interlock.ci.licences import refuses
+from interlock.contract.models import GateFile, GateRules, Waiver
 
-REQUIRED: tuple[Subject, ...] = ("source", "manifests", "image")
+REQUIRED: tuple[Subject, ...] = ("source", "code", "manifests", "image")
 EXPIRING_DAYS = 14
 
 
@@ -44,6 +45,8 @@ class Verdict:
     expiring: tuple[Waiver, ...] = ()
     """Waivers in use that end within a fortnight."""
     notes: tuple[str, ...] = ()
+    databases: tuple[str, ...] = ()
+    """The vulnerability databases that it rests on, with their age and digest."""
 
     @property
     def passed(self) -> bool:
@@ -83,6 +86,7 @@ def judge(
         waived=tuple(Waived(hit, waiver) for hit, waiver in valid.items()),
         expiring=tuple(sorted(expiring, key=lambda waiver: (waiver.ends, waiver.finding))),
         notes=tuple(dict.fromkeys(note for scan in scans for note in _notes(scan))),
+        databases=tuple(dict.fromkeys(_database(scan.database, now) for scan in scans if scan.database)),
     )
 
 
@@ -97,6 +101,15 @@ def blocks(finding: Finding, rules: GateRules) -> bool:
             return finding.severity in rules.vulnerabilities and (bool(finding.fixed) or rules.unfixed)
         case "misconfiguration":
             return finding.severity in rules.misconfigurations
+        case "code":
+            return finding.severity in rules.code
+        case "licence":
+            return rules.licences is not None and refuses(rules.licences, finding.id)
+
+
+def asks_for_licences(gate: GateFile) -> bool:
+    """Whether any environment's rules say something about licences, so that they must be looked for."""
+    return any(rules.licences is not None for rules in (gate.rules, *gate.environments.values()))
 
 
 def waives(waiver: Waiver, finding: Finding, component: str) -> bool:
@@ -129,6 +142,11 @@ def _ended(finding: Finding, waivers: Iterable[Waiver], component: str) -> str:
     return f"; the waiver of {last.owner} ended on {last.ends}"
 
 
+def _database(database: Database, now: dt.datetime) -> str:
+    hours = (now - database.updated).total_seconds() / 3600
+    return f"{database.digest} of {database.updated:%Y-%m-%d %H:%M} UTC, {hours:.0f} hours old"
+
+
 def _missing(scans: Iterable[Scan], required: Iterable[Subject]) -> Iterator[str]:
     there = {scan.subject for scan in scans}
     yield from (f"{subject}: not scanned" for subject in required if subject not in there)
@@ -138,7 +156,7 @@ def _unfit(scan: Scan, rules: GateRules, now: dt.datetime) -> Iterator[str]:
     if scan.failure:
         yield f"{scan.subject}: not scanned: {scan.failure}"
     elif not scan.assessed and not rules.unassessable:
-        yield f"{scan.subject}: not assessable: the scanner knows neither a system nor packages in it"
+        yield f"{scan.subject}: not assessable: {scan.doubt}"
     elif scan.database is not None and not scan.database.pinned:
         hours = (now - scan.database.updated).total_seconds() / 3600
         if hours > rules.database_hours:
@@ -146,6 +164,8 @@ def _unfit(scan: Scan, rules: GateRules, now: dt.datetime) -> Iterator[str]:
                 f"{scan.subject}: not scanned: the vulnerability database is {hours:.0f} hours old, "
                 f"policy allows {rules.database_hours}"
             )
+    if scan.subject == "image" and rules.licences and not scan.licences and not scan.failure:
+        yield "image: licences not scanned: policy asks for them since this scan began"
 
 
 def _tests(tests: TestRun | None, required: Iterable[Subject]) -> Iterator[str]:
@@ -161,4 +181,4 @@ def _notes(scan: Scan) -> Iterator[str]:
     if scan.database is not None and scan.database.pinned:
         yield f"the vulnerability database is pinned to {scan.database.updated:%Y-%m-%d}; its age was not judged"
     if not scan.assessed and not scan.failure:
-        yield f"{scan.subject}: not assessable; policy lets it pass"
+        yield f"{scan.subject}: not assessable ({scan.doubt}); policy lets it pass"

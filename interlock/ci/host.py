@@ -21,11 +21,33 @@ class Registry(Model):
     insecure: bool = False
 
 
+class Download(Model):
+    """Where the vulnerability database comes from. Variables that a worker inherits do not count."""
+
+    repository: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][A-Za-z0-9._:/@-]*$")] | None = None
+    """An OCI repository, such as a mirror of one's own; None: Trivy's."""
+    proxy: Annotated[str, StringConstraints(pattern=r"^https?://.+$")] | None = None
+    certificates: HostPath | None = None
+    """A file with the authorities to trust, instead of the system's."""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        return ("--db-repository", self.repository) if self.repository else ()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        proxy = {"HTTPS_PROXY": self.proxy} if self.proxy else {}
+        return proxy | ({"SSL_CERT_FILE": str(self.certificates)} if self.certificates else {})
+
+
 class Trivy(Model):
     """The scanner's cache. A pinned database is never downloaded, and every report says that it is pinned."""
 
     cache: HostPath
     database: Literal["pinned", "download"] = "download"
+    digest: Annotated[str, StringConstraints(pattern=r"^(sha256:[0-9a-f]{64})?$")] = ""
+    """Of the only database that is accepted, as `sha256:`…; for a pinned one."""
+    download: Download = Download()
 
 
 class CiHost(HostFile):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
-from interlock.ci.findings import SEVERITIES, Finding, Scan
+from interlock.ci.findings import SEVERITIES, Finding, Kind, Scan
 from interlock.ci.gate import Verdict, blocks
 from interlock.ci.junit import TestRun
 from interlock.ci.targets import Released
@@ -13,6 +13,23 @@ from interlock.contract.models import GateRules
 from interlock.contract.report import Report, Table, cell
 
 _LISTED = 500
+_CURES: Mapping[Kind, str] = {
+    "secret": "secret: revoke the credential first (it is in the history), then remove it and push again",
+    "vulnerability": "vulnerability: raise the package to the fixed version that stands in the row",
+    "rule": "rule: change the template or the value that the line names; policy/rules.yaml has the rules",
+    "misconfiguration": "misconfiguration: change the file in the row",
+    "code": "code: change the line in the row; the scan's report links to why and how",
+    "licence": "licence: use another package, or another version of it",
+}
+_REPAIRS = {
+    "tests: ": "tests: see the report on the tests, mend, push again",
+    ": not scanned": "not scanned: the scanner's host needs repair; then start the release again",
+    ": not assessable": (
+        "not assessable: use a base image that is supported and has a package database, or allow it in "
+        "policy/gate.yaml (`unassessable`)"
+    ),
+}
+_WAIVER = "a finding that must pass for a while: a waiver with owner and end in policy/waivers.yaml"
 
 
 def scan_report(scans: Sequence[Scan], *, component: str, rules: GateRules) -> Report:
@@ -40,6 +57,7 @@ def _scanned_with(scans: Sequence[Scan]) -> str:
         for scan in scans
         if scan.database
     )
+    lines |= dict.fromkeys(f"Code analysed with {scan.scanner}" for scan in scans if scan.subject == "code")
     notes = dict.fromkeys(f"{scan.subject}: {note}" for scan in scans for note in scan.notes)
     return "\n\n".join((*lines, *(cell(note) for note in notes)))
 
@@ -55,7 +73,7 @@ def _counts(scans: Iterable[Scan]) -> Table:
 def _state(scan: Scan) -> str:
     if scan.failure:
         return f"NOT SCANNED: {scan.failure}"
-    return "done" if scan.assessed else "not assessable"
+    return "done" if scan.assessed else f"not assessable: {scan.doubt}"
 
 
 def _secrets(scan: Scan) -> int:
@@ -84,6 +102,7 @@ def _scan_data(scan: Scan) -> dict[str, object]:
     return {
         "subject": scan.subject,
         "assessed": scan.assessed,
+        "doubt": scan.doubt,
         "failure": scan.failure,
         "scanner": scan.scanner,
         "database": scan.database
@@ -150,24 +169,12 @@ def _what_to_do(verdicts: Mapping[str, Verdict]) -> list[str]:
         return ["Nothing stops this release."]
     kinds = {hit.finding.kind for verdict in verdicts.values() for hit in verdict.blocking}
     reasons = [reason for verdict in verdicts.values() for reason in verdict.reasons]
-    steps = ["What to do:"]
-    if "secret" in kinds:
-        steps.append("- secret: revoke the credential first (it is in the history), then remove it and push again")
-    if "vulnerability" in kinds:
-        steps.append("- vulnerability: raise the package to the fixed version that stands in the row")
-    if "rule" in kinds:
-        steps.append("- rule: change the template or the value that the line names; policy/rules.yaml has the rules")
-    if "misconfiguration" in kinds:
-        steps.append("- misconfiguration: change the file in the row")
-    if any(reason.startswith("tests:") for reason in reasons):
-        steps.append("- tests: see the report on the tests, mend, push again")
-    if any("not scanned" in reason for reason in reasons):
-        steps.append("- not scanned: the scanner's host needs repair; then start the release again")
-    if any("not assessable" in reason for reason in reasons):
-        steps.append("- not assessable: use a base image with a package database, or allow it in policy/gate.yaml")
-    if kinds:
-        steps.append("- a finding that must pass for a while: a waiver with owner and end in policy/waivers.yaml")
-    return ["\n".join(steps)]
+    steps = [
+        *(step for kind, step in _CURES.items() if kind in kinds),
+        *(step for words, step in _REPAIRS.items() if any(words in reason for reason in reasons)),
+        *([_WAIVER] if kinds else []),
+    ]
+    return ["\n".join(("What to do:", *(f"- {step}" for step in steps)))]
 
 
 def _notes(verdicts: Mapping[str, Verdict]) -> list[str]:
@@ -177,7 +184,11 @@ def _notes(verdicts: Mapping[str, Verdict]) -> list[str]:
         for verdict in verdicts.values()
         for waiver in verdict.expiring
     )
-    return [f"Note: {cell(note)}" for note in (*notes, *expiring)]
+    databases = dict.fromkeys(each for verdict in verdicts.values() for each in verdict.databases)
+    return [
+        *(f"Vulnerability database: {each}" for each in databases),
+        *(f"Note: {cell(note)}" for note in (*notes, *expiring)),
+    ]
 
 
 def _reasons(verdicts: Mapping[str, Verdict]) -> Table:
@@ -204,6 +215,7 @@ def _verdict_data(verdict: Verdict) -> dict[str, object]:
         "reasons": list(verdict.reasons),
         "waived": [str(each) for each in verdict.waived],
         "notes": list(verdict.notes),
+        "databases": list(verdict.databases),
     }
 
 

@@ -56,9 +56,12 @@ def check(
 
     with halves.needs("ci"):
         from flows.ci.check import check_order
+        from interlock.ci.host import Download
         from tasks.ci.scanner import local_scanner
 
-    program = local_scanner(trivy_cache or _cache(), pinned=pinned_database)
+    # A person's own proxy is as good as a person's own machine; a CI host says its proxy in ci.yaml.
+    download = Download(proxy=os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"))
+    program = local_scanner(trivy_cache or _cache(), pinned=pinned_database, download=download)
     repository = _policy(environment_repository) if environment_repository else None
     run(
         lambda telling: check_order(

@@ -132,6 +132,20 @@ class BindingsFile(File):
     bindings: tuple[Binding, ...] = ()
 
 
+Licence = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.+*-]+$", max_length=80)]
+"""An SPDX identifier, in which `*` stands for anything: `AGPL-3.0-only`, `GPL-*`."""
+
+
+class LicenceRules(Model):
+    """Which licences the packages of an image may have. Of alternatives (`OR`) one must be allowed."""
+
+    denied: tuple[Licence, ...] = ()
+    allowed: tuple[Licence, ...] = ()
+    """When any is named, every other licence blocks too."""
+    unknown: bool = True
+    """Whether a package may pass whose licence the scanner does not know."""
+
+
 class GateRules(Model):
     """What blocks. A finding of a listed severity blocks; secrets always do."""
 
@@ -139,6 +153,10 @@ class GateRules(Model):
     unfixed: bool = False
     """Whether a vulnerability without a fixed version blocks too."""
     misconfigurations: tuple[Severity, ...] = ("CRITICAL", "HIGH")
+    code: tuple[Severity, ...] = ("CRITICAL", "HIGH")
+    """Of what the analysis of the application's own source code finds."""
+    licences: LicenceRules | None = None
+    """None: licences are not looked at."""
     unassessable: bool = False
     """Whether an image in which the scanner knows neither system nor packages may pass."""
     database_hours: int = Field(default=168, ge=1, le=8760)

@@ -21,7 +21,8 @@ from interlock.ci.findings import Scan
 from interlock.errors import ScanFailed
 from sandbox.parts.trivy import Trivy
 from sandbox.trivy_database import write_database
-from tasks.ci.scanner import Scanner, check_scanner, isolation, scan_folder, scan_image, scan_manifests
+from tasks.ci.jail import isolation
+from tasks.ci.scanner import Scanner, check_scanner, scan_folder, scan_image, scan_manifests
 
 TOKEN = "ghp_" + "abcdefghijklmnopqrstuvwxyz0123456789"
 DOCKERFILE = "FROM debian:12\nUSER root\n"
@@ -214,6 +215,10 @@ def packed(files: dict[str, bytes]) -> bytes:
 PYTHON = {
     "etc/os-release": 'ID=debian\nVERSION_ID="12"\n',
     "etc/debian_version": "12.1\n",
+    "var/lib/dpkg/status": (
+        "Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nSource: glibc\n"
+        "Version: 2.36-9+deb12u1\nMaintainer: nobody\nDescription: libc\n\n"
+    ),
     "usr/lib/python3/dist-packages/requests-2.19.0.dist-info/METADATA": (
         "Metadata-Version: 2.1\nName: requests\nVersion: 2.19.0\n"
     ),
@@ -227,8 +232,8 @@ def test_an_image_is_scanned_from_its_archive(scanner: Scanner, tmp_path: Path) 
 
     result = scan_image.fn(scanner, archive(tmp_path / "web.tar", PYTHON), database=database)
 
-    assert {"CVE-2018-18074", "github-pat"} <= {finding.id for finding in result.scan.findings}
-    assert result.scan.assessed
+    assert {"CVE-2018-18074", "CVE-2023-4911", "github-pat"} <= {finding.id for finding in result.scan.findings}
+    assert result.scan.assessed, result.scan.doubt
     assert len(result.scan.image_id) == len("sha256:") + 64
     names = {each["name"] for each in json.loads(result.sbom)["components"]}
     assert "requests" in names
@@ -330,7 +335,7 @@ WHOLE = '{"SchemaVersion": 2, "Trivy": {"Version": "9"}, "ArtifactType": "filesy
         (f"print('''{WHOLE}''')", "not whole"),
         (f"print('''{WHOLE}, \"Results\": [''')", "not whole"),
         (f"print('''{WHOLE}}}'''); sys.exit(1)", "exit code 1"),
-        (f"print('''{WHOLE}}}''')", "no verdict on Dockerfile"),
+        (f"print('''{WHOLE}}}''')", "did not find DS-0002, github-pat"),
     ],
     ids=["crash", "panic", "error", "hangs", "silent", "cut", "half", "report and error", "no results"],
 )

@@ -61,6 +61,6 @@ def folder_report(*results: dict[str, Any], **changes: Any) -> bytes:
     return json.dumps(report | changes).encode()
 
 
-def image_report(*results: dict[str, Any], system: dict[str, str] | None = None, **changes: Any) -> bytes:
+def image_report(*results: dict[str, Any], system: dict[str, Any] | None = None, **changes: Any) -> bytes:
     metadata = {"OS": system, "ImageID": "sha256:" + "1" * 64}
     return folder_report(*results, **({"ArtifactType": "container_image", "Metadata": metadata} | changes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,6 @@ from interlock.ci.findings import (
     read_database,
     read_folder,
     read_image,
-    without_ignores,
 )
 from interlock.errors import ScanFailed
 from tests.unit.ci.reports import DOCKERFILE, LOCK_FILE, SECRET, SOURCE_FILE, SYSTEM, VULNERABILITY, folder_report
@@ -77,8 +77,78 @@ def test_a_configuration_without_a_verdict_is_not_scanned() -> None:
 def test_an_image_without_system_and_packages_is_not_assessed() -> None:
     """Trivy finds nothing in `FROM scratch` and says so with rc 0 and no results."""
     assert not read_image(image(Results=None), database=DATABASE).assessed
-    assert read_image(image(system={"Family": "debian", "Name": "12"}, Results=None), database=DATABASE).assessed
-    assert read_image(image(SYSTEM), database=DATABASE).assessed
+    assert read_image(image(LOCK_FILE), database=DATABASE).assessed
+
+
+DEBIAN: dict[str, Any] = {"Family": "debian", "Name": "12.15"}
+
+
+@pytest.mark.parametrize(
+    ("report", "given", "doubt"),
+    [
+        (image(Results=None, system=DEBIAN), {}, "it says that it is debian 12.15, and has no packages of that"),
+        (
+            image(LOCK_FILE),
+            {"package_database": "var/lib/dpkg/status"},
+            "it has packages in var/lib/dpkg/status, which the scanner does not list",
+        ),
+        (image(SYSTEM, system=DEBIAN | {"EOSL": True}), {}, "debian 12.15 gets no security fixes any more"),
+        (
+            image(SYSTEM, system=DEBIAN),
+            {"covered": False},
+            "the vulnerability database knows nothing about debian 12.15",
+        ),
+    ],
+    ids=["no packages", "hidden packages", "ended", "unknown release"],
+)
+def test_an_image_whose_packages_cannot_be_judged_is_not_assessed(
+    report: bytes, given: dict[str, Any], doubt: str
+) -> None:
+    """No vulnerability is known because nobody looked, or nobody publishes any: the reason is told."""
+    scan = read_image(report, database=DATABASE, **given)
+
+    assert not scan.assessed
+    assert scan.doubt == doubt
+
+
+def test_a_known_system_with_packages_is_assessed() -> None:
+    """Also when its package database was seen in a layer."""
+    scan = read_image(image(SYSTEM, system=DEBIAN), database=DATABASE, package_database="var/lib/dpkg/status")
+
+    assert scan.assessed
+
+
+def test_licences_are_read() -> None:
+    """With the package that has them."""
+    licence = {"Name": "AGPL-3.0-only", "Severity": "CRITICAL", "PkgName": "gs", "Link": "", "FilePath": ""}
+    report = image({"Target": "OS Packages", "Class": "license", "Licenses": [licence]}, SYSTEM)
+
+    scan = read_image(report, database=DATABASE, licences=True)
+
+    assert scan.licences
+    assert str(scan.findings[0]) == "licence AGPL-3.0-only of gs, OS Packages"
+
+
+def test_copies_are_told_under_the_names_of_what_they_are_of() -> None:
+    """And count for secrets only; a file of the tree cannot take a copy's name."""
+    report = folder_report(
+        {**SOURCE_FILE, "Target": "overlooked/0.txt"},
+        {**SOURCE_FILE, "Target": "source/overlooked/0.txt"},
+        {**LOCK_FILE, "Target": "overlooked/0.txt"},
+    )
+
+    scan = read_folder(report, subject="source", aliases={"overlooked/0.txt": "logo.svg"})
+
+    assert {finding.place for finding in scan.findings} == {"logo.svg:3", "overlooked/0.txt:3"}
+
+
+def test_a_scan_that_does_not_find_its_canary_fails() -> None:
+    """And the canary is no finding of anybody's."""
+    laid = {**SOURCE_FILE, "Target": "canary/token.txt"}
+
+    assert read_folder(folder_report(laid), subject="source", canary=frozenset({"github-pat"})).findings == ()
+    with pytest.raises(ScanFailed, match="did not find DS-0002"):
+        read_folder(folder_report(laid), subject="source", canary=frozenset({"github-pat", "DS-0002"}))
 
 
 def test_an_image_report_must_name_its_image() -> None:
@@ -91,7 +161,7 @@ def test_the_canary_proves_the_database() -> None:
     """A database that does not know an old vulnerability knows nothing."""
     report = folder_report(LOCK_FILE, ArtifactType="cyclonedx")
 
-    read_canary(report, vulnerability="CVE-2023-32681")
+    assert read_canary(report, vulnerability="CVE-2023-32681") == {"CVE-2023-32681"}
 
     with pytest.raises(ScanFailed, match="does not know CVE-2000-1"):
         read_canary(report, vulnerability="CVE-2000-1")
@@ -127,16 +197,6 @@ def test_links_go_to_the_web_only() -> None:
     hostile = {**LOCK_FILE, "Vulnerabilities": [{**VULNERABILITY, "PrimaryURL": "javascript:alert(1)"}]}
 
     assert read_folder(folder_report(hostile), subject="source").findings[0].link == ""
-
-
-def test_ignores_are_blanked_in_place() -> None:
-    """The comment no longer works, and every line and column stays."""
-    text = b"FROM x\n#trivy:ignore:DS-0002 tfsec:IGNORE:*\nUSER root\n"
-
-    blanked = without_ignores(text)
-
-    assert len(blanked) == len(text)
-    assert blanked == b"FROM x\n#_____:ignore:DS-0002 _____:IGNORE:*\nUSER root\n"
 
 
 def test_equal_findings_are_one() -> None:

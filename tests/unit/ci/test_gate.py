@@ -11,7 +11,7 @@ import pytest
 from interlock.ci.findings import Database, Finding, Scan, Subject, not_scanned
 from interlock.ci.gate import Verdict, judge
 from interlock.ci.junit import FailedCase, TestReport, TestRun
-from interlock.contract.models import GateRules, Waiver
+from interlock.contract.models import GateRules, LicenceRules, Waiver
 
 NOW = dt.datetime(2030, 6, 15, 12, tzinfo=dt.UTC)
 DATABASE = Database(NOW - dt.timedelta(hours=5), "sha256:" + "d" * 64)
@@ -20,14 +20,16 @@ FIXED = Finding("vulnerability", "CVE-1", "HIGH", "requirements.txt", "t", packa
 UNFIXED = replace(FIXED, id="CVE-2", fixed="")
 MINOR = replace(FIXED, id="CVE-3", severity="MEDIUM")
 ROOT = Finding("misconfiguration", "DS-0002", "HIGH", "Dockerfile", "root", line=2)
+CODE = Finding("code", "B602", "HIGH", "app.py", "subprocess call with shell=True", line=3)
+AGPL = Finding("licence", "AGPL-3.0-only", "CRITICAL", "OS Packages", "licence", package="gs")
 DEFAULT = GateRules()
 PASSED = TestRun(0, TestReport(("a",), (), (), 0.1, "sha256:" + "e" * 64))
 
 
 def scans(*findings: Finding, **changes: Any) -> tuple[Scan, ...]:
-    """The three scans; the findings and changes are the source's."""
+    """The four scans; the findings and changes are the source's."""
     source = replace(Scan("source", findings=findings, database=DATABASE), **changes)
-    return source, Scan("manifests"), Scan("image", database=DATABASE)
+    return source, Scan("manifests"), Scan("image", database=DATABASE), Scan("code")
 
 
 def verdict(
@@ -36,7 +38,7 @@ def verdict(
     tests: TestRun | None = PASSED,
     rules: GateRules = DEFAULT,
     waivers: tuple[Waiver, ...] = (),
-    required: tuple[Subject, ...] = ("source", "manifests", "image"),
+    required: tuple[Subject, ...] = ("source", "code", "manifests", "image"),
 ) -> Verdict:
     return judge(given or scans(), tests, rules=rules, waivers=waivers, component="web", now=NOW, required=required)
 
@@ -48,11 +50,13 @@ def waiver(finding: str, *, ends: str = "2030-12-31", component: str = "web") ->
 
 def test_nothing_found_passes() -> None:
     """Three scans without findings and tests that passed."""
-    assert verdict() == Verdict()
+    assert verdict() == Verdict(databases=(f"{DATABASE.digest} of 2030-06-15 07:00 UTC, 5 hours old",))
     assert verdict().passed
 
 
-@pytest.mark.parametrize("finding", [SECRET, FIXED, ROOT], ids=["secret", "vulnerability", "misconfiguration"])
+@pytest.mark.parametrize(
+    "finding", [SECRET, FIXED, ROOT, CODE], ids=["secret", "vulnerability", "misconfiguration", "code"]
+)
 def test_what_policy_lists_blocks(finding: Finding) -> None:
     """By default: secrets of every severity, and HIGH or CRITICAL findings that can be mended."""
     found = verdict(scans(finding))
@@ -118,7 +122,7 @@ def test_a_secret_is_waived_only_at_its_place() -> None:
     assert not verdict(scans(replace(SECRET, target="b.py")), waivers=(waiver("github-pat@app.py"),)).passed
 
 
-@pytest.mark.parametrize("missing", ["source", "manifests", "image"])
+@pytest.mark.parametrize("missing", ["source", "code", "manifests", "image"])
 def test_a_missing_scan_blocks(missing: str) -> None:
     """What was not scanned is not clean."""
     left = tuple(scan for scan in scans() if scan.subject != missing)
@@ -128,7 +132,7 @@ def test_a_missing_scan_blocks(missing: str) -> None:
 
 def test_a_failed_scan_blocks_with_its_reason() -> None:
     """Also when policy lets images pass that cannot be assessed."""
-    given = (*scans()[:2], not_scanned("image", "trivy was stopped after 600 s"))
+    given = (*scans()[:2], not_scanned("image", "trivy was stopped after 600 s"), Scan("code"))
 
     found = verdict(given, rules=GateRules(unassessable=True))
 
@@ -137,12 +141,29 @@ def test_a_failed_scan_blocks_with_its_reason() -> None:
 
 def test_what_cannot_be_assessed_blocks_unless_policy_lets_it() -> None:
     """`FROM scratch` without packages."""
-    given = (*scans()[:2], Scan("image", assessed=False, database=DATABASE))
+    given = (*scans()[:2], Scan("image", assessed=False, doubt="no packages", database=DATABASE), Scan("code"))
 
     assert verdict(given).reasons[0].startswith("image: not assessable")
     allowed = verdict(given, rules=GateRules(unassessable=True))
     assert allowed.passed
-    assert "image: not assessable; policy lets it pass" in allowed.notes
+    assert "image: not assessable (no packages); policy lets it pass" in allowed.notes
+
+
+def test_a_denied_licence_blocks_and_can_be_waived() -> None:
+    """Only where policy speaks of licences."""
+    rules = GateRules(licences=LicenceRules(denied=("AGPL-*",)))
+    given = (*scans()[:2], Scan("image", findings=(AGPL,), licences=True, database=DATABASE), Scan("code"))
+
+    assert verdict(given).passed
+    assert verdict(given, rules=rules).reasons == ("image: licence AGPL-3.0-only of gs, OS Packages",)
+    assert verdict(given, rules=rules, waivers=(waiver("AGPL-3.0-only@gs"),)).passed
+
+
+def test_licences_that_policy_asks_for_must_have_been_looked_at() -> None:
+    """Policy may have changed after the scan."""
+    found = verdict(scans(), rules=GateRules(licences=LicenceRules(denied=("AGPL-*",))))
+
+    assert found.reasons == ("image: licences not scanned: policy asks for them since this scan began",)
 
 
 def test_an_old_database_blocks() -> None:

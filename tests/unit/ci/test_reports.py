@@ -25,6 +25,7 @@ SCANS = (
     Scan("source", findings=(SECRET, HIGH, LOW), database=PINNED, scanner="trivy 0.76.0"),
     Scan("manifests", scanner="trivy 0.76.0"),
     Scan("image", database=PINNED, scanner="trivy 0.76.0"),
+    Scan("code", scanner="bandit 1.9.4"),
 )
 PASSED = TestRun(0, TestReport(("a",), ("c",), (), 0.1, "sha256:" + "e" * 64), seconds=1.26)
 RULES = GateRules()
@@ -157,7 +158,11 @@ def test_evidence_holds_what_was_found_out() -> None:
 
     found = evidence.read_envelope(data, path="evidence")
     evidence.require_about(found, image=image, repository="shop", commit="a" * 40, component="web", path="evidence")
-    assert len(found.predicates(evidence.VULNERABILITIES)) == 2
+    assert [each["scanner"]["uri"] for each in found.predicates(evidence.VULNERABILITIES)] == [
+        "https://github.com/aquasecurity/trivy",
+        "https://github.com/aquasecurity/trivy",
+        "https://github.com/PyCQA/bandit",
+    ]
     assert found.predicates(evidence.TEST_RESULT)[0]["result"] == "PASSED"
     (gate,) = found.predicates(evidence.GATE_VERDICT)
     assert gate["checks"]["clusterCredentials"] == {

@@ -1,0 +1,56 @@
+"""What every scan must find, so that one that finds nothing is not taken for a clean one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+FOLDER = "canary"
+VULNERABILITY = "CVE-2023-32681"
+"""Every good database knows this one."""
+_SECRET = "github-pat"  # noqa: S105 - a rule's name
+_MISCONFIGURATION = "DS-0002"
+_PACKAGE = "requests"
+_VERSION = "2.30.0"
+
+# Of each system at least one of these has had a hole since its first release.
+_OLD = ("glibc", "openssl", "musl", "busybox", "curl", "zlib", "bash", "systemd", "expat", "libxml2", "apk-tools")
+_PACKAGE_URLS = {"debian": "deb", "ubuntu": "deb", "alpine": "apk", "wolfi": "apk", "chainguard": "apk"}
+
+
+def files(*, vulnerabilities: bool) -> Mapping[str, bytes]:
+    """Files to lay beside what is scanned, with one finding of each kind."""
+    token = "ghp_" + "Zx81" * 9  # nobody's
+    laid = {"Dockerfile": b"FROM debian:12\nUSER root\n", "token.txt": f"token = {token}\n".encode()}
+    return laid | ({"requirements.txt": f"{_PACKAGE}=={_VERSION}\n".encode()} if vulnerabilities else {})
+
+
+def expected(*, vulnerabilities: bool) -> frozenset[str]:
+    """What must be found in those files."""
+    return frozenset({_SECRET, _MISCONFIGURATION} | ({VULNERABILITY} if vulnerabilities else set()))
+
+
+def bill(*, family: str = "", version: str = "") -> bytes:
+    """A CycloneDX document in which VULNERABILITY must be found, and with a system at least one of the system's too."""
+    components = [_component(_PACKAGE, _VERSION, f"pkg:pypi/{_PACKAGE}@{_VERSION}")]
+    if speaks(family):
+        components.append({"bom-ref": "system", "type": "operating-system", "name": family, "version": version})
+        components.extend(_system_package(name, family, version) for name in _OLD)
+    return json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "components": components}).encode()
+
+
+def speaks(family: str) -> bool:
+    """Whether `bill` can have packages of such a system."""
+    return family in _PACKAGE_URLS
+
+
+def _system_package(name: str, family: str, version: str) -> dict[str, object]:
+    url = f"pkg:{_PACKAGE_URLS[family]}/{family}/{name}@0?arch=amd64&distro={family}-{version}"
+    properties = {"PkgType": family, "SrcName": name, "SrcVersion": "0"}
+    return _component(name, "0", url) | {
+        "properties": [{"name": f"aquasecurity:trivy:{key}", "value": value} for key, value in properties.items()]
+    }
+
+
+def _component(name: str, version: str, url: str) -> dict[str, object]:
+    return {"bom-ref": url, "type": "library", "name": name, "version": version, "purl": url}
