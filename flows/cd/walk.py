@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from typing import TypeVar, cast
 
 from prefect.context import FlowRunContext
 
@@ -48,6 +49,8 @@ from tasks.common.environment_repository import VerifiedHead, fetch_verified, re
 from tasks.common.garbage import collected_rarely
 from tasks.common.render import render_environment
 
+T = TypeVar("T")
+U = TypeVar("U")
 LOCK_SECONDS = 90.0
 """How long a run waits for the environment's lock."""
 MISMATCH_PAUSES = (1.0, 2.0, 4.0)
@@ -138,6 +141,15 @@ def flow_run() -> str:
     return f"flow run {context.flow_run.id}" if context and context.flow_run else "flow"
 
 
+async def both(one: Awaitable[T], other: Awaitable[U]) -> tuple[T, U]:
+    """Side by side, each to its end; then the error of the first that failed."""
+    found, beside = await asyncio.gather(one, other, return_exceptions=True)
+    for each in (found, beside):
+        if isinstance(each, BaseException):
+            raise each
+    return cast("tuple[T, U]", (found, beside))
+
+
 # deciding --------------------------------------------------------------------------------------------
 
 
@@ -200,10 +212,14 @@ async def _grounds(site: Site, at: str | None) -> tuple[Mark | None, VerifiedHea
     """
     for seconds in (*MISMATCH_PAUSES, None):
         mark = record.read_mark(site.host.state, site.name)
-        head = await (_read(site, at) if at else _fetched(site, mark.verified if mark else None))
+        newest = site.presenter.step(ledger.last, site.host.ledger, site.name, state=site.host.state)
+        reading = _read(site, at) if at else _fetched(site, mark.verified if mark else None)
+        head, last = await both(reading, newest)
         environment = _environment(site, head, mark)
         try:
-            stored, known, head = await _known(site, mark, head, environment)
+            stored, known, head = await _known(
+                site, mark, head, environment, receipts=last.receipt.number if last else 0
+            )
         except Refused as refusal:
             if refusal.rule != "record-mismatch" or seconds is None:
                 raise
@@ -266,17 +282,14 @@ def _environment(site: Site, head: VerifiedHead, mark: Mark | None) -> Environme
 
 
 async def _known(
-    site: Site, mark: Mark | None, head: VerifiedHead, environment: Environment
+    site: Site, mark: Mark | None, head: VerifiedHead, environment: Environment, *, receipts: int
 ) -> tuple[Stored, Known, VerifiedHead]:
     """What record, mark and ledger say; after a loss everything is verified again from the root pin."""
     control = site.ceiling.control_namespace
-    read = site.presenter.step(
+    stored = await site.presenter.step(
         record.read_stored, site.cluster, control_namespace=control, environment_id=environment.id
     )
-    newest = site.presenter.step(ledger.last, site.host.ledger, site.name, state=site.host.state)
-    stored, last = await asyncio.gather(read, newest)
-    written = last.receipt.number if last else 0
-    known = agreed(stored.record, mark, environment=site.name, receipts=written)
+    known = agreed(stored.record, mark, environment=site.name, receipts=receipts)
     if known.since is None and known.must_contain:
         head = await _fetched(site, None)
         require_contained(known, {each.commit for each in head.new_commits}, environment=site.name)
@@ -362,17 +375,20 @@ async def decided_again(site: Site, decision: Decision, *, at: str | None) -> De
     `at` keeps to a commit, because the head is no good.
     """
     mark = record.read_mark(site.host.state, site.name) or decision.mark
-    head = decision.head
-    if not at:
+
+    async def newest() -> VerifiedHead:
         # What came meanwhile and is refused is for the next run to tell.
         with suppress(Refused, InputError):
-            head = await _fetched(site, decision.commit)
-    stored = await site.presenter.step(
+            return decision.head if at else await _fetched(site, decision.commit)
+        return decision.head
+
+    reading = site.presenter.step(
         record.read_stored,
         site.cluster,
         control_namespace=decision.stored.control_namespace,
         environment_id=decision.environment.id,
     )
+    head, stored = await both(newest(), reading)
     if head.commit == decision.commit and stored == decision.stored:
         return replace(decision, mark=mark)
     decision = await decide(site, at=at)

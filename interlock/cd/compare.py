@@ -219,6 +219,8 @@ def _changed_item(
 
 def _same(one: Any, other: Any) -> bool:
     """Equality of JSON values: 1 is not true, and a list has an order."""
+    if one is other:  # a predicted object has most of its parts from the living one
+        return True
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
     if isinstance(one, list) and isinstance(other, list):

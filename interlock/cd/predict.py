@@ -12,7 +12,7 @@ from typing import Any
 
 from interlock.cd import compare
 from interlock.cd.objects import Body, ItemKey, Path, matches_key, pattern, uid
-from interlock.cd.plan import Look, Scope, Wanted, look
+from interlock.cd.plan import Look, Scope, Wanted
 from interlock.contract.render import Identity
 
 GroupKind = tuple[str, str]
@@ -39,17 +39,18 @@ PLAIN: Mapping[GroupKind, frozenset[Shape]] = {
 """A DaemonSet is not here: the server counts the generations of its template in an annotation."""
 
 
-def all_of(wants: Iterable[Wanted], scope: Scope) -> Mapping[Identity, Body]:
+def all_of(looked: Iterable[tuple[Wanted, Look]], scope: Scope) -> Mapping[Identity, Body]:
     """The objects as they will be, of those of which that is sure."""
     if scope.again:  # somebody has been at work: the server is asked about each of it
         return {}
-    return {want.identity: body for want in wants if (body := predicted(want, scope)) is not None}
+    open_ = (want for want, look in looked if look == Look.ASK)
+    return {want.identity: body for want in open_ if (body := predicted(want, scope)) is not None}
 
 
 def predicted(want: Wanted, scope: Scope) -> Body | None:
-    """The object after an apply; None where that is not sure."""
+    """The object after an apply that would change something; None where that is not sure."""
     live, entry = want.live, want.entry
-    if live is None or entry is None or entry.uid != uid(live) or look(want, scope) != Look.ASK:
+    if live is None or entry is None or entry.uid != uid(live):
         return None
     if want.left or want.given or want.predecessors or live["metadata"].get("deletionTimestamp"):
         return None

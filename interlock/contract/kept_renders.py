@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 
 import orjson
@@ -13,7 +13,7 @@ from interlock.contract.canonical import encoded
 from interlock.contract.manifest import Manifest
 from interlock.contract.render import ApplicationInputs, Inputs
 from interlock.contract.strict_yaml import Path
-from interlock.contract.template import Origin
+from interlock.contract.template import Origin, rows_of
 
 
 def keys(given: Inputs, *, code: str) -> Mapping[str, bytes]:
@@ -49,7 +49,7 @@ def write(manifests: Sequence[Manifest]) -> Kept | None:
     """None for what has no exact form here, such as integers of more than 64 bits."""
     try:
         bodies = orjson.dumps([[each.body, each.fingerprint] for each in manifests])
-        origins = [[[where, astuple(origin)] for where, origin in each.origins.items()] for each in manifests]
+        origins = [rows_of(each.origins) for each in manifests]
         return Kept(bodies, orjson.dumps(origins))
     except TypeError:
         return None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from interlock.contract import layout
 from interlock.contract.manifest import Identity, Manifest, manifest, refuse_doubles
-from interlock.contract.template import LateOrigins, Made, Origin, TemplateSet, read_plain
+from interlock.contract.template import LateOrigins, Made, Origin, TemplateSet, read_plain, rows_of
 from interlock.contract.unread import Reading, Unread
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Rendered:
             {
                 "body": each.body,
                 "application": each.application,
-                "origins": [[where, dataclasses.astuple(origin)] for where, origin in each.origins.items()],
+                "origins": rows_of(each.origins),
             }
             for each in self.manifests
         ]

@@ -40,19 +40,29 @@ class Origin:
     expression: str | None = None
 
 
+Rows = Iterable[tuple[Iterable[str | int], tuple[str, int, str | None]]]
+"""Origins as JSON has them: a place in the body, then an `Origin`'s fields."""
+
+
+def rows_of(origins: Mapping[Path, Origin]) -> Rows:
+    if isinstance(origins, LateOrigins):
+        return origins.rows
+    return [(where, (origin.path, origin.line, origin.expression)) for where, origin in origins.items()]
+
+
 class LateOrigins(Mapping[Path, Origin]):
     """Origins as JSON has them, read only when somebody asks: most manifests are never explained."""
 
-    __slots__ = ("_read", "_rows")
+    __slots__ = ("_read", "rows")
 
-    def __init__(self, rows: Iterable[tuple[Iterable[str | int], tuple[str, int, str | None]]]) -> None:
-        self._rows = rows
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
         self._read: dict[Path, Origin] | None = None
 
     @property
     def _origins(self) -> dict[Path, Origin]:
         if self._read is None:
-            self._read = {tuple(where): Origin(*origin) for where, origin in self._rows}
+            self._read = {tuple(where): Origin(*origin) for where, origin in self.rows}
         return self._read
 
     def __getitem__(self, where: Path) -> Origin:

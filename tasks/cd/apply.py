@@ -136,11 +136,13 @@ def _forced_where_decided(cluster: Cluster, item: PlanItem, body: Body, scope: S
     else what the rules force.
     """
     try:
-        return cluster.apply(body, manager=scope.manager, force=scope.undo or item.whose == "taken over").body
+        return cluster.apply(
+            body, manager=scope.manager, force=scope.undo or item.whose == "taken over", brief=True
+        ).body
     except Conflict as error:
         if not error.fields or not all(conflicts.covered(field, item.forced) for field in error.fields):
             raise
-    return cluster.apply(body, manager=scope.manager, force=True).body
+    return cluster.apply(body, manager=scope.manager, force=True, brief=True).body
 
 
 def _handed_over(cluster: Cluster, item: PlanItem, scope: Scope) -> Body:
@@ -188,7 +190,7 @@ def _create(cluster: Cluster, body: Body, nonce: str, scope: Scope) -> Body:
 
     Server-side apply says 200 instead of 201 when it met a stranger; unforced, it has changed nothing of his then.
     """
-    applied = cluster.apply(body, manager=scope.manager)
+    applied = cluster.apply(body, manager=scope.manager, brief=True)
     if applied.created:
         return applied.body
     before = _before(applied.body, scope.manager)
@@ -196,7 +198,7 @@ def _create(cluster: Cluster, body: Body, nonce: str, scope: Scope) -> Body:
         return applied.body
     metadata = {k: v for k, v in body["metadata"].items() if k in {"name", "namespace"}}
     bare = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": metadata}
-    cluster.apply(bare, manager=scope.manager)
+    cluster.apply(bare, manager=scope.manager, brief=True)
     raise Conflict(
         f"{subject(identify(body))}: appeared since the plan was made, and is not ours",
         status=409,

@@ -48,6 +48,8 @@ _MOST_REFUSAL = 1 << 16
 _MOST_DEPTH = 200
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
 _TIMEOUT = urllib3.Timeout(connect=5, read=60)
+_JSON = "application/json"
+_METADATA = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{_JSON}"
 _APPLY = "application/apply-patch+yaml"
 _JSON_PATCH = "application/json-patch+json"
 _SCHEMA = re.compile(
@@ -100,6 +102,8 @@ class Cluster:
         self._renewing = threading.Lock()
         self._ended = False
         self.throttle = Throttle(CONNECTIONS + 1)
+        self._prefix = urlsplit(self._server).path
+        self._pools: dict[ApiClient, urllib3.HTTPConnectionPool] = {}
         self._beside: dict[urllib3.PoolManager, urllib3.PoolManager] = {}
 
     def bearing(self, token: Callable[[], str]) -> Cluster:
@@ -260,8 +264,13 @@ class Cluster:
     def find(self, identity: Identity) -> Body | None:
         return self.get(self.preferred(identity.group, identity.kind), identity.name, identity.namespace)
 
-    def apply(self, body: Body, *, manager: str, force: bool = False, dry_run: bool = False) -> Applied:
-        """Server-side apply. Conflict when another manager has a field and `force` does not say to take it."""
+    def apply(
+        self, body: Body, *, manager: str, force: bool = False, dry_run: bool = False, brief: bool = False
+    ) -> Applied:
+        """Server-side apply. Conflict when another manager has a field and `force` does not say to take it.
+
+        With `brief` the answer holds only the object's metadata, from servers that can say so.
+        """
         resource, namespace, name = self._addressed(body)
         query = {"fieldManager": manager, "force": str(force).lower(), **_dry(dry_run)}
         status, answer = self._exchange(
@@ -270,6 +279,7 @@ class Cluster:
             query=query,
             body=body,
             content=_APPLY,
+            accept=_METADATA if brief else _JSON,
             subject=_named(resource, namespace, name),
             repeatable=dry_run or "uid" in body["metadata"],
         )
@@ -376,11 +386,12 @@ class Cluster:
         query: Mapping[str, str],
         body: object,
         subject: str,
-        content: str = "application/json",
+        content: str = _JSON,
+        accept: str = _JSON,
         repeatable: bool = False,
     ) -> tuple[int, Any]:
-        url = self._server + _quoted(path, subject) + (f"?{urlencode(query)}" if query else "")
-        headers = {"Accept": "application/json"}
+        target = _quoted(path, subject) + (f"?{urlencode(query)}" if query else "")
+        headers = {"Accept": accept}
         data = None
         if body is not None:
             headers["Content-Type"] = content
@@ -389,7 +400,7 @@ class Cluster:
         while True:
             client = self._client
             try:
-                return self._once(client, method, url, headers=headers, data=data, subject=subject)
+                return self._once(client, method, target, headers=headers, data=data, subject=subject)
             except ClusterError as error:
                 if error.status == 401 and tries.renew():
                     self._renew(client)
@@ -402,7 +413,7 @@ class Cluster:
         self,
         client: ApiClient,
         method: str,
-        url: str,
+        target: str,
         *,
         headers: Mapping[str, str],
         data: bytes | None,
@@ -412,8 +423,10 @@ class Cluster:
         with self.throttle as started, _translated(subject, self._server):
             if self._ended:
                 raise ClusterError(f"{subject}: the run that asks has ended")
-            answer = client.rest_client.pool_manager.request(
-                method, url, headers=headers, body=data, timeout=_TIMEOUT, retries=False
+            # The server's pool itself: finding it by the address costs more than the request.
+            pool = self._pools.get(client) or self._pools.setdefault(client, _pool_of(client, self._server))
+            answer = pool.urlopen(
+                method, self._prefix + target, body=data, headers=headers, timeout=_TIMEOUT, retries=False
             )
             if answer.status == 429:
                 self.throttle.slow_down(started, retry_after(answer.headers.get("Retry-After")))
@@ -605,6 +618,11 @@ def _client(kubeconfig: Path, bearer: str = "") -> ApiClient:
     if token := _content(kubeconfig, user, "token", encoded=False):
         client.default_headers["Authorization"] = f"Bearer {token.decode().strip()}"
     return client
+
+
+def _pool_of(client: ApiClient, server: str) -> urllib3.HTTPConnectionPool:
+    found: urllib3.HTTPConnectionPool = client.rest_client.pool_manager.connection_from_url(server)
+    return found
 
 
 def _server(kubeconfig: Path, cluster: Mapping[str, Any]) -> str:

@@ -193,9 +193,10 @@ def make_plan(
     recalled = recall(remembered, rendered.manifests, live.objects, inventory, scaled)
     wants = [decide.wanted(m, live.objects.get(m.identity), inventory, scope) for m in recalled.rest]
     wants, given_notes = received(cluster, wants, scope)
-    predictions = {} if prove_all else predict.all_of(wants, scope)
+    looks = [(want, decide.look(want, scope)) for want in wants]
+    predictions = {} if prove_all else predict.all_of(looks, scope)
     proven, notes = _proofs(cluster, wants, live, rendered, predictions, folder=schemas, everything=prove_all)
-    judged, said = _items(cluster, wants, live, scope, scaled=scaled, proven=proven, predictions=predictions)
+    judged, said = _items(cluster, looks, live, scope, scaled=scaled, proven=proven, predictions=predictions)
     notes += [*said, *given_notes]
     known = {**recalled.known, **learned(wants, judged, scaled)}
     if known != remembered.known:
@@ -380,7 +381,7 @@ def _tried(cluster: Cluster, items: Iterable[PlanItem]) -> tuple[PlanItem, ...]:
 
 def _items(
     cluster: Cluster,
-    wants: Sequence[Wanted],
+    looks: Sequence[tuple[Wanted, Look]],
     live: Live,
     scope: Scope,
     *,
@@ -389,9 +390,9 @@ def _items(
     predictions: Mapping[Identity, Body],
 ) -> tuple[list[PlanItem], list[str]]:
     """One item for each, in their order. Only what has to be asked about goes into the pool."""
+    wants = [want for want, _ in looks]
     made = {want.identity for want in wants if want.live is None}
     asking = _Asking(cluster, live, scope, scaled, proven, made, [])
-    looks = [(want, decide.look(want, scope)) for want in wants]
     known = {
         want.identity: PlanItem.unchanged(want.identity, application=want.manifest.application, uid=uid(want.live))
         for want, look in looks

@@ -30,7 +30,8 @@ def append(ledger: LedgerRemote, statement: Statement, *, state: Path, key: Path
     private_key = git.read_key(key)
     mirror = git.mirror_path(state, ledger.name)
     for attempt in range(_ATTEMPTS):
-        head = _fetch(mirror, ledger)
+        # What this run has seen is mostly the newest still; a push upon anything else is rejected.
+        head = (git.kept(mirror) if attempt == 0 else None) or _fetch(mirror, ledger)
         previous = _last(mirror, head, statement.environment)
         if previous is not None and previous.statement == statement:
             return previous

@@ -180,6 +180,11 @@ def _kept(mirror: Path) -> str | None:
     return _full(done.stdout.decode().strip()) if done.code == 0 else None
 
 
+def kept(mirror: Path) -> str | None:
+    """The commit that was named last by `keep` or `fetch_grown`, without the network; None while there is no mirror."""
+    return _kept(mirror) if mirror.exists() else None
+
+
 def has_commit(mirror: Path, commit: str) -> bool:
     """Whether the mirror holds this commit."""
     done = _run(("cat-file", "-t", _full(commit)), mirror=mirror, check=False)

@@ -10,7 +10,7 @@ import pytest
 from interlock.cd import compare, predict
 from interlock.cd.inventory import Inventory
 from interlock.cd.objects import Body, reach
-from interlock.cd.plan import Scope, wanted
+from interlock.cd.plan import Look, Scope, wanted
 from interlock.cd.record import part_of
 from interlock.contract.manifest import Manifest
 from tests.cluster.worlds import IMAGE, World, config_map, deployment
@@ -129,4 +129,5 @@ def test_nothing_is_predicted_of_a_stranger_or_of_drift() -> None:
     live["metadata"] |= {"uid": "u", "resourceVersion": "1"}
     for again in (False, True):
         found = Scope("dev", "d" * 12, "c" * 40, "control", "x", undo=True, again=again, namespaces=())
-        assert predict.all_of([wanted(manifest, live, Inventory({}), found)], found) == {}
+        unowned = wanted(manifest, live, Inventory({}), found)
+        assert predict.all_of([(unowned, Look.ASK)], found) == {}
