@@ -46,13 +46,17 @@ class InputError(InterlockError):
 
 
 class FormatError(InputError):
-    """Text from a file does not have the form that we ask for. Line and column count from 1."""
+    """Text from a file does not have the form that we ask for. Line and column count from 1.
+
+    `problem` is the message without the place.
+    """
 
     def __init__(
         self, message: str, *, path: str, line: int | None = None, column: int | None = None, hint: str = ""
     ) -> None:
         place = ":".join(str(part) for part in (path, line, column) if part is not None)
         super().__init__(f"{place}: {message}", hint=hint)
+        self.problem = message
         self.path, self.line, self.column = path, line, column
 
 

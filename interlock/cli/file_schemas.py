@@ -56,6 +56,7 @@ ENVIRONMENT_REPOSITORY: tuple[FileForm, ...] = (
     FileForm("environment", layout.environment("*"), models.EnvironmentFile),
     FileForm("application", layout.application("*"), models.ApplicationFile),
     FileForm("release", layout.release("*", "*"), models.ReleaseFile),
+    FileForm("render-test", layout.render_tests("*"), models.RenderTestFile),
 )
 HOSTS: tuple[FileForm, ...] = tuple(
     FileForm(name, f"/etc/interlock/{name}.yaml", model)

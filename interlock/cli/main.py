@@ -22,6 +22,7 @@ from interlock.cli import (
     key,
     operate,
     output,
+    render_test,
     schema,
     take_over,
 )
@@ -47,6 +48,7 @@ app.command("check", epilog=check.EXAMPLES)(check.check)
 app.command("access", epilog=access.EXAMPLES)(access.access)
 app.add_typer(bootstrap.app, name="bootstrap")
 app.command("render", epilog=operate.RENDER_EXAMPLES)(operate.render)
+app.command("test", epilog=render_test.EXAMPLES)(render_test.test)
 app.command("plan", epilog=operate.PLAN_EXAMPLES)(operate.plan)
 app.command("sync", epilog=operate.SYNC_EXAMPLES)(operate.sync)
 app.command("take-over", epilog=take_over.EXAMPLES)(take_over.take_over)

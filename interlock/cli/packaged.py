@@ -18,9 +18,11 @@ def prefect_file() -> Path:
 
 
 def template_set(name: str) -> dict[str, bytes]:
-    """A built-in template set's files by name; empty when there is none of that name."""
+    """A built-in template set's files by their path within it; empty when there is none of that name."""
     folder = templates() / "sets" / name
-    return {path.name: path.read_bytes() for path in sorted(folder.glob("*")) if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
 
 
 def template_sets() -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -17,12 +17,23 @@ if TYPE_CHECKING:
 
 def complain(error: ValidationError, document: Document, model: type[BaseModel]) -> FormatError:
     """The error to raise for a document that does not fit its model."""
-    found = sorted(error.errors(), key=lambda each: document.place(_where(each)).index)
+    found = sorted(_told(error.errors()), key=lambda each: document.place(_where(each)).index)
     first, others = found[0], len(found) - 1
     message, hint = _sentence(first, model)
     if others:
         message += f" (and {others} more {'problem' if others == 1 else 'problems'} in this file)"
     return document.error(message, _where(first), hint=hint)
+
+
+def _told(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Without lists that are too short only as pydantic does not count items with something wrong in them."""
+    places = [_where(each) for each in errors]
+    return [
+        each
+        for each, place in zip(errors, places, strict=True)
+        if each["type"] != "too_short"
+        or not any(other[: len(place)] == place and len(other) > len(place) for other in places)
+    ]
 
 
 def _where(error: ErrorDetails) -> tuple[str | int, ...]:

@@ -19,7 +19,7 @@ from interlock.contract.template import Origin, rows_of
 def keys(given: Inputs, *, code: str) -> Mapping[str, bytes]:
     """A key for each application: the digest of all that its rendering reads, and of the code that renders."""
     ground = [code, given.environment, given.id, given.namespaces, given.cluster_kinds]
-    sets = {folder: _digest(files) for folder, files in given.templates.items()}
+    sets = {folder: _digest([files, given.values_schemas.get(folder)]) for folder, files in given.templates.items()}
     return {each.name: _key([*ground, sets.get(each.folder, "")], each) for each in given.applications}
 
 

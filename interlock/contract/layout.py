@@ -62,6 +62,11 @@ def values_schema(template: str) -> str:
     return f"{templates(template)}/values.schema.json"
 
 
+def render_tests(template: str) -> str:
+    """What a template set must make of values; nothing but `interlock test` reads them."""
+    return f"{templates(template)}/tests/*.yaml"
+
+
 def parse_release(path: str) -> tuple[str, str] | None:
     """(environment, application) when the path is a release file."""
     found = _RELEASE.fullmatch(path)

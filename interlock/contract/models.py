@@ -503,5 +503,79 @@ class ApplicationRepositoryFile(File):
     components: dict[Name, Component] = Field(min_length=1)
 
 
+# render tests ----------------------------------------------------------------------------------------
+
+
+class RenderTestComponent(Model):
+    """What a test has been released."""
+
+    image: Image = f"registry.example/component@sha256:{'0' * 64}"
+    source: Source = Source(repository="source", commit="0" * 40)
+
+
+class RenderTestEnvironment(Model):
+    """Where a test renders to."""
+
+    name: Name = "test"
+    """Rules that match only some environments look at it."""
+    id: StableId = "0" * 12
+    namespaces: tuple[Name, ...] = Field(default=("test",), min_length=1)
+    cluster_kinds: tuple[ClusterKind, ...] = ()
+    kubernetes: KubernetesMinor | None = None
+    """Whose schemas count; without it, the newest that are known."""
+
+
+class ExpectedViolation(Model):
+    """A rule that an object breaks, or `schema` for what does not fit its schema."""
+
+    rule: Name
+    object: Annotated[str, StringConstraints(min_length=1, max_length=400)]
+    """Such as Deployment/test/shop."""
+    severity: Literal["deny", "warn"] = "deny"
+    message: Annotated[str, StringConstraints(max_length=500)] = ""
+    """A part of what is said."""
+
+
+class Expectation(Model):
+    """What must come out. Unless `error` is given, no rule may be broken that `violations` does not name."""
+
+    objects: tuple[dict[str, Any], ...] | None = None
+    """All objects, whole, in any order."""
+    match: tuple[dict[str, Any], ...] = Field(default=(), min_length=1)
+    """Some objects, with some fields each; items of a list that have names are found by them."""
+    violations: tuple[ExpectedViolation, ...] = ()
+    error: Annotated[str, StringConstraints(max_length=1000)] = ""
+    """A part of the message with which rendering fails."""
+
+    @model_validator(mode="after")
+    def is_one_thing(self) -> Self:
+        if not self.model_fields_set:
+            raise ValueError("expects nothing: give objects, match, violations or error")
+        if self.error and self.model_fields_set != {"error"}:
+            raise ValueError("what ends with an error makes no objects and breaks no rules: give `error` alone")
+        return self
+
+
+class RenderTest(Model):
+    """One rendering of the template set, and what must come out."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    application: Name = "test"
+    environment: RenderTestEnvironment = RenderTestEnvironment()
+    components: dict[Name, RenderTestComponent] = {"web": RenderTestComponent()}
+    values: dict[str, Any] = {}
+    """Merged over those of the file, as an environment's values are over the shared ones."""
+    expect: Expectation | None = None
+    """Without it the test fails; `interlock test --update` writes it."""
+
+
+class RenderTestFile(File):
+    """templates/<set>/tests/*.yaml"""
+
+    values: dict[str, Any] = {}
+    """For all tests of the file."""
+    tests: tuple[RenderTest, ...] = Field(min_length=1)
+
+
 Values = dict[str, Any]
 """A values file: a mapping with string keys, whatever a template needs."""

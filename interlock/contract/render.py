@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from interlock.contract import layout
@@ -71,6 +71,8 @@ class ApplicationInputs:
     """Of its template set; empty when it has none."""
     manifests: Mapping[str, str]
     """Text by path."""
+    values_texts: Mapping[str, str] = field(default_factory=dict)
+    """By path, of the files that give the values, the environment's first; only where the set has a schema."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class Inputs:
     """Text by folder of the set and name within it."""
     awaiting: tuple[str, ...]
     cluster_kinds: tuple[str, ...] = ()
+    values_schemas: Mapping[str, str] = field(default_factory=dict)
+    """The text of a set's values.schema.json, by folder of the set; not every set has one."""
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -107,6 +111,10 @@ def render(repository: Repository, environment: str, *, placeholder: str | None 
 
 def render_inputs(given: Inputs) -> Rendered:
     """As `render`, of inputs that were gathered before."""
+    if given.values_schemas:
+        from interlock.contract import values
+
+        values.check(given)
     sets = {folder: TemplateSet(files, folder=folder) for folder, files in given.templates.items()}
     readings = {application.name: Reading() for application in given.applications}
     manifests = tuple(
@@ -142,7 +150,8 @@ def only(given: Inputs, applications: Sequence[ApplicationInputs]) -> Inputs:
     """The inputs of these applications."""
     folders = {each.folder for each in applications}
     templates = {folder: files for folder, files in given.templates.items() if folder in folders}
-    return dataclasses.replace(given, applications=tuple(applications), templates=templates)
+    schemas = {folder: text for folder, text in given.values_schemas.items() if folder in folders}
+    return dataclasses.replace(given, applications=tuple(applications), templates=templates, values_schemas=schemas)
 
 
 def whole(given: Inputs, manifests: Mapping[str, tuple[Manifest, ...]], unread: Iterable[Unread] = ()) -> Rendered:
@@ -201,6 +210,11 @@ def inputs(repository: Repository, environment: str, *, placeholder: str | None 
         templates={layout.templates(each): _template_files(repository, layout.templates(each)) for each in sets},
         awaiting=tuple(sorted(awaiting)),
         cluster_kinds=chosen.cluster_kinds,
+        values_schemas={
+            layout.templates(each): repository.tree.text(path)
+            for each in sets
+            if (path := layout.values_schema(each)) in repository.tree.files
+        },
     )
 
 
@@ -214,7 +228,7 @@ def _application_inputs(
 ) -> ApplicationInputs:
     released = application.release.components if application.release else {}
     components = {
-        name: _component(entry.image, entry.source.repository, entry.source.commit) for name, entry in released.items()
+        name: component(entry.image, entry.source.repository, entry.source.commit) for name, entry in released.items()
     }
     for name in application.awaiting:
         source = next(
@@ -222,15 +236,25 @@ def _application_inputs(
             for each in repository.bindings
             if (each.application, each.component) == (application.name, name) and environment in each.environments
         )
-        components[name] = _component(f"{placeholder}/{name}@sha256:{'0' * 64}", source, "0" * 40)
+        components[name] = component(f"{placeholder}/{name}@sha256:{'0' * 64}", source, "0" * 40)
     return ApplicationInputs(
         name=application.name,
         values=application.values,
         components={name: components[name] for name in sorted(components)},
         folder=layout.templates(application.template) if application.template else "",
         manifests=application.manifests,
+        values_texts=_values_texts(repository, environment, application),
     )
 
 
-def _component(image: str, repository: str, commit: str) -> dict[str, Any]:
+def _values_texts(repository: Repository, environment: str, application: Application) -> dict[str, str]:
+    """Only where somebody will ask for lines in them."""
+    if application.template is None or layout.values_schema(application.template) not in repository.tree.files:
+        return {}
+    paths = (layout.values(environment, application.name), layout.shared_values(application.name))
+    return {path: repository.tree.text(path) for path in paths if path in repository.tree.files}
+
+
+def component(image: str, repository: str, commit: str) -> dict[str, Any]:
+    """A released component as templates see it."""
     return {"image": image, "source": {"repository": repository, "commit": commit}, "version": commit[:12]}

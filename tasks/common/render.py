@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from interlock.contract import kept_renders
 from interlock.contract.kept_renders import Kept
@@ -51,6 +52,31 @@ def render_apart(given: Inputs, *, kept: Path | None = None) -> Rendered:
     return rendered
 
 
+def render_each(given: Sequence[Inputs]) -> tuple[Rendered | RenderError, ...]:
+    """Each of several inputs for itself, in one child: what it makes, or why it cannot.
+
+    For tests of one template set: they share the child's limits, and one that takes too much is found by asking anew.
+    """
+    if not given:
+        return ()
+    request = json.dumps([each.to_json() for each in given])
+    found = ask(COMMAND, request, name="the render process", seconds=TIMEOUT_SECONDS)
+    if found.exhausted:
+        half = len(given) // 2
+        return (*render_each(given[:half]), *render_each(given[half:])) if half else (_exhausted(given[0]),)
+    answers = _loaded(found.text)
+    if not isinstance(answers, list) or len(answers) != len(given):
+        raise _unknown_answer(found.text)
+    return tuple(map(_rendered_or_error, given, answers))
+
+
+def _rendered_or_error(given: Inputs, answer: object) -> Rendered | RenderError:
+    try:
+        return checked(_rendered(answer), given)
+    except RenderError as error:
+        return error
+
+
 def _recalled(kept: Mapping[bytes, Kept], keys: Mapping[str, bytes]) -> dict[str, tuple[Manifest, ...]]:
     """What was rendered before, by application; what cannot be read is rendered again."""
     found: dict[str, tuple[Manifest, ...]] = {}
@@ -84,19 +110,32 @@ def _by_child(given: Inputs) -> Rendered:
     name = f"the render process of {given.environment}"
     found = ask(COMMAND, json.dumps(given.to_json()), name=name, seconds=TIMEOUT_SECONDS)
     if found.exhausted:
-        hint = "look for a loop that multiplies values"
-        message = f"rendering {given.environment} takes too much time or memory"
-        raise RenderError(message, path="templates", hint=hint)
-    return checked(_rendered(found.text), given)
+        raise _exhausted(given)
+    return checked(_rendered(_loaded(found.text)), given)
 
 
-def _rendered(answer: str) -> Rendered:
+def _exhausted(given: Inputs) -> RenderError:
+    hint = "look for a loop that multiplies values"
+    return RenderError(f"rendering {given.environment} takes too much time or memory", path="templates", hint=hint)
+
+
+def _loaded(text: str) -> object:
     try:
-        content = json.loads(answer)
-        if "error" not in content:
-            return Rendered.from_json(content["rendered"])
-        problem = content["error"]
+        return json.loads(text)
+    except ValueError as error:
+        raise _unknown_answer(text) from error
+
+
+def _rendered(answer: Any) -> Rendered:
+    try:
+        if "error" not in answer:
+            return Rendered.from_json(answer["rendered"])
+        problem = answer["error"]
         refusal = RenderError(problem.pop("message"), **problem)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ToolError(f"the render process answered something else: {answer[:80]!r}") from error
+        raise _unknown_answer(json.dumps(answer)) from error
     raise refusal
+
+
+def _unknown_answer(text: str) -> ToolError:
+    return ToolError(f"the render process answered something else: {text[:80]!r}")

@@ -66,5 +66,7 @@ def test_an_unpacked_wheel_makes_an_environment_repository(wheel: Path, tmp_path
         "_names.j2",
         "deployment.yaml.j2",
         "service.yaml.j2",
+        "tests/service.yaml",
+        "values.schema.json",
         "True",
     ]

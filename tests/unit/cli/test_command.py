@@ -38,6 +38,7 @@ COMMANDS = {
         "status",
         "sync",
         "take-over",
+        "test",
     ),
     *("version", "worker"),
 }
@@ -257,3 +258,23 @@ def test_a_host_without_its_file_is_told_so(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert "INTERLOCK_CONFIG is not set" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("interlock te", {"test"}),
+        ("interlock schema render", {"render-test"}),
+        ("interlock test ", {"templates/one"}),
+    ],
+)
+def test_the_shell_completes_commands_and_names(tmp_path: Path, words: str, offered: set[str]) -> None:
+    """Of documents, and of the template sets that are here."""
+    (tmp_path / "templates/one").mkdir(parents=True)
+    (tmp_path / "templates/one/a.yaml.j2").write_text("")
+    count = str(len(words.split(" ")) - 1)
+    asked = {"_INTERLOCK_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": count}
+    done = program(folder=tmp_path, env=asked)
+
+    assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == offered
