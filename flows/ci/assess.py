@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.ci.together import together
-from interlock.ci.findings import Database, Finding, Scan, Subject, not_scanned, of_violations
+from interlock.ci.findings import Database, Finding, Scan, Subject, not_scanned, of_violations, unsearched
 from interlock.ci.junit import TestRun
 from interlock.ci.targets import Target, manifest_files
 from interlock.contract.models import Component
@@ -57,9 +57,13 @@ async def sources(
         database=ground.database,
         configurations=dockerfiles,
         dockerfiles=sorted(dockerfiles),
+        history=checkout.history.names,
     )
     analysis = presenter.step(code.analyse_code, checkout.tree)
-    return await together(_or_failure("source", scan), _or_failure("code", analysis))
+    scanned, analysed = await together(_or_failure("source", scan), _or_failure("code", analysis))
+    if what := checkout.history.unsearched:
+        scanned = replace(scanned, findings=(unsearched(what), *scanned.findings))
+    return scanned, analysed
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from interlock.ci.targets import (
     nowhere,
     of_environment,
     open_targets,
+    released_commits,
     targets,
 )
 from interlock.contract.canonical import digest
@@ -93,10 +94,7 @@ async def fetch_environments(presenter: Presenter, host: CiHost) -> VerifiedHead
 async def still_open(run: Run, bound: Sequence[Target]) -> tuple[Target, ...]:
     """The targets that this commit is not released to; Superseded when a newer one is."""
     source = run.head.repository
-    released = {
-        each.released.source.commit for each in bound if each.released and each.released.source.repository == source
-    }
-    relations = await run.presenter.step(relate, run.host, run.head, sorted(released))
+    relations = await run.presenter.step(relate, run.host, run.head, released_commits(bound, source))
     return open_targets(bound, source=source, commit=run.head.commit, relations=relations)
 
 

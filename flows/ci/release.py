@@ -25,7 +25,7 @@ from interlock.ci.decided import Decided
 from interlock.ci.findings import Scan
 from interlock.ci.gate import asks_for_licences
 from interlock.ci.host import CiHost
-from interlock.ci.targets import Released, Target, absent, already, require_bound, targets
+from interlock.ci.targets import Released, Target, absent, already, released_commits, require_bound, targets
 from interlock.errors import Blocked, InputError, Refused, Superseded
 from tasks.ci import images, registry
 from tasks.ci.credentials import probe
@@ -90,7 +90,8 @@ async def release_order(presenter: Presenter, host: CiHost, repository: str, com
             await _introduce(presenter, host, head)
             with _deciding(host, head, desired):
                 bound = targets(desired.repository, source=repository, signer=host.signing.signer)
-                checkout = await presenter.step(check_out, host, head, work.folder)
+                released = released_commits(bound, repository)
+                checkout = await presenter.step(check_out, host, head, work.folder, released=released)
                 by_component = require_bound(checkout.file, bound, source=repository, signer=host.signing.signer)
                 program = scanner(host)
                 licences = asks_for_licences(desired.repository.gate)

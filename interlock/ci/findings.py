@@ -121,6 +121,12 @@ def of_violations(violations: Iterable[Violation], environment: str) -> tuple[Fi
     )
 
 
+def unsearched(what: str) -> Finding:
+    """The finding that says that secrets were not looked for everywhere."""
+    title = f"{what} was not searched for secrets: search it by hand, then waive this"
+    return Finding("secret", "not-searched", "UNKNOWN", "history", title)
+
+
 def not_scanned(subject: Subject, reason: str) -> Scan:
     return Scan(subject, assessed=False, failure=reason)
 

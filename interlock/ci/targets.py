@@ -94,6 +94,12 @@ def nowhere(source: str, signer: str) -> InputError:
     )
 
 
+def released_commits(bound: Iterable[Target], source: str) -> list[str]:
+    """The commits of a source repository that are released somewhere."""
+    standing = (each.released.source for each in bound if each.released)
+    return sorted({each.commit for each in standing if each.repository == source})
+
+
 def open_targets(
     candidates: Iterable[Target], *, source: str, commit: str, relations: Mapping[str, Relation]
 ) -> tuple[Target, ...]:

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from interlock.ci.findings import Finding
+from interlock.ci.locks import is_manifest, unlocked
 from interlock.ci.searchable import overlooked, readable
 from interlock.errors import ScanFailed
 
 COPIES = "overlooked"
 
 
-def make_ready(folder: Path, subject: str) -> Mapping[str, str]:
+@dataclass(frozen=True)
+class Ready:
+    """What was seen of the files: the copies' names, below the folder, with the files that they are of; and locks."""
+
+    own_names: Mapping[str, str]
+    unlocked: tuple[Finding, ...]
+
+
+def make_ready(folder: Path, subject: str) -> Ready:
     """Change the files of `folder/<subject>` in place, and copy what Trivy would pass over to names that it reads.
 
-    Returns the copies' names, below `folder`, with the files that they are of. ScanFailed when something in there is
-    neither a regular file nor a folder, or cannot be read.
+    ScanFailed when something in there is neither a regular file nor a folder, or cannot be read.
     """
     own_names: dict[str, str] = {}
+    manifests: dict[str, bytes] = {}
+    paths: list[str] = []
     root, copies = folder / subject, folder / COPIES
     try:
         for path in _files(root):
@@ -26,6 +38,9 @@ def make_ready(folder: Path, subject: str) -> Mapping[str, str]:
             content = path.read_bytes()
             if (changed := readable(content)) != content:
                 path.write_bytes(changed)
+            paths.append(name)
+            if is_manifest(name):
+                manifests[name] = changed
             if text := overlooked(name, changed):
                 copies.mkdir(mode=0o700, exist_ok=True)
                 copy = f"{len(own_names)}.txt"
@@ -33,7 +48,7 @@ def make_ready(folder: Path, subject: str) -> Mapping[str, str]:
                 own_names[f"{COPIES}/{copy}"] = name
     except OSError as error:
         raise ScanFailed(f"the {subject} cannot be read: {error}") from error
-    return own_names
+    return Ready(own_names, unlocked(manifests, paths))
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -13,7 +13,7 @@ import re
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -144,7 +144,7 @@ def scan_folder(
     `dockerfiles` are those whose name does not say that they are. `history` are files elsewhere in `folder` in which
     only secrets count, with the names that people know them by.
     """
-    aliases = {**(history or {}), **make_ready(folder, subject)}
+    ready = make_ready(folder, subject)
     for name, content in canary.files(vulnerabilities=database is not None).items():
         (folder / canary.FOLDER).mkdir(mode=0o700, exist_ok=True)
         (folder / canary.FOLDER / name).write_bytes(content)
@@ -160,15 +160,16 @@ def scan_folder(
             *(argument for pattern in patterns for argument in ("--file-patterns", pattern)),
         )
         report = _trivy(scanner, scanner.cache, scratch, "fs", options, str(folder))
-    return read_folder(
+    scan = read_folder(
         report,
         subject=subject,
         configurations=configurations,
         database=database,
         notes=jail.isolation()[1],
-        aliases=aliases,
+        aliases={**(history or {}), **ready.own_names},
         canary=canary.expected(vulnerabilities=database is not None),
     )
+    return replace(scan, findings=(*scan.findings, *ready.unlocked)) if database else scan
 
 
 @effect(name="scan manifests", retries=1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from interlock.ci.host import CiHost
+from interlock.ci.searchable import readable, text
 from interlock.ci.targets import Relation
 from interlock.contract import layout
 from interlock.contract.application import read_application
@@ -14,6 +15,10 @@ from interlock.contract.models import ApplicationRepositoryFile
 from interlock.errors import FormatError, ParameterError
 from tasks.common import git
 from tasks.common.effect import effect
+
+_MOST_COMMITS = 5_000
+_MOST_BYTES = 1 << 30
+_BATCH = 200
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,25 @@ class Head:
 
 
 @dataclass(frozen=True)
+class History:
+    """Texts that commits wrote and that are not in the newest tree any more.
+
+    `names` has the files below `scanned` that hold them, and what people know them by: `path@commit`. `unsearched`
+    says what was left out, when there is too much.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    unsearched: str = ""
+
+
+@dataclass(frozen=True)
 class Checkout:
     """The commit's files, twice: `tree` to build from, and `scanned`/source, which the scanner may change."""
 
     tree: Path
     scanned: Path
     file: ApplicationRepositoryFile
+    history: History = field(default_factory=History)
 
 
 @effect(name="resolve branch", task_run_name="resolve {repository}", retries=3)
@@ -65,14 +83,17 @@ def relate(host: CiHost, head: Head, released: Iterable[str]) -> Mapping[str, Re
 
 
 @effect(name="check out", retries=1)
-def check_out(host: CiHost, head: Head, folder: Path) -> Checkout:
-    """The commit's files in new folders, and what its interlock.yaml says."""
+def check_out(host: CiHost, head: Head, folder: Path, *, released: Iterable[str] = ()) -> Checkout:
+    """The commit's files in new folders, and what its interlock.yaml says.
+
+    Beside them the texts that commits wrote since those that are `released`, and that are gone again.
+    """
     mirror = _mirror(host, head.repository)
     tree, scanned = folder / "tree", folder / "scanned"
     git.export(mirror, head.commit, tree)
     git.export(mirror, head.commit, scanned / "source")
     try:
-        text = (tree / layout.APPLICATION_REPOSITORY).read_bytes().decode()
+        described = (tree / layout.APPLICATION_REPOSITORY).read_bytes().decode()
     except FileNotFoundError:
         raise FormatError(
             f"{head.repository} {head.commit[:12]} has no such file",
@@ -81,7 +102,37 @@ def check_out(host: CiHost, head: Head, folder: Path) -> Checkout:
         ) from None
     except UnicodeDecodeError as error:
         raise FormatError(f"not UTF-8 at byte {error.start}", path=layout.APPLICATION_REPOSITORY) from None
-    return Checkout(tree, scanned, read_application(text))
+    return Checkout(tree, scanned, read_application(described), _write_history(mirror, head.commit, scanned, released))
+
+
+def _write_history(mirror: Path, head: str, scanned: Path, released: Iterable[str]) -> History:
+    """Who pushes a secret and removes it in the next commit has published it all the same."""
+    additions, oldest = git.read_additions(mirror, head, known=released, most=_MOST_COMMITS)
+    there = {entry.blob for entry in git.list_files(mirror, head)}
+    # The oldest commit that wrote a text counts: it comes last.
+    gone = {each.blob: each for each in additions if each.blob not in there}
+    unsearched = f"what was written before {oldest[:12]}" if oldest else ""
+    names: dict[str, str] = {}
+    written = 0
+    for blobs in _batches(sorted(gone)):
+        found = git.read_blobs(mirror, blobs)
+        if len(found) < len(blobs):
+            unsearched = f"a file of more than {git.MAX_FILE_BYTES >> 20} MiB"
+        for blob, content in found.items():
+            written += len(content)
+            if written > _MOST_BYTES:
+                return History(names, f"what is beyond {_MOST_BYTES >> 20} MiB")
+            if readable_text := text(readable(content)):
+                name = f"history/{len(names)}.txt"
+                (scanned / "history").mkdir(mode=0o700, exist_ok=True)
+                (scanned / name).write_bytes(readable_text)
+                names[name] = f"{gone[blob].path}@{gone[blob].commit[:12]}"
+    return History(names, unsearched)
+
+
+def _batches(blobs: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(blobs), _BATCH):
+        yield blobs[start : start + _BATCH]
 
 
 def _mirror(host: CiHost, repository: str) -> Path:

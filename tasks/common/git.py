@@ -96,6 +96,15 @@ class Entry:
     size: int
 
 
+@dataclass(frozen=True)
+class Addition:
+    """What a commit wrote into a path."""
+
+    commit: str
+    path: str
+    blob: str
+
+
 # mirrors ---------------------------------------------------------------------------------------------
 
 
@@ -263,6 +272,41 @@ def read_commit(mirror: Path, commit: str) -> RawCommit:
     data = _commit_data(mirror, commit)
     pair = (commits.EMPTY_TREE, _parse(commit, data).tree)
     return RawCommit(commit, data, _differences(mirror, [pair])[pair])
+
+
+def read_additions(
+    mirror: Path, new: str, *, known: Iterable[str], most: int
+) -> tuple[tuple[Addition, ...], str | None]:
+    """What the commits in `new` and in none of `known` wrote, newest first, a merge against its first parent.
+
+    `known` may name commits that the mirror does not hold. Of more commits than `most` only the newest are read; the
+    second value is then the oldest of them.
+    """
+    exclude = [f"^{_full(each)}" for each in known if has_commit(mirror, each)]
+    listing = ("rev-list", "--topo-order", f"--max-count={most + 1}", _full(new), *exclude)
+    ids = _run(listing, mirror=mirror).stdout.decode().split()
+    compare = ("diff-tree", "--stdin", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", "--root")
+    stdin = "".join(f"{each}\n" for each in ids[:most]).encode()
+    done = _run(
+        (*compare, "--diff-merges=first-parent"),
+        mirror=mirror,
+        stdin=stdin,
+        limit=MAX_LIST_BYTES,
+        memory=MAX_MEMORY_BYTES,
+    )
+    return tuple(_additions(done.stdout)), ids[most - 1] if len(ids) > most else None
+
+
+def _additions(listing: bytes) -> Iterator[Addition]:
+    fields = iter(listing.split(b"\0"))
+    commit = ""
+    for each in fields:
+        if not each.startswith(b":"):
+            commit = each.decode()
+            continue
+        path, (_, mode, _, blob, _) = next(fields).decode(errors="replace"), each.decode().split(" ")
+        if mode not in (commits.ABSENT, commits.SUBMODULE):
+            yield Addition(commit, path, blob)
 
 
 def export(mirror: Path, commit: str, folder: Path) -> None:

@@ -124,7 +124,7 @@ def test_the_release_commit_says_where_it_comes_from(done: Done) -> None:
     assert [predicate["passedTests"] for predicate in proof.predicates(evidence.TEST_RESULT)] == [
         ["tests.test_price.Price.test_price"]
     ]
-    assert len(proof.predicates(evidence.VULNERABILITIES)) == 2
+    assert len(proof.predicates(evidence.VULNERABILITIES)) == 3
     (verdict,) = proof.predicates(evidence.GATE_VERDICT)
     assert verdict["result"] == "PASSED"
     assert any("token" in each for each in verdict["checks"]["clusterCredentials"]["checked"])
@@ -230,6 +230,24 @@ async def test_the_gate_names_all_that_stops_a_release(walk: Walk) -> None:
     gate = recorder.report("gate")
     assert gate.title.endswith("BLOCKED for dev")
     assert "revoke the credential" in gate.markdown
+
+
+async def test_a_secret_that_a_later_commit_removes_stops_it(walk: Walk) -> None:
+    """It is published all the same; a waiver names it with its commit, and once released it is known."""
+    walk.application.push(service.files())
+    with_key = walk.application.push({"shop/key.py": f'TOKEN = "{TOKEN}"\n'.encode()})
+    walk.application.push({"shop/key.py": None})
+    place = f"shop/key.py@{with_key[:12]}"
+
+    with pytest.raises(Blocked) as caught:
+        await release(walk)
+
+    assert caught.value.reasons == (f"source: secret github-pat in {place}:1: GitHub Personal Access Token",)
+    walk.environments.push({layout.WAIVERS: WAIVED.replace("CVE-2018-18074", f"github-pat@{place}").encode()})
+    await release(walk)
+    walk.environments.push({layout.WAIVERS: b"format: 1\n"})
+    walk.application.push({"shop/new.py": b"NEW = 1\n"})
+    await release(walk)
 
 
 async def test_a_scanner_that_crashes_stops_it(walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

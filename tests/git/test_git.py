@@ -21,7 +21,7 @@ from interlock.contract.commit import Person
 from interlock.contract.host import Remote
 from interlock.errors import GitError, HostConfigError, PushRejected, Refused
 from tasks.common import git
-from tests.git.conftest import Key, Repository
+from tests.git.conftest import AUTHOR, Key, Repository
 
 
 def test_fetch_gives_the_head_and_then_only_what_is_new(repository: Repository, tmp_path: Path) -> None:
@@ -62,6 +62,42 @@ def test_commits_are_read_with_their_changes(repository: Repository) -> None:
         [("a", "100644", "100644"), ("c", "100644", "000000"), ("d/b", "000000", "100644")],
     ]
     assert [change.path for change in git.read_commits(repository.mirror, None, first)[0].changes] == ["a", "d/b"]
+
+
+def test_what_commits_wrote_is_read_without_what_is_known(repository: Repository) -> None:
+    """Also what a later commit removes; the newest first; a commit that the mirror does not hold is nothing known."""
+    first = repository.push(None, {"a": b"1"})
+    second = repository.push(first, {"b": b"2", "c": b"3"})
+    third = repository.push(second, {"b": None, "a": b"4"})
+    unheld = "0" * 40
+
+    everything, oldest = git.read_additions(repository.mirror, third, known=[unheld], most=10)
+    since, _ = git.read_additions(repository.mirror, third, known=[first, unheld], most=10)
+    newest, cut = git.read_additions(repository.mirror, third, known=[], most=1)
+
+    assert [(each.commit, each.path) for each in everything] == [
+        (third, "a"),
+        (second, "b"),
+        (second, "c"),
+        (first, "a"),
+    ]
+    assert oldest is None
+    assert since == everything[:3]
+    assert (newest, cut) == (everything[:1], third)
+    assert git.read_additions(repository.mirror, third, known=[third], most=10) == ((), None)
+
+
+def test_what_a_merge_brings_is_read(repository: Repository) -> None:
+    """What it changes against its first parent, so that nothing hides in a merge that nobody looks at."""
+    first = repository.push(None, {"a": b"1"})
+    side = repository.write(first, {"s": b"5"})
+    tree = git.tree_id(repository.mirror, side)
+    data = commits.unsigned(tree=tree, parents=(first, side), author=AUTHOR, seconds=1, message="merge")
+    merge = git._hash_object(repository.mirror, "commit", data)
+
+    found, _ = git.read_additions(repository.mirror, merge, known=[first], most=10)
+
+    assert {(each.commit, each.path) for each in found} == {(merge, "s"), (side, "s")}
 
 
 def test_push_moves_only_from_the_expected_commit(repository: Repository) -> None:
