@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from interlock.ci.canary import FOLDER as CANARY_FOLDER
+from interlock.ci.licences import UNKNOWN
 from interlock.contract.models import Severity
 from interlock.contract.validation import Violation
 from interlock.errors import ScanFailed
@@ -66,7 +67,7 @@ class Finding:
                 return f"{self.severity} {self.id} in {self.place}: {self.title}"
             case "licence":
                 package = f"{self.package} {self.installed}".strip()
-                return f"licence {self.id or 'unknown'} of {package}, {self.place}"
+                return f"licence {self.id} of {package}, {self.place}"
 
 
 @dataclass(frozen=True)
@@ -323,7 +324,13 @@ def read_image(
     if report.kind != "container_image" or not report.metadata.image_id:
         raise ScanFailed("the scanner's report is about no image")
     results = tuple(_named(result, _image_name(result.target)) for result in report.results or ())
-    scan = replace(_scan(report, results, subject="image", database=database, notes=notes), licences=licences)
+    scan = _scan(report, results, subject="image", database=database, notes=notes)
+    if licences:
+        scan = replace(
+            scan,
+            licences=True,
+            findings=(*scan.findings, *sorted(set(_licences(results)), key=lambda each: each.order)),
+        )
     doubt = _doubt(report, package_database=package_database, covered=covered)
     return replace(scan, assessed=not doubt, doubt=doubt)
 
@@ -390,7 +397,6 @@ def _findings(results: Iterable[_Result]) -> Iterator[Finding]:
         yield from _vulnerabilities(result)
         yield from _secrets(result)
         yield from _misconfigurations(result)
-        yield from _licences(result)
 
 
 def _vulnerabilities(result: _Result) -> Iterator[Finding]:
@@ -430,19 +436,29 @@ def _misconfigurations(result: _Result) -> Iterator[Finding]:
         )
 
 
-def _licences(result: _Result) -> Iterator[Finding]:
-    versions = {package.name: package.version for package in result.packages or ()}
-    for each in result.licences or ():
-        yield Finding(
-            "licence",
-            each.name,
-            each.severity,
-            each.path or result.target,
-            "licence",
-            package=each.package,
-            installed=versions.get(each.package, ""),
-            link=_web(each.link),
-        )
+def _licences(results: Sequence[_Result]) -> Iterator[Finding]:
+    """One for each licence of a package, and one without a name for each package that has none."""
+    packages = [(result.target, each) for result in results for each in result.packages or ()]
+    versions = {package.name: package.version for _, package in packages}
+    licensed = set()
+    for result in results:
+        for each in result.licences or ():
+            licensed.add(each.package)
+            yield Finding(
+                "licence",
+                each.name or UNKNOWN,
+                each.severity,
+                each.path or result.target,
+                "licence",
+                package=each.package,
+                installed=versions.get(each.package, ""),
+                link=_web(each.link),
+            )
+    for target, package in packages:
+        if package.name not in licensed:
+            yield Finding(
+                "licence", UNKNOWN, "UNKNOWN", target, "licence", package=package.name, installed=package.version
+            )
 
 
 def _web(link: str) -> str:

@@ -239,6 +239,19 @@ def test_an_image_is_scanned_from_its_archive(scanner: Scanner, tmp_path: Path) 
     assert "requests" in names
 
 
+def test_licences_are_found_when_they_are_asked_for(scanner: Scanner, tmp_path: Path) -> None:
+    """Of the system's packages and of others; a package that names none is told too."""
+    terms = "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n\nFiles: *\nLicense: AGPL-3+\n"
+    path = archive(tmp_path / "web.tar", PYTHON | {"usr/share/doc/libc6/copyright": terms})
+    database = check_scanner.fn(scanner)
+
+    asked = scan_image.fn(scanner, path, database=database, licences=True).scan
+
+    found = {(finding.id, finding.package) for finding in asked.findings if finding.kind == "licence"}
+    assert found == {("AGPL-3+", "libc6"), ("unknown", "requests")}
+    assert not scan_image.fn(scanner, path, database=database).scan.licences
+
+
 def test_an_image_without_anything_known_is_not_assessed(scanner: Scanner, tmp_path: Path) -> None:
     """`FROM scratch`: Trivy says rc 0 and nothing."""
     path = archive(tmp_path / "web.tar", {"app/data": "hello\n"})

@@ -119,14 +119,17 @@ def test_a_known_system_with_packages_is_assessed() -> None:
 
 
 def test_licences_are_read() -> None:
-    """With the package that has them."""
+    """With the package that has them, and the packages that have none."""
     licence = {"Name": "AGPL-3.0-only", "Severity": "CRITICAL", "PkgName": "gs", "Link": "", "FilePath": ""}
     report = image({"Target": "OS Packages", "Class": "license", "Licenses": [licence]}, SYSTEM)
 
     scan = read_image(report, database=DATABASE, licences=True)
 
     assert scan.licences
-    assert str(scan.findings[0]) == "licence AGPL-3.0-only of gs, OS Packages"
+    assert [str(finding) for finding in scan.findings] == [
+        "licence AGPL-3.0-only of gs, OS Packages",
+        "licence unknown of requests 2.30.0, image (debian 12.15)",
+    ]
 
 
 def test_copies_are_told_under_the_names_of_what_they_are_of() -> None:
