@@ -74,10 +74,15 @@ spec:
 
 
 class Quiet:
-    """A presenter that says nothing."""
+    """A presenter that says nothing, and remembers when the last objects were applied."""
+
+    applied = 0.0
 
     async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return await asyncio.to_thread(effect.fn, *args, **kwargs)
+        done = await asyncio.to_thread(effect.fn, *args, **kwargs)
+        if effect.name.startswith("apply"):
+            self.applied = time.perf_counter()
+        return done
 
     async def show(self, report: Report) -> None: ...
 
@@ -112,10 +117,12 @@ class Estate:
         names = application_names(self.count)[:applications]
         self.head = _push(self._mirror, self.remote, self.head, {_values(n): _greeting(greeting) for n in names})
 
-    def deploy(self) -> None:
-        """From fetch to recorded: what a deploy does, without Prefect around it."""
-        outcome = asyncio.run(deploy_order(Quiet(), self.host, NAME))
+    def deploy(self) -> float:
+        """From fetch to recorded: what a deploy does, without Prefect around it. Seconds until all was applied."""
+        started, presenter = time.perf_counter(), Quiet()
+        outcome = asyncio.run(deploy_order(presenter, self.host, NAME))
         assert outcome.commit == self.head, outcome.sentence
+        return presenter.applied - started
 
     def peak(self, *, deploying: bool) -> float:
         """The most memory that a process of a deploy needs, in MB; or one that has only imported what a deploy does."""
