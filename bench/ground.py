@@ -43,8 +43,11 @@ class Ground:
     folder: Path
     inventory: Inventory
 
-    def rendered(self, bodies: Sequence[Body]) -> Rendered:
-        return Rendered(self.scope.environment, tuple(Manifest(body, "shop", {}) for body in bodies), ())
+    def rendered(self, bodies: Sequence[Body], fingerprints: Sequence[str] = ()) -> Rendered:
+        """With the fingerprints that a render is kept with, if they are given."""
+        known = fingerprints or [""] * len(bodies)
+        manifests = (Manifest(body, "shop", {}, mark) for body, mark in zip(bodies, known, strict=True))
+        return Rendered(self.scope.environment, tuple(manifests), ())
 
     def plan(self, rendered: Rendered) -> Plan:
         """As the flows make it."""

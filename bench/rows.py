@@ -31,10 +31,11 @@ def plan_unchanged(sandbox: Sandbox, folder: Path, count: int) -> list[Row]:
         if program := kubectl():
             files = ground.files(bodies)
             peers[KUBECTL_DIFF] = lambda: Kubectl(program, ground).diff(files)
+        fingerprints = [manifest.fingerprint for manifest in rendered.manifests]
         what = f"plan of {count} objects of {len(grounds.KINDS)} kinds, all as Git says"
 
         def remembered() -> None:
-            ground.plan(ground.rendered(bodies))
+            ground.plan(ground.rendered(bodies, fingerprints))
 
         def cold() -> None:
             ground.forget()

@@ -6,9 +6,10 @@ bytes that are desired, and, for all of them together, cluster, policy and code.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -36,7 +37,12 @@ class Verdicts:
 
     def holds(self, live: Body, wanted: str) -> bool:
         """Whether this version of this object was found to be as wanted."""
-        return self.known.get(live["metadata"]["uid"]) == f"{_version(live)} {wanted}"
+        return self.version_as(wanted, live["metadata"]["uid"]) == _version(live)
+
+    def version_as(self, wanted: str, uid: str) -> str:
+        """The version of an object that was found to be as wanted; empty when none was."""
+        said, _, version = self.known.get(uid, "").partition(_AT)
+        return version if said == wanted else ""
 
     def at(self, oldest: int) -> Verdicts:
         """Those that still count when the oldest LIST is of this version: none when the server went back.
@@ -48,10 +54,16 @@ class Verdicts:
 
 def verdict(live: Body, wanted: str) -> tuple[str, str]:
     """What to remember of an object that is as wanted."""
-    return live["metadata"]["uid"], f"{_version(live)} {wanted}"
+    return live["metadata"]["uid"], f"{wanted}{_AT}{_version(live)}"
 
 
+_AT = " @ "
 _BUILT_IN = frozenset(group_of(version) for version, _, _ in COMMON)
+
+
+@lru_cache
+def _is_built_in(api_version: str) -> bool:
+    return group_of(api_version) in _BUILT_IN
 
 
 def _version(live: Body) -> str:
@@ -59,7 +71,7 @@ def _version(live: Body) -> str:
     fields are defaulted and pruned as it is read. So its content counts too.
     """
     version = str(live["metadata"]["resourceVersion"])
-    if group_of(live.get("apiVersion", "")) in _BUILT_IN:
+    if _is_built_in(live.get("apiVersion", "")):
         return version
     return f"{version} {digest(canonical({**live, 'metadata': live['metadata']['uid']}))}"
 
@@ -72,8 +84,8 @@ def ground(scope: Scope, *, server: str, version: str, code: str) -> str:
 
 
 def wanted(manifest: Manifest, entry: Entry, *, scaled: bool) -> str:
-    """What is desired of an object, in a word."""
-    return f"{manifest.fingerprint} {entry.nonce} {int(scaled)}"
+    """What is desired of an object, and what the inventory says of it, in a word."""
+    return f"{manifest.fingerprint} {entry.nonce} {scaled:d} {entry.keep:d} {entry.application}"
 
 
 def read(data: bytes, *, ground: str, now: float) -> Verdicts:
@@ -95,6 +107,32 @@ def write(verdicts: Verdicts) -> bytes:
 # a plan's way through them ---------------------------------------------------------------------------
 
 
+class Expected(NamedTuple):
+    """What becomes of an object if it is of this version still."""
+
+    version: str
+    item: PlanItem
+
+
+def expected(
+    verdicts: Verdicts, manifests: Iterable[Manifest], inventory: Inventory, scaled: Collection[Identity]
+) -> Mapping[Identity, Expected]:
+    """What may be recalled, as far as that can be said before anything was looked at.
+
+    `scaled` are those that an autoscaler may scale.
+    """
+    found: dict[Identity, Expected] = {}
+    for manifest in manifests:
+        identity = manifest.identity
+        entry = inventory.get(identity)
+        if entry is None or entry.application != manifest.application:
+            continue
+        if version := verdicts.version_as(wanted(manifest, entry, scaled=identity in scaled), entry.uid):
+            item = PlanItem.unchanged(identity, application=entry.application, uid=entry.uid)
+            found[identity] = Expected(version, item)
+    return found
+
+
 @dataclass(frozen=True)
 class Recalled:
     """What a plan need not compare, as items and as verdicts to remember on; `rest` it has to."""
@@ -106,26 +144,23 @@ class Recalled:
 
 def recall(
     verdicts: Verdicts,
-    manifests: Iterable[Manifest],
+    hoped: Mapping[Identity, Expected],
+    manifests: Sequence[Manifest],
     live: Mapping[Identity, Body],
-    inventory: Inventory,
-    scaled: Collection[Identity],
 ) -> Recalled:
-    """Desired objects by whether their verdict still holds; `scaled` are those that an autoscaler may scale."""
+    """Desired objects by whether what was `hoped` for is so. A loop, because a large plan spends its time here."""
+    if not verdicts.known:
+        return Recalled((), {}, tuple(manifests))
     items: list[PlanItem] = []
     rest: list[Manifest] = []
-    known: dict[str, str] = {}
     for manifest in manifests:
         identity = manifest.identity
-        body, entry = live.get(identity), inventory.get(identity)
-        if body and entry and entered(entry, manifest, body):
-            wish = wanted(manifest, entry, scaled=identity in scaled)
-            if verdicts.holds(body, wish):
-                items.append(PlanItem.unchanged(identity, application=entry.application, uid=entry.uid))
-                known[entry.uid] = verdicts.known[entry.uid]
-                continue
-        rest.append(manifest)
-    return Recalled(tuple(items), known, tuple(rest))
+        body, hope = live.get(identity), hoped.get(identity)
+        if body and hope and body["metadata"]["uid"] == hope.item.uid and _version(body) == hope.version:
+            items.append(hope.item)
+        else:
+            rest.append(manifest)
+    return Recalled(tuple(items), {item.uid: verdicts.known[item.uid] for item in items}, tuple(rest))
 
 
 def learned(wants: Iterable[Wanted], items: Iterable[PlanItem], scaled: Collection[Identity]) -> Mapping[str, str]:

@@ -19,7 +19,7 @@ from interlock.cd.order import rank
 from interlock.cd.plan import Action, Look, Plan, PlanItem, Scope, Wanted
 from interlock.cd.proof import ASKED, UNKNOWN_ADMISSION, Proof, beside_refused, misfit, proofs
 from interlock.cd.strangers import Census, Owner
-from interlock.cd.verdicts import ground, learned, recall
+from interlock.cd.verdicts import Expected, expected, ground, learned, recall
 from interlock.contract.canonical import canonical
 from interlock.contract.manifest import Manifest
 from interlock.contract.models import TakeOver
@@ -63,12 +63,25 @@ def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
         return list(pool.map(work, items))
 
 
-def look_at(cluster: Cluster, rendered: Rendered, inventory: Inventory, namespaces: Sequence[str]) -> Live:
-    """Every object of every kind that matters in the namespaces, and the cluster-wide ones that are named."""
+def look_at(
+    cluster: Cluster,
+    rendered: Rendered,
+    inventory: Inventory,
+    namespaces: Sequence[str],
+    *,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Live:
+    """Every object of every kind that matters in the namespaces, and the cluster-wide ones that are named.
+
+    `meanwhile` is done while the server makes its long answers.
+    """
     named = {manifest.identity for manifest in rendered.manifests} | set(inventory.entries)
     kinds, unreadable = _kinds(cluster, rendered, inventory)
     asked = [(resource, namespace) for resource in kinds if resource.namespaced for namespace in namespaces]
-    lists = side_by_side(lambda pair: _listed(cluster, *pair), asked)
+    with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="cluster") as pool:
+        coming = pool.map(lambda pair: _listed(cluster, *pair), asked)
+        meanwhile()
+        lists = list(coming)
     objects: dict[Identity, Body] = {}
     versions: list[int] = []
     refused = {space for (_, space), found in zip(asked, lists, strict=True) if isinstance(found, ClusterError)}
@@ -84,7 +97,7 @@ def look_at(cluster: Cluster, rendered: Rendered, inventory: Inventory, namespac
         for each in found.bodies:
             objects[Identity(resource.group, resource.kind, space, each["metadata"]["name"])] = each
     wide = {(r.group, r.kind): r for r in kinds if not r.namespaced}
-    single = [i for i in sorted(named) if (i.group, i.kind) in wide]
+    single = sorted(i for i in named if (i.group, i.kind) in wide)
     bodies = side_by_side(lambda i: _got(cluster, wide[(i.group, i.kind)], i.name), single)
     for identity, body in zip(single, bodies, strict=True):
         if isinstance(body, ClusterError):
@@ -186,11 +199,19 @@ def make_plan(
     Blocked when Git renders nothing at all while the environment owns objects: an empty render never prunes.
     """
     _require_something(rendered, inventory, scope)
-    live = look_at(cluster, rendered, inventory, prune.looked_at(inventory, scope))
     scaled = foreign.scaled(manifest.body for manifest in rendered.manifests)
     rests_on = ground(scope, server=cluster.server, version=cluster.version, code=verdicts.code())
-    remembered = verdicts.read(memory, ground=rests_on).at(live.oldest)
-    recalled = recall(remembered, rendered.manifests, live.objects, inventory, scaled)
+    remembered = verdicts.read(memory, ground=rests_on)
+    hoped: dict[Identity, Expected] = {}
+    live = look_at(
+        cluster,
+        rendered,
+        inventory,
+        prune.looked_at(inventory, scope),
+        meanwhile=lambda: hoped.update(expected(remembered, rendered.manifests, inventory, scaled)),
+    )
+    remembered = remembered.at(live.oldest)
+    recalled = recall(remembered, hoped, rendered.manifests, live.objects)
     wants = [decide.wanted(m, live.objects.get(m.identity), inventory, scope) for m in recalled.rest]
     wants, given_notes = received(cluster, wants, scope)
     looks = [(want, decide.look(want, scope)) for want in wants]
