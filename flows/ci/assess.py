@@ -16,7 +16,7 @@ from interlock.ci.targets import Target, manifest_files
 from interlock.contract.models import Component
 from interlock.contract.repository import Repository
 from interlock.errors import ScanFailed
-from tasks.ci import code, images, scanner, tests
+from tasks.ci import code, scanner
 from tasks.ci.scanner import ImageScan, Scanner
 from tasks.ci.source import Checkout
 from tasks.common.render import render_environment
@@ -114,6 +114,8 @@ async def manifests(
 
 async def image(presenter: Presenter, ground: Ground, docker: str, image_id: str, *, component: str) -> ImageScan:
     """Export the image and scan it; the scanner never reaches the daemon."""
+    from tasks.ci import images  # Docker's SDK, which a check of sources does without
+
     archive = ground.folder / f"{component}.tar"
     try:
         await presenter.step(images.export_image, docker, image_id, archive)
@@ -130,6 +132,8 @@ async def image_and_tests(
     presenter: Presenter, ground: Ground, docker: str, image_id: str, *, name: str, component: Component, run: str
 ) -> tuple[ImageScan, TestRun]:
     """Both need nothing but the image."""
+    from tasks.ci import tests
+
     return await together(
         image(presenter, ground, docker, image_id, component=name),
         presenter.step(tests.run_tests, docker, image_id, component.tests, run=run),

@@ -6,6 +6,7 @@ import datetime as dt
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -14,16 +15,17 @@ from flows.ci import assess
 from flows.ci.assess import Ground
 from flows.ci.together import together
 from interlock.ci import reports
+from interlock.ci.canary import Kind
 from interlock.ci.findings import Scan, Subject
 from interlock.ci.gate import REQUIRED, Verdict, asks_for_licences, judge
 from interlock.ci.junit import TestRun
 from interlock.ci.policy import Policy
 from interlock.ci.targets import Target, of_environment
+from interlock.contract.models import Component
 from interlock.contract.repository import Repository
-from interlock.errors import Blocked
-from tasks.ci import images
-from tasks.ci.local import copy_folder
-from tasks.ci.scanner import Scanner, check_scanner
+from interlock.errors import Blocked, ParameterError
+from tasks.ci.local import Files, copy_folder
+from tasks.ci.scanner import Scanner, check_scanner, scan_folder
 from tasks.ci.source import Checkout
 
 if TYPE_CHECKING:
@@ -31,6 +33,17 @@ if TYPE_CHECKING:
 
 _DEFAULT = "default policy"
 _BUILD_SECONDS = 1800
+
+
+class Part(StrEnum):
+    """What may be checked alone, as a hook does."""
+
+    SECRETS = "secrets"
+    MISCONFIGURATION = "misconfiguration"
+    TESTS = "tests"
+
+
+_KINDS: Mapping[Part, tuple[Kind, ...]] = {Part.SECRETS: ("secret",), Part.MISCONFIGURATION: ("misconfig",)}
 
 
 @dataclass(frozen=True)
@@ -57,14 +70,20 @@ async def check_order(
     program: Scanner,
     docker: str | None,
     source: str | None = None,
+    files: Files = Files.ALL,
+    commit: str | None = None,
+    only: Part | None = None,
 ) -> Checked:
-    """Judge the files that lie in `folder` now. Without Docker the image is not built, scanned or tested.
+    """Judge the files that lie in `folder` now, or those of a commit. Without Docker no image is built or judged.
 
-    Blocked with the reasons when the gate would stop it.
+    `only` one part, whatever else the gate would say. Blocked with the reasons when the gate would stop it.
     """
     with tempfile.TemporaryDirectory(prefix="interlock-check-") as work:
-        checkout = await presenter.step(copy_folder, folder, Path(work))
+        checkout = await presenter.step(copy_folder, folder, Path(work), files=files, commit=commit)
         policy = Policy.of(repository, source=source)
+        if only:
+            alone = Alone(presenter, program, checkout, policy, docker, Path(work))
+            return _passed(Checked(await _part(alone, only)), folder)
         licences = asks_for_licences(policy.gate)
         ground = Ground(program, await presenter.step(check_scanner, program), Path(work), licences=licences)
         local = Local(presenter, ground, checkout, repository, policy, docker)
@@ -72,10 +91,90 @@ async def check_order(
         verdicts = {name: await _check(local, name, scanned) for name in checkout.file.components}
     if docker is None:
         presenter.say("without Docker neither the image nor its tests were judged")
-    checked = Checked(verdicts)
+    return _passed(Checked(verdicts), folder)
+
+
+def _passed(checked: Checked, folder: Path) -> Checked:
     if not checked.passed:
         raise Blocked(f"CI's gate would stop {folder}", reasons=checked.reasons)
     return checked
+
+
+# one part --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What the check of one part needs."""
+
+    presenter: Presenter
+    program: Scanner
+    checkout: Checkout
+    policy: Policy
+    docker: str | None
+    folder: Path
+
+
+async def _part(alone: Alone, only: Part) -> dict[str, dict[str, Verdict]]:
+    """The verdicts of the gate with nothing to go by but one scan, or the tests."""
+    components = alone.checkout.file.components
+    if only is Part.TESTS:
+        runs = {name: await _tests(alone, name, component) for name, component in components.items()}
+        return {name: _verdicts(alone, name, [], run, []) for name, run in runs.items()}
+    dockerfiles = sorted({component.dockerfile for component in components.values()})
+    scanned = await alone.presenter.step(
+        scan_folder,
+        alone.program,
+        alone.checkout.scanned,
+        subject="source",
+        database=None,
+        configurations=frozenset(dockerfiles) if only is Part.MISCONFIGURATION else frozenset(),
+        dockerfiles=dockerfiles,
+        kinds=_KINDS[only],
+    )
+    await alone.presenter.show(reports.scan_report([scanned], component="all", rules=alone.policy.gate.rules))
+    return {name: _verdicts(alone, name, [scanned], None, ["source"]) for name in components}
+
+
+async def _tests(alone: Alone, name: str, component: Component) -> TestRun:
+    from tasks.ci.desk import build_and_test
+
+    if alone.docker is None:
+        raise ParameterError("tests run in the component's image, which needs Docker", hint="leave --no-image out")
+    run = await alone.presenter.step(
+        build_and_test,
+        alone.docker,
+        alone.checkout.tree,
+        component,
+        name=name,
+        run=uuid4().hex[:12],
+        seconds=_BUILD_SECONDS,
+        say=alone.presenter.say,
+    )
+    await alone.presenter.show(reports.results_report(run, component=name))
+    return run
+
+
+def _verdicts(
+    alone: Alone, name: str, scans: Sequence[Scan], tests: TestRun | None, required: Sequence[Subject]
+) -> dict[str, Verdict]:
+    policy = alone.policy
+    environments = {target.environment for target in policy.targets if target.component == name}
+    return {
+        environment: judge(
+            scans,
+            tests,
+            rules=policy.gate.environments.get(environment, policy.gate.rules),
+            waivers=policy.waivers,
+            component=name,
+            now=dt.datetime.now(dt.UTC),
+            required=required,
+        )
+        for environment in (sorted(environments) or [_DEFAULT])
+    }
+
+
+# everything ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -130,6 +229,8 @@ async def _image(local: Local, name: str) -> tuple[Scan, TestRun] | None:
     """Build, scan and test, as in a release; None without Docker."""
     if local.docker is None:
         return None
+    from tasks.ci import images  # Docker's SDK, which few checks need
+
     component, mark = local.checkout.file.components[name], uuid4().hex[:12]
     image = await local.presenter.step(
         images.build_image,

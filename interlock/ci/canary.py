@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Literal
 
+Kind = Literal["vuln", "secret", "misconfig"]
+"""As the scanner names what it looks for in a folder."""
+KINDS: tuple[Kind, ...] = ("vuln", "secret", "misconfig")
 FOLDER = "canary"
 VULNERABILITY = "CVE-2023-32681"
 """Every good database knows this one."""
@@ -18,16 +22,21 @@ _OLD = ("glibc", "openssl", "musl", "busybox", "curl", "zlib", "bash", "systemd"
 _PACKAGE_URLS = {"debian": "deb", "ubuntu": "deb", "alpine": "apk", "wolfi": "apk", "chainguard": "apk"}
 
 
-def files(*, vulnerabilities: bool) -> Mapping[str, bytes]:
+def files(kinds: Collection[Kind]) -> Mapping[str, bytes]:
     """Files to lay beside what is scanned, with one finding of each kind."""
     token = "ghp_" + "Zx81" * 9  # nobody's
-    laid = {"Dockerfile": b"FROM debian:12\nUSER root\n", "token.txt": f"token = {token}\n".encode()}
-    return laid | ({"requirements.txt": f"{_PACKAGE}=={_VERSION}\n".encode()} if vulnerabilities else {})
+    laid: dict[Kind, tuple[str, bytes]] = {
+        "vuln": ("requirements.txt", f"{_PACKAGE}=={_VERSION}\n".encode()),
+        "secret": ("token.txt", f"token = {token}\n".encode()),
+        "misconfig": ("Dockerfile", b"FROM debian:12\nUSER root\n"),
+    }
+    return dict(laid[kind] for kind in kinds)
 
 
-def expected(*, vulnerabilities: bool) -> frozenset[str]:
+def expected(kinds: Collection[Kind]) -> frozenset[str]:
     """What must be found in those files."""
-    return frozenset({_SECRET, _MISCONFIGURATION} | ({VULNERABILITY} if vulnerabilities else set()))
+    ids: dict[Kind, str] = {"vuln": VULNERABILITY, "secret": _SECRET, "misconfig": _MISCONFIGURATION}
+    return frozenset(ids[kind] for kind in kinds)
 
 
 def bill(*, family: str = "", version: str = "") -> bytes:

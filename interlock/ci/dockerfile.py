@@ -33,6 +33,28 @@ def require_local(text: str, *, path: str) -> None:
             )
 
 
+_FROM = re.compile(r"\s*FROM\s+(?:--platform=\S+\s+)?(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
+_COPY_FROM = re.compile(r"(?:--from|[,\s]from)=([^\s,]+)", re.IGNORECASE)
+_IMAGE = re.compile(r"[A-Za-z0-9._/:@-]+")
+_SYNTAX = re.compile(r"^#\s*syntax\s*=", re.IGNORECASE | re.MULTILINE)
+
+
+def bases(text: str) -> tuple[str, ...] | None:
+    """The images that a Dockerfile takes something from; None when a variable or a frontend decides on them."""
+    stages: set[str] = {"scratch"}
+    found: dict[str, None] = {}
+    for line in text.splitlines():
+        begins = _FROM.fullmatch(line)
+        if re.match(r"\s*FROM\b", line, re.IGNORECASE) and begins is None:
+            return None
+        for name in [begins[1]] if begins else _COPY_FROM.findall(line):
+            if name.lower() not in stages and not name.isdigit():
+                found[name] = None
+        if begins and begins[2]:
+            stages.add(begins[2].lower())
+    return tuple(found) if all(map(_IMAGE.fullmatch, found)) and not _SYNTAX.search(text) else None
+
+
 def _continuation(lines: list[str], index: int) -> str:
     """The lines that a builder may join to this one, comments and blank lines in between included."""
     found = ""

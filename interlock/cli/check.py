@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from interlock.cli import halves, names
 from interlock.cli.output import Format, Output
 
 if TYPE_CHECKING:
+    from interlock.cli.terminal import TerminalPresenter
     from interlock.contract.repository import Repository
 
 EXAMPLES = """\b
@@ -21,8 +23,16 @@ Exit code 0: the gate would let it pass; 1: it would not, and the reasons are li
 Examples:
   interlock check --environment-repository ~/environments
   interlock check shop --environment-repository https://git.example.org/environments.git --source shop
-  interlock check --no-image                # sources only: needs no Docker and takes seconds
+  interlock check --no-image                # sources only: needs no Docker and takes a second
+  interlock check --only secrets --tracked  # as the hooks of .pre-commit-hooks.yaml do
+  interlock check --only tests --commit HEAD
 """
+
+
+class Only(StrEnum):
+    SECRETS = "secrets"
+    MISCONFIGURATION = "misconfiguration"
+    TESTS = "tests"
 
 
 def check(
@@ -46,6 +56,16 @@ def check(
         Path | None, typer.Option(help="The scanner's cache.", show_default="~/.cache/interlock/trivy")
     ] = None,
     pinned_database: Annotated[bool, typer.Option("--pinned-database", help="Never download a database.")] = False,
+    only: Annotated[Only | None, typer.Option(help="Judge one part alone.", show_default="everything")] = None,
+    tracked: Annotated[bool, typer.Option("--tracked", help="Only files that git tracks, as they lie there.")] = False,
+    commit: Annotated[
+        str | None,
+        # pre-commit's name for what is about to be pushed.
+        typer.Option(help="A commit's files.", envvar="PRE_COMMIT_TO_REF", show_default="the files as they lie there"),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Find everything anew; otherwise what read the same before is remembered.")
+    ] = False,
     form: Output = Format.TABLE,
 ) -> None:
     """Scan, build and test the files that lie here as CI would, and say what its gate would decide.
@@ -55,25 +75,40 @@ def check(
     from interlock.cli.terminal import run
 
     with halves.needs("ci"):
-        from flows.ci.check import check_order
+        from flows.ci.check import Part, check_order
+        from flows.ci.remembering import Remembering
         from interlock.ci.host import Download
+        from tasks.ci.local import Files
         from tasks.ci.scanner import local_scanner
 
     # A person's own proxy is as good as a person's own machine; a CI host says its proxy in ci.yaml.
     download = Download(proxy=os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy"))
-    program = local_scanner(trivy_cache or _cache(), pinned=pinned_database, download=download)
+    program = local_scanner(trivy_cache or _cache() / "trivy", pinned=pinned_database, download=download)
     repository = _policy(environment_repository) if environment_repository else None
-    run(
-        lambda telling: check_order(
-            telling, folder.resolve(), repository, program=program, docker=docker if image else None, source=source
-        ),
-        form,
-    )
+    where = folder.resolve()
+
+    async def order(telling: TerminalPresenter) -> None:
+        remembering = Remembering(telling, _cache() / "checks", about=where)
+        await check_order(
+            telling if again else remembering,
+            where,
+            repository,
+            program=program,
+            docker=docker if image else None,
+            source=source,
+            files=Files.TRACKED if tracked else Files.ALL,
+            commit=commit,
+            only=Part(only) if only else None,
+        )
+        if remembered := dict.fromkeys(remembering.again):
+            telling.say(f"read the same before, so not run again: {', '.join(remembered)}")
+
+    run(order, form)
 
 
 def _cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "interlock" / "trivy"
+    return Path(base) / "interlock"
 
 
 def _policy(given: str) -> Repository:

@@ -10,7 +10,7 @@ import typer
 
 from interlock.cli import halves, names, output
 from interlock.cli.output import Format, Output, ReportOutput
-from interlock.errors import Blocked, ParameterError
+from interlock.errors import Blocked, InputError, InterlockError, ParameterError
 
 if TYPE_CHECKING:
     from interlock.contract.render import Rendered
@@ -23,6 +23,7 @@ Examples:
   interlock render dev                      # the files as they lie here, committed or not
   interlock render dev --commit HEAD~1 > before.yaml
   interlock render dev --unreleased         # before the first release
+  interlock render --check                  # all environments, and only what is wrong with them
   interlock render dev --repository ~/environments --output json
 """
 PLAN_EXAMPLES = """\b
@@ -59,12 +60,17 @@ Clone = Annotated[Path, typer.Option("--repository", help="A clone of the enviro
 
 
 def render(
-    environment: Name,
+    environment: Annotated[
+        str | None, typer.Argument(metavar="[ENV]", help="The environment's name.", callback=names.name)
+    ] = None,
     repository: Clone = Path(),
     *,
     commit: Annotated[str | None, typer.Option(help="A commit of the clone; otherwise the files as they are.")] = None,
     unreleased: Annotated[
         bool, typer.Option(help="Render also what was never released, with a stand-in image.")
+    ] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print no manifests; without ENV of all environments, released or not.")
     ] = False,
     form: Output = Format.TABLE,
 ) -> None:
@@ -73,21 +79,57 @@ def render(
     Needs no host and no cluster; signatures are not verified. The output is YAML, or JSON with --output json.
     What schemas and policy/rules.yaml say goes to stderr; exit code 1 when they would keep it from a cluster.
     """
-    from interlock.contract import strict_yaml
-    from tasks.common.validate import validate_offline
-
     read = read_clone(repository, commit)
+    if check:
+        _check(read, [require(read, environment).name] if environment else list(read.environments), form)
+        return
+    if environment is None:
+        raise ParameterError("which environment?", hint=f"there are: {', '.join(read.environments)}; or --check")
     require(read, environment)
     made = rendered(read, environment, unreleased=unreleased)
     output.note(f"{environment} from {repository}, {commit or 'the files as they lie there'}; signatures not verified")
     for each in made.awaiting:
         output.note(f"awaiting: {each} has a component that was never released, so its template renders nothing yet")
+    _print(made, form)
+    _tell(_validated(read, made), environment)
+
+
+def _print(made: Rendered, form: Format) -> None:
+    from interlock.contract import strict_yaml
+
     if form is Format.JSON:
         output.show_json([manifest.body for manifest in made.manifests])
-    else:
-        for manifest in made.manifests:
-            typer.echo(f"---\n{strict_yaml.dump(manifest.body)}", nl=False)
-    _tell(validate_offline.fn(read, made), environment)
+        return
+    for manifest in made.manifests:
+        typer.echo(f"---\n{strict_yaml.dump(manifest.body)}", nl=False)
+
+
+def _check(read: Repository, environments: list[str], form: Format) -> None:
+    """Every environment is looked at before the first that is wrong is told."""
+    problems: list[InterlockError] = []
+    counts: dict[str, int] = {}
+    for name in environments:
+        try:
+            made = rendered(read, name, unreleased=True)
+            counts[name] = len(made.manifests)
+            _tell(_validated(read, made), name)
+        except (InputError, Blocked) as problem:
+            problems.append(problem)
+    for each in problems[:-1]:
+        output.fail(each)
+    if problems:
+        raise problems[-1]
+    if form is Format.JSON:
+        output.show_json(counts)
+        return
+    for name, count in counts.items():
+        typer.echo(f"{name}: {count} objects, as schemas and rules want them")
+
+
+def _validated(read: Repository, made: Rendered) -> Validated:
+    from tasks.common.validate import validate_offline
+
+    return validate_offline.fn(read, made)
 
 
 def _tell(validated: Validated, environment: str) -> None:

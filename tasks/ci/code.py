@@ -14,7 +14,7 @@ from interlock.errors import ScanFailed
 from tasks.ci import jail
 from tasks.common.effect import effect
 
-_HEAD_BYTES = 256
+HEAD_BYTES = 256
 _CANARY = "canary"
 UNREAD = "unread"
 """The id of a finding that says that a file has no verdict: what nobody could read is not clean."""
@@ -59,7 +59,7 @@ def _files(analyser: Analyser, folder: Path) -> Iterator[str]:
             continue
         name = path.relative_to(folder).as_posix()
         with path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
+            head = file.read(HEAD_BYTES)
         if analyser.concerns(name, head):
             yield name
 

@@ -12,12 +12,13 @@ import json
 import re
 import sys
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
 from interlock.ci import canary
+from interlock.ci.canary import KINDS, Kind
 from interlock.ci.findings import Database, Scan, Subject, read_canary, read_folder, read_image, read_system
 from interlock.ci.host import CiHost, Download
 from interlock.contract import strict_yaml
@@ -137,25 +138,26 @@ def scan_folder(
     configurations: frozenset[str] = frozenset(),
     dockerfiles: Sequence[str] = (),
     history: Mapping[str, str] | None = None,
+    kinds: Collection[Kind] = KINDS,
 ) -> Scan:
     """Scan the files in `folder/<subject>`. Each of `configurations`, paths in there, must have a verdict afterwards.
 
-    With a database also for vulnerabilities. The files are changed (tasks.ci.scanned), so the folder must be a copy.
-    `dockerfiles` are those whose name does not say that they are. `history` are files elsewhere in `folder` in which
-    only secrets count, with the names that people know them by.
+    With a database also for vulnerabilities; for fewer `kinds` of findings only at a developer's desk. The files are
+    changed (tasks.ci.scanned), so the folder must be a copy. `dockerfiles` are those whose name does not say that they
+    are. `history` are files elsewhere in `folder` in which only secrets count, with the names that people know them by.
     """
     ready = make_ready(folder, subject)
-    for name, content in canary.files(vulnerabilities=database is not None).items():
+    sought = [kind for kind in KINDS if kind in kinds and (kind != "vuln" or database is not None)]
+    for name, content in canary.files(sought).items():
         (folder / canary.FOLDER).mkdir(mode=0o700, exist_ok=True)
         (folder / canary.FOLDER / name).write_bytes(content)
-    scanners = "secret,misconfig" if database is None else "vuln,secret,misconfig"
     # Trivy passes over `dev`, `proc` and `sys` right below what it scans; so nothing of theirs may lie right below.
     patterns = [_REQUIREMENTS, *(f"dockerfile:^{re.escape(f'{subject}/{path}')}$" for path in dockerfiles)]
     with jail.scratch() as scratch, vulnerabilities.unchanged(scanner.database, database):
         rules = scratch / "secret.yaml"
         rules.write_text(strict_yaml.dump(_SECRET_RULES))
         options = (
-            *("--scanners", scanners, "--secret-config", str(rules), "--list-all-pkgs", "--include-dev-deps"),
+            *("--scanners", ",".join(sought), "--secret-config", str(rules), "--list-all-pkgs", "--include-dev-deps"),
             *_WITHOUT_UPDATES,
             *(argument for pattern in patterns for argument in ("--file-patterns", pattern)),
         )
@@ -167,9 +169,9 @@ def scan_folder(
         database=database,
         notes=jail.isolation()[1],
         aliases={**(history or {}), **ready.own_names},
-        canary=canary.expected(vulnerabilities=database is not None),
+        canary=canary.expected(sought),
     )
-    return replace(scan, findings=(*scan.findings, *ready.unlocked)) if database else scan
+    return replace(scan, findings=(*scan.findings, *ready.unlocked)) if "vuln" in sought else scan
 
 
 @effect(name="scan manifests", retries=1)

@@ -1,0 +1,37 @@
+"""A component's tests at a developer's desk: built and run as in CI, without scanning the image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from interlock.ci.dockerfile import bases
+from interlock.ci.junit import TestRun
+from interlock.contract.models import Component
+from tasks.ci.images import Missing, Say, build_image, daemon, remove_image
+from tasks.ci.tests import run_tests
+from tasks.common.effect import effect
+
+
+@effect(name="build and test", task_run_name="build and test {name}")
+def build_and_test(
+    url: str, source: Path, component: Component, *, name: str, run: str, seconds: int, say: Say
+) -> TestRun:
+    """Build the component's image, run its tests in it, and remove its name again."""
+    tag = f"interlock-check/{name}:{run}"
+    image = build_image.fn(url, source, component, tag=tag, labels={}, seconds=seconds, say=say)
+    try:
+        return run_tests.fn(url, image.id, component.tests, run=run)
+    finally:
+        remove_image.fn(url, tag)
+
+
+def base_images(url: str, source: Path, component: Component) -> tuple[str, ...] | None:
+    """The ids of the images that the Dockerfile builds on; None when it does not say them in plain words."""
+    names = bases((source / component.dockerfile).read_bytes().decode(errors="replace"))
+    if names is None:
+        return None
+    with daemon(url) as client:
+        try:
+            return tuple(str(client.api.inspect_image(name)["Id"]) for name in names)  # type: ignore[no-untyped-call]
+        except Missing:
+            return None
