@@ -122,6 +122,7 @@ class Remembering:
         database: Database | None,
         configurations: frozenset[str] = frozenset(),
         dockerfiles: Sequence[str] = (),
+        history: Mapping[str, str] | None = None,
         kinds: Collection[Kind] = KINDS,
     ) -> Scan:
         """In two parts: checks of configurations take longest, and most changes touch none."""
@@ -131,8 +132,11 @@ class Remembering:
         digests = [remembered.digest(folder / subject, each) for each in (names, _configurations(names, dockerfiles))]
         ground = (subject, str(program), _mark(program.binary))
         if plain := [kind for kind in kinds if kind != "misconfig"]:
-            key = self._key("folder", *plain, digests[0], *ground, repr(database))
-            run = partial(_scan_of, program, folder, subject=subject, database=database, kinds=plain)
+            before = sorted((history or {}).items())
+            known = (remembered.digest(folder, history or ()), repr(before), repr(database))
+            key = self._key("folder", *plain, digests[0], *ground, *known)
+            more = partial(_scan_of, history=history, kinds=plain)
+            run = partial(more, program, folder, subject=subject, database=database)
             parts.append(await self._scan_part(key, f"scan {subject}", run))
         if "misconfig" in kinds:
             key = self._key("folder", "misconfig", digests[1], *ground, *sorted(configurations), "of", *dockerfiles)
