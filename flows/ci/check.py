@@ -6,7 +6,6 @@ import datetime as dt
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -19,6 +18,7 @@ from interlock.ci.canary import Kind
 from interlock.ci.findings import Scan, Subject
 from interlock.ci.gate import REQUIRED, Verdict, asks_for_licences, judge
 from interlock.ci.junit import TestRun
+from interlock.ci.part import Part
 from interlock.ci.policy import Policy
 from interlock.ci.targets import Target, of_environment
 from interlock.contract.models import Component
@@ -33,16 +33,6 @@ if TYPE_CHECKING:
 
 _DEFAULT = "default policy"
 _BUILD_SECONDS = 1800
-
-
-class Part(StrEnum):
-    """What may be checked alone, as a hook does."""
-
-    SECRETS = "secrets"
-    MISCONFIGURATION = "misconfiguration"
-    TESTS = "tests"
-
-
 _KINDS: Mapping[Part, tuple[Kind, ...]] = {Part.SECRETS: ("secret",), Part.MISCONFIGURATION: ("misconfig",)}
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interlock.ci.part import Part
 from interlock.cli import halves, names
 from interlock.cli.output import Format, Output
 
@@ -27,12 +27,6 @@ Examples:
   interlock check --only secrets --tracked  # as the hooks of .pre-commit-hooks.yaml do
   interlock check --only tests --commit HEAD
 """
-
-
-class Only(StrEnum):
-    SECRETS = "secrets"
-    MISCONFIGURATION = "misconfiguration"
-    TESTS = "tests"
 
 
 def check(
@@ -56,7 +50,7 @@ def check(
         Path | None, typer.Option(help="The scanner's cache.", show_default="~/.cache/interlock/trivy")
     ] = None,
     pinned_database: Annotated[bool, typer.Option("--pinned-database", help="Never download a database.")] = False,
-    only: Annotated[Only | None, typer.Option(help="Judge one part alone.", show_default="everything")] = None,
+    only: Annotated[Part | None, typer.Option(help="Judge one part alone.", show_default="everything")] = None,
     tracked: Annotated[bool, typer.Option("--tracked", help="Only files that git tracks, as they lie there.")] = False,
     commit: Annotated[
         str | None,
@@ -75,7 +69,7 @@ def check(
     from interlock.cli.terminal import run
 
     with halves.needs("ci"):
-        from flows.ci.check import Part, check_order
+        from flows.ci.check import check_order
         from flows.ci.remembering import Remembering
         from interlock.ci.host import Download
         from tasks.ci.local import Files
@@ -98,7 +92,7 @@ def check(
             source=source,
             files=Files.TRACKED if tracked else Files.ALL,
             commit=commit,
-            only=Part(only) if only else None,
+            only=only,
         )
         if remembered := dict.fromkeys(remembering.again):
             telling.say(f"read the same before, so not run again: {', '.join(remembered)}")

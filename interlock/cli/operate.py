@@ -79,12 +79,12 @@ def render(
     Needs no host and no cluster; signatures are not verified. The output is YAML, or JSON with --output json.
     What schemas and policy/rules.yaml say goes to stderr; exit code 1 when they would keep it from a cluster.
     """
+    if environment is None and not check:
+        raise ParameterError("which environment? name one, or --check for all", hint="interlock render --help")
     read = read_clone(repository, commit)
-    if check:
+    if environment is None or check:
         _check(read, [require(read, environment).name] if environment else list(read.environments), form)
         return
-    if environment is None:
-        raise ParameterError("which environment?", hint=f"there are: {', '.join(read.environments)}; or --check")
     require(read, environment)
     made = rendered(read, environment, unreleased=unreleased)
     output.note(f"{environment} from {repository}, {commit or 'the files as they lie there'}; signatures not verified")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.ci.check import Part, check_order
+from flows.ci.check import check_order
 from flows.ci.remembering import Remembering
+from interlock.ci.part import Part
 from interlock.contract import repository
 from interlock.errors import Blocked
 from sandbox.parts.baseimage import BaseImage

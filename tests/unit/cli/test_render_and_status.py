@@ -128,3 +128,25 @@ def test_render_says_what_only_warns(clone: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert "warning: Deployment/shop/shop: two: too few at templates/service/deployment.yaml.j2:" in done.stderr
+
+
+def test_check_looks_at_every_environment(clone: Path) -> None:
+    """It prints no manifest; what is wrong with one does not hide what is wrong with the other."""
+    fine = interlock("render", "--check", folder=clone)
+    stage = clone / "environments" / "stage"
+    (stage / "shop").mkdir(parents=True)
+    (stage / "environment.yaml").write_text("format: 1\nid: a1d1d2d3d4d5\ncluster: sandbox\nnamespaces: [stage]\n")
+    (stage / "shop" / "values.yaml").write_text("resources: {requests: {cpu: 1}}\n")
+    (clone / "environments" / "dev" / "shop" / "values.yaml").write_text("env: [1]\n")
+    bindings = clone / "trust" / "bindings.yaml"
+    bindings.write_text(bindings.read_text().replace("[dev]", "[dev, stage]"))
+    wrong = interlock("render", "--check", folder=clone)
+    one = interlock("render", "stage", "--check", folder=clone)
+
+    assert (fine.returncode, fine.stdout) == (0, "dev: 2 objects, as schemas and rules want them\n"), fine.stderr
+    assert wrong.returncode != 0
+    assert wrong.stdout == ""
+    assert "templates/service/deployment.yaml.j2" in wrong.stderr
+    assert "stage: CI and CD would not let this pass" in wrong.stderr
+    assert one.returncode == 1
+    assert "Deployment/stage/shop: requests: " in one.stderr
