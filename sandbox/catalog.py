@@ -19,13 +19,18 @@ CLASSES = {
     "prefect": "sandbox.parts.prefect:Prefect",
     "kubernetes": "sandbox.parts.kubernetes:Kubernetes",
     "node": "sandbox.parts.node:Node",
+    "cosign": "sandbox.parts.cosign:Cosign",
+    "referrers": "sandbox.parts.referrers:Referrers",
     "receiver": "sandbox.parts.worker:Receiver",
+    "signer": "sandbox.parts.worker:Signer",
     "worker-ci": "sandbox.parts.worker:CiWorker",
     "worker-cd": "sandbox.parts.worker:CdWorker",
 }
 # These need the host config that a person or the demo writes, so they start only when asked for.
-LATER = ("receiver", "worker-ci", "worker-cd")
-DEFAULT = tuple(name for name in CLASSES if name not in LATER)
+LATER = ("receiver", "signer", "worker-ci", "worker-cd")
+# What only tests need, and what takes minutes to build.
+FOR_TESTS = ("cosign", "referrers")
+DEFAULT = tuple(name for name in CLASSES if name not in (*LATER, *FOR_TESTS))
 
 
 def create(name: str, place: Place) -> Part:

@@ -22,6 +22,7 @@ ASSETS_VARIABLES = ("INTERLOCK_SANDBOX_ASSETS", "KUBEBUILDER_ASSETS")
 KUBERNETES_VERSION = "v1.37.2"
 CONTAINERD_VERSION = "v2.4.2"
 REGISTRY_VERSION = "v3.1.2"
+COSIGN_VERSIONS = {2: "v2.6.5", 3: "v3.1.3"}
 # What go needs of its caller's environment to find its caches and to reach a module proxy.
 GO_VARIABLES = ("HOME", "XDG_CACHE_HOME", "GOPROXY", "GOCACHE", "GOMODCACHE")
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -113,6 +114,18 @@ PROGRAMS = {
         estimate="1 minute",
         version=r"\bv?3\.\d+\.",
         variables={"github.com/distribution/distribution/v3/version.version": REGISTRY_VERSION},
+    ),
+    **{
+        f"cosign{major}": Programs(
+            module=f"cosign{major}",
+            packages={"cosign": f"github.com/sigstore/cosign/v{major}/cmd/cosign"},
+            estimate="4 minutes",
+            variables={"sigs.k8s.io/release-utils/version.gitVersion": version},
+        )
+        for major, version in COSIGN_VERSIONS.items()
+    },
+    "referrers": Programs(
+        module="referrers", packages={"referrers": "interlock.sandbox/referrers"}, estimate="20 seconds"
     ),
     "pause": Programs(module="pause", packages={"pause": "interlock.sandbox/pause"}, estimate="10 seconds"),
 }

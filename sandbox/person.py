@@ -43,6 +43,8 @@ def exports(place: Place) -> str:
         "ENVIRONMENTS": str(place.state / "person" / "environments"),
         "CI_CONFIG": str(place.state / "ci" / "ci.yaml"),
         "CI_AUTH": str(git.credentials(place, "ci")),
+        "SIGNER_CONFIG": str(place.state / "signer" / "signer.yaml"),
+        "SIGNER_AUTH": str(git.credentials(place, "signer")),
         "RECEIVER_CONFIG": str(place.state / "receiver" / "receiver.yaml"),
         "KUBECONFIG": str(place.kubeconfig),
         "DOCKER_HOST": Docker(place).docker_host,

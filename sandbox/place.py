@@ -82,6 +82,10 @@ class Place:
         return self.port(13)
 
     @property
+    def referrers_port(self) -> int:
+        return self.port(14)
+
+    @property
     def host_address(self) -> str:
         """This machine as seen from the node: the API server and the registry listen here too."""
         return f"172.31.{200 + self.slot}.1"
@@ -122,6 +126,11 @@ class Place:
     def kubeconfig(self) -> Path:
         """The administrator's; 0600. For tests and for people, never for a worker."""
         return self.state / "kubernetes" / "admin.kubeconfig"
+
+    @property
+    def signer_socket(self) -> Path:
+        """In a folder of its own, which belongs to the signer's user and lets others pass."""
+        return self.state / "signing" / "signer.sock"
 
     @property
     def docker_socket(self) -> Path:

@@ -21,7 +21,7 @@ from sandbox.place import Place
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 _FIRST_ID = 64101
-_NAMES = ("ci", "cd", "prefect", "git", "receiver", "registry")
+_NAMES = ("ci", "cd", "prefect", "git", "receiver", "registry", "signer")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ Step = Cover | Show
 
 
 def user(place: Place, role: str) -> User:
-    """The account of `ci`, `cd`, `prefect`, `git`, `receiver` or `registry` in this sandbox."""
+    """The account of `ci`, `cd`, `prefect`, `git`, `receiver`, `registry` or `signer` in this sandbox."""
     return User(name=f"interlock-{role}", id=_FIRST_ID + 10 * place.slot + _NAMES.index(role))
 
 

@@ -21,10 +21,12 @@ from sandbox.terminal import Terminal
 
 if TYPE_CHECKING:
     from sandbox.parts.baseimage import BaseImage
+    from sandbox.parts.cosign import Cosign
     from sandbox.parts.docker import Docker
     from sandbox.parts.git import Git
     from sandbox.parts.kubernetes import Kubernetes
     from sandbox.parts.node import Node
+    from sandbox.parts.referrers import Referrers
     from sandbox.parts.registry import Registry
     from sandbox.parts.trivy import Trivy
 
@@ -36,6 +38,8 @@ PARTS = {
     "trivy_database": "trivy",
     "cluster": "kubernetes",
     "node": "node",
+    "cosign": "cosign",
+    "referrers_registry": "referrers",
 }
 WHOLE = "pipeline"
 """The fixture that starts, and stops, all parts of a pipeline."""
@@ -198,3 +202,15 @@ def cluster(sandbox: Sandbox) -> Kubernetes:
 def node(cluster: Kubernetes, sandbox: Sandbox) -> Node:
     """A node of the cluster that runs containers."""
     return cast("Node", _started(sandbox, "node"))
+
+
+@pytest.fixture(scope="session")
+def cosign(sandbox: Sandbox) -> Cosign:
+    """The real cosign, in its versions 2 and 3."""
+    return cast("Cosign", _started(sandbox, "cosign"))
+
+
+@pytest.fixture(scope="session")
+def referrers_registry(sandbox: Sandbox) -> Referrers:
+    """A registry that lists referrers by itself, without accounts."""
+    return cast("Referrers", _started(sandbox, "referrers"))

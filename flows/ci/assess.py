@@ -123,7 +123,7 @@ async def image(presenter: Presenter, ground: Ground, docker: str, image_id: str
             scanner.scan_image, ground.scanner, archive, database=ground.database, licences=ground.licences
         )
     except ScanFailed as error:
-        return ImageScan(not_scanned("image", error.message), sbom=b"")
+        return ImageScan(not_scanned("image", error.message), report=b"")
     finally:
         archive.unlink(missing_ok=True)
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from flows.ci import assess
 from flows.ci.assess import Ground, Manifests
 from flows.presenter import Presenter
-from interlock.ci import reports
+from interlock.ci import evidence, oci, reports
 from interlock.ci.credentials import Probe
-from interlock.ci.evidence import Facts, envelope
+from interlock.ci.evidence import Facts
 from interlock.ci.findings import Scan
-from interlock.ci.gate import Verdict, judge
+from interlock.ci.gate import Scans, Verdict, judge_release
 from interlock.ci.host import CiHost
 from interlock.ci.junit import TestRun
+from interlock.ci.oci import Artifact
+from interlock.ci.signing import Request
 from interlock.ci.targets import (
     Proven,
     Released,
@@ -29,13 +31,15 @@ from interlock.ci.targets import (
     targets,
 )
 from interlock.contract.canonical import digest
+from interlock.contract.dsse import Envelope
+from interlock.contract.evidence import document
 from interlock.contract.models import Source
 from interlock.contract.trailers import Trailers
 from interlock.errors import Blocked, PushRejected
-from tasks.ci import images, registry
+from tasks.ci import images, referrers, registry, scanner, signatures
 from tasks.ci.images import Image
 from tasks.ci.release_commit import push_release, read_mark, write_mark
-from tasks.ci.scanner import ImageScan
+from tasks.ci.scanner import Contents, ImageScan
 from tasks.ci.source import Checkout, Head, relate
 from tasks.common.environment_repository import VerifiedHead, fetch_verified
 
@@ -63,9 +67,10 @@ class Candidate:
     tests: TestRun
     manifests: Manifests
 
-    def scans(self, environment: str) -> tuple[Scan, ...]:
-        """What one environment's verdict rests on."""
-        return *self.source_scans, of_environment(self.manifests.scan, environment), self.image_scan.scan
+    def scans(self, environments: Iterable[str]) -> Scans:
+        """What these environments' verdicts rest on."""
+        manifests = {name: of_environment(self.manifests.scan, name) for name in environments}
+        return Scans(tuple(self.source_scans), self.image_scan.scan, manifests)
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,11 @@ class Judged:
     @property
     def passed(self) -> tuple[Target, ...]:
         return tuple(each for each in self.wanted if self.verdicts[each.environment].passed)
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """The environments that the gate opened."""
+        return tuple(dict.fromkeys(each.environment for each in self.passed))
 
     @property
     def blocked(self) -> tuple[str, ...]:
@@ -164,18 +174,15 @@ async def _with_manifests(run: Run, candidate: Candidate, desired: VerifiedHead,
 
 
 def _judge(candidate: Candidate, desired: VerifiedHead, wanted: tuple[Target, ...]) -> Judged:
-    gate = desired.repository.gate
-    verdicts = {
-        each.environment: judge(
-            candidate.scans(each.environment),
-            candidate.tests,
-            rules=gate.environments.get(each.environment, gate.rules),
-            waivers=desired.repository.waivers,
-            component=candidate.component,
-            now=dt.datetime.now(dt.UTC),
-        )
-        for each in wanted
-    }
+    environments = tuple(dict.fromkeys(each.environment for each in wanted))
+    verdicts = judge_release(
+        candidate.scans(environments),
+        candidate.tests,
+        policy=desired.repository,
+        environments=environments,
+        component=candidate.component,
+        now=dt.datetime.now(dt.UTC),
+    )
     return Judged(desired, wanted, verdicts)
 
 
@@ -206,15 +213,18 @@ async def _with_digest(run: Run, candidate: Candidate) -> Candidate:
 
 async def _commit(run: Run, candidate: Candidate, judged: Judged) -> Released:
     """One signed commit: the entries and the evidence of every environment that the gate opened."""
-    facts = await _facts(run, candidate)
-    proven = [Proven(each, _evidence(facts, candidate, judged, each.environment)) for each in judged.passed]
-    environments = tuple(each.environment for each in judged.passed)
+    facts, contents = await _facts(run, candidate)
+    envelopes = await _envelopes(run, candidate, judged, facts, contents)
+    proofs = {
+        name: document(envelopes[each] for each in evidence.for_environment(envelopes, name)) for name in judged.open
+    }
+    proven = [Proven(each, proofs[each.environment]) for each in judged.passed]
     commit = await run.presenter.step(
         push_release,
         run.host,
         parent=judged.desired.commit,
         changes=changes(judged.desired.tree, proven, image=facts.image, source=facts.source),
-        subject=f"Release {candidate.component} {run.head.commit[:12]} to {', '.join(environments)}",
+        subject=f"Release {candidate.component} {run.head.commit[:12]} to {', '.join(judged.open)}",
         trailers=Trailers(
             source_repository=run.head.repository,
             source_commit=run.head.commit,
@@ -223,43 +233,66 @@ async def _commit(run: Run, candidate: Candidate, judged: Judged) -> Released:
             component=candidate.component,
         ),
     )
-    return Released(candidate.component, facts.image, environments, commit, judged.blocked, judged.reasons)
+    return Released(candidate.component, facts.image, judged.open, commit, judged.blocked, judged.reasons)
 
 
-def _evidence(facts: Facts, candidate: Candidate, judged: Judged, environment: str) -> bytes:
-    return envelope(
-        facts,
-        candidate.scans(environment),
-        environment=environment,
-        verdict=judged.verdicts[environment],
-        policy_commit=judged.desired.commit,
+async def _envelopes(
+    run: Run, candidate: Candidate, judged: Judged, facts: Facts, contents: Contents
+) -> Mapping[str, Envelope]:
+    """What is said about the image, signed where this host has a signer; then the registry has it too."""
+    step, host, scans = run.presenter.step, run.host, candidate.scans(judged.open)
+    if host.signer is None:
+        run.presenter.say(f"{candidate.component}: this host has no signer, so its evidence is not signed")
+        said = evidence.statements(
+            facts,
+            scans,
+            {name: judged.verdicts[name] for name in judged.open},
+            builder=host.signing.signer,
+            policy_commit=judged.desired.commit,
+            finished=dt.datetime.now(dt.UTC),
+        )
+        return {name: Envelope(each.payload) for name, each in said.items()}
+    request = Request(
+        facts=facts,
+        scans=scans,
+        environments=judged.open,
+        cyclonedx=contents.cyclonedx.decode(),
+        spdx=contents.spdx.decode(),
     )
+    signed = await step(signatures.request_signatures, host.signer, request)
+    await step(signatures.attach_signatures, host.registry, signed, image=facts.image)
+    await run.presenter.show(reports.evidence_report(signed, component=candidate.component, image=facts.image))
+    return signed.envelopes
 
 
-async def _facts(run: Run, candidate: Candidate) -> Facts:
+async def _facts(run: Run, candidate: Candidate) -> tuple[Facts, Contents]:
+    """What is known about the image, with its bills of materials, which the registry has from here on."""
     assert candidate.digest is not None  # noqa: S101 - it was pushed
-    assert candidate.tests.report is not None  # noqa: S101 - the gate lets no run without a report pass
-    sbom = candidate.image_scan.sbom
-    location = await run.presenter.step(
-        registry.store_sbom,
+    image = f"{candidate.repository}@{candidate.digest}"
+    contents = await run.presenter.step(
+        scanner.list_contents, run.ground.scanner, candidate.image_scan.report, image=image
+    )
+    sboms = await run.presenter.step(
+        referrers.attach,
         run.host.registry,
         repository=candidate.repository,
         image_digest=candidate.digest,
-        sbom=sbom,
+        artifacts=(
+            Artifact("sbom-cyclonedx", oci.CYCLONEDX, contents.cyclonedx),
+            Artifact("sbom-spdx", oci.SPDX, contents.spdx),
+        ),
     )
-    return Facts(
-        image=f"{candidate.repository}@{candidate.digest}",
+    facts = Facts(
+        image=image,
         image_id=candidate.image.id,
         source=Source(repository=run.head.repository, commit=run.head.commit),
         component=candidate.component,
         build_key=candidate.key,
         reused=candidate.reused,
-        signer=run.host.signing.signer,
         run=run.id,
         started=run.started,
-        finished=dt.datetime.now(dt.UTC),
-        tests=candidate.tests.report,
-        sbom_location=location,
-        sbom_digest=digest(sbom),
+        tests=replace(candidate.tests, log=()),
+        sboms=sboms,
         probe=run.probe,
     )
+    return facts, contents

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from interlock.ci.credentials import Probe
 from interlock.ci.findings import Database, Scan
-from interlock.ci.gate import Verdict
-from interlock.ci.junit import TestReport
+from interlock.ci.gate import Scans, Verdict
+from interlock.ci.junit import TestRun
 from interlock.contract import evidence
-from interlock.contract.evidence import Statement
+from interlock.contract.evidence import Attached, Base, Statement
 from interlock.contract.models import Source
 
-SBOM_MEDIA_TYPE = "application/vnd.cyclonedx+json"
 _SCANNERS = {"trivy": "https://github.com/aquasecurity/trivy", "bandit": "https://github.com/PyCQA/bandit"}
 _NAMES = 2000
+_GATE = "gate-"
+_REFERENCE = "sbom"
+"""The one statement that stands only in Git: in the registry are the documents themselves."""
+_REGISTRY_ONLY = ("sbom-cyclonedx", "sbom-spdx", "signature")
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All that a run has found out about one image, apart from the verdicts."""
+    """All that a run has found out about one image, apart from scans and verdicts."""
 
     image: str
     """By digest."""
@@ -31,74 +34,76 @@ class Facts:
     build_key: str
     reused: bool
     """The image was found in the registry, built by an earlier run."""
-    signer: str
     run: str
     started: dt.datetime
-    finished: dt.datetime
-    tests: TestReport
-    sbom_location: str
-    sbom_digest: str
+    tests: TestRun
+    sboms: tuple[Attached, ...]
     probe: Probe
+    bases: tuple[Base, ...] = ()
 
 
-def envelope(facts: Facts, scans: Iterable[Scan], *, environment: str, verdict: Verdict, policy_commit: str) -> bytes:
-    """The evidence file for one environment."""
-    return evidence.envelope(
-        (
-            _provenance(facts),
-            _tests(facts),
-            *(_scan(facts, scan) for scan in scans if scan.database or scan.subject == "code"),
-            evidence.sbom_reference(
-                facts.image,
-                location=facts.sbom_location,
-                sbom_digest=facts.sbom_digest,
-                media_type=SBOM_MEDIA_TYPE,
-                attester=_builder(facts),
-            ),
-            evidence.gate_verdict(
-                facts.image,
-                environment=environment,
-                passed=verdict.passed,
-                policy_commit=policy_commit,
-                reasons=verdict.reasons,
-                waived=[_waived(each.hit.finding.id, each.waiver.model_dump(mode="json")) for each in verdict.waived],
-                checks={
-                    "clusterCredentials": {
-                        "checked": list(facts.probe.checked),
-                        "addresses": list(facts.probe.addresses),
-                    },
-                    "notes": list(verdict.notes),
-                },
-            ),
-        )
-    )
+def statements(
+    facts: Facts,
+    scans: Scans,
+    verdicts: Mapping[str, Verdict],
+    *,
+    builder: str,
+    policy_commit: str,
+    finished: dt.datetime,
+) -> dict[str, Statement]:
+    """Everything that is said about the image, by names that mean the same for each image.
+
+    `verdicts` by environment. `builder` is who ran all this: CI's name in trust/signers.yaml.
+    """
+    builder = f"urn:interlock:ci:{builder}"
+    said = {
+        "provenance": _provenance(facts, builder, finished),
+        "tests": _tests(facts),
+        _REFERENCE: evidence.sbom_reference(facts.image, facts.sboms, attester=builder),
+    }
+    for scan in (*scans.sources, scans.image):
+        if scan.database or scan.subject == "code":
+            said[f"scan-{scan.subject}"] = _scan(facts, scan, builder, finished)
+    for environment, verdict in verdicts.items():
+        said[_GATE + environment] = _verdict(facts, environment, verdict, policy_commit)
+    return said
 
 
-def _builder(facts: Facts) -> str:
-    return f"urn:interlock:ci:{facts.signer}"
+def for_environment(names: Iterable[str], environment: str) -> tuple[str, ...]:
+    """Of the statements by these names those that belong into one environment's evidence file, in its order."""
+    own = _GATE + environment
+    return tuple(sorted(each for each in names if each == own or not each.startswith((_GATE, *_REGISTRY_ONLY))))
 
 
-def _provenance(facts: Facts) -> Statement:
+def for_registry(names: Iterable[str]) -> tuple[str, ...]:
+    """Of the statements by these names those that are attached to the image."""
+    return tuple(sorted(name for name in names if name != _REFERENCE))
+
+
+def _provenance(facts: Facts, builder: str, finished: dt.datetime) -> Statement:
     return evidence.provenance(
         facts.image,
         repository=facts.source.repository,
         commit=facts.source.commit,
         component=facts.component,
-        builder=_builder(facts),
+        builder=builder,
         run=facts.run,
         started=facts.started,
-        finished=facts.finished,
+        finished=finished,
+        bases=facts.bases,
         internal={"buildKey": facts.build_key, "imageId": facts.image_id, "reused": facts.reused},
     )
 
 
 def _tests(facts: Facts) -> Statement:
+    report = facts.tests.report
+    assert report is not None  # noqa: S101 - the gate lets no run without a report pass
     return evidence.test_result(
         facts.image,
-        report_digest=facts.tests.digest,
-        passed=_some(facts.tests.passed),
-        failed=_some([case.name for case in facts.tests.failed]),
-        skipped=_some(facts.tests.skipped),
+        report_digest=report.digest,
+        passed=_some(report.passed),
+        failed=_some([case.name for case in report.failed]),
+        skipped=_some(report.skipped),
     )
 
 
@@ -107,15 +112,19 @@ def _some(names: Sequence[str]) -> list[str]:
     return [*names[:_NAMES], *([f"and {rest} more"] if rest > 0 else [])]
 
 
-def _scan(facts: Facts, scan: Scan) -> Statement:
+def _scan(facts: Facts, scan: Scan, builder: str, finished: dt.datetime) -> Statement:
     name, _, version = scan.scanner.partition(" ")
     return evidence.vulnerability_scan(
         facts.image,
+        scanned=scan.subject,
         scanner=_SCANNERS.get(name, name),
         version=version,
-        database={"scanned": scan.subject, **(_database(scan.database) if scan.database else {})},
-        findings=list(_findings(scan)),
-        finished=facts.finished,
+        database=_database(scan.database) if scan.database else {},
+        findings=_findings(scan),
+        builder=builder,
+        run=facts.run,
+        started=facts.started,
+        finished=finished,
     )
 
 
@@ -123,7 +132,7 @@ def _database(database: Database) -> dict[str, object]:
     return {
         "uri": f"{_SCANNERS['trivy']}-db",
         "digest": database.digest,
-        "lastUpdate": database.updated.isoformat(),
+        "version": database.updated.isoformat(),
         "pinned": database.pinned,
     }
 
@@ -134,6 +143,21 @@ def _findings(scan: Scan) -> Iterator[dict[str, object]]:
         if finding.kind == "licence":
             continue
         yield {key: value for key, value in asdict(finding).items() if value not in (None, "")}
+
+
+def _verdict(facts: Facts, environment: str, verdict: Verdict, policy_commit: str) -> Statement:
+    return evidence.gate_verdict(
+        facts.image,
+        environment=environment,
+        passed=verdict.passed,
+        policy_commit=policy_commit,
+        reasons=verdict.reasons,
+        waived=[_waived(each.hit.finding.id, each.waiver.model_dump(mode="json")) for each in verdict.waived],
+        checks={
+            "clusterCredentials": {"checked": list(facts.probe.checked), "addresses": list(facts.probe.addresses)},
+            "notes": list(verdict.notes),
+        },
+    )
 
 
 def _waived(finding: str, waiver: dict[str, object]) -> dict[str, object]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from interlock.ci.findings import DENIED, Database, Finding, Scan, Subject
 from interlock.ci.junit import TestRun
 from interlock.ci.licences import refuses
 from interlock.contract.models import GateFile, GateRules, Waiver
+from interlock.contract.repository import Repository
 
 REQUIRED: tuple[Subject, ...] = ("source", "code", "manifests", "image")
 EXPIRING_DAYS = 14
@@ -24,6 +25,18 @@ class Hit:
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.finding}"
+
+
+@dataclass(frozen=True)
+class Scans:
+    """What an image is judged by: its sources, itself, and what its environments would apply."""
+
+    sources: tuple[Scan, ...]
+    image: Scan
+    manifests: Mapping[str, Scan] = field(default_factory=dict)
+
+    def of(self, environment: str) -> tuple[Scan, ...]:
+        return *self.sources, self.manifests[environment], self.image
 
 
 @dataclass(frozen=True)
@@ -51,6 +64,32 @@ class Verdict:
     @property
     def passed(self) -> bool:
         return not self.reasons
+
+
+def judge_release(
+    scans: Scans,
+    tests: TestRun,
+    *,
+    policy: Repository,
+    environments: Iterable[str],
+    component: str,
+    now: dt.datetime,
+) -> dict[str, Verdict]:
+    """The verdict on a component for each environment, by the rules and waivers of the environment repository.
+
+    Whoever signs for a release asks this once more, with a policy that he has fetched himself.
+    """
+    return {
+        environment: judge(
+            scans.of(environment),
+            tests,
+            rules=policy.gate.environments.get(environment, policy.gate.rules),
+            waivers=policy.waivers,
+            component=component,
+            now=now,
+        )
+        for environment in environments
+    }
 
 
 def judge(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from interlock.contract.builtin import Known
 from interlock.contract.declaration import Ground
-from interlock.contract.host import HostFile, HostPath, Remote
-from interlock.contract.models import Model, RepositoryName
+from interlock.contract.host import EnvironmentRemote, HostFile, HostPath, Remote
+from interlock.contract.models import File, Model, Name, RepositoryName
 
 
 class Registry(Model):
@@ -61,6 +62,8 @@ class CiHost(HostFile):
     )
     trivy: Trivy
     build_seconds: int = Field(default=1800, ge=10, le=86400)
+    signer: HostPath | None = None
+    """The socket of the signer, an own process that has the attestation keys. Without one, evidence is not signed."""
 
     def other_repositories(self) -> Collection[str]:
         return self.repositories
@@ -79,3 +82,45 @@ class CiHost(HostFile):
         }
         each = tuple({"repository": name} for name in sorted(self.repositories))
         return (Ground(pool="interlock-ci", known=self.known, values=values, each=each),)
+
+
+class KeySource(Model):
+    """Where an attestation key is: in a file of the signer's user alone, in one of its variables, or in a KMS."""
+
+    file: HostPath | None = None
+    environment: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
+    """The variable's name. The signer takes it out of its own environment once it has read it."""
+    kms: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*:[^\s]+$")] | None = None
+    """An address such as `acme:keys/shop`, of which the part before the colon names the plug-in that knows it."""
+
+    @model_validator(mode="after")
+    def one_place(self) -> Self:
+        if sum(place is not None for place in (self.file, self.environment, self.kms)) != 1:
+            raise ValueError("name one of file, environment and kms")
+        return self
+
+
+class SignedRepository(Remote):
+    """An application repository, and the key that signs what is said about images that are built from it."""
+
+    key: KeySource
+
+
+class SignerHost(File):
+    """signer.yaml"""
+
+    listen: HostPath
+    """The socket. Its folder belongs to the signer's user."""
+    clients: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]*$|^[0-9]+$")], ...] = Field(
+        min_length=1
+    )
+    """The users, by name or number, that may ask: CI's worker. The kernel says who it is that asks."""
+    builder: Name
+    """CI's name in trust/signers.yaml: what its bindings give it may be signed, and nothing else."""
+    state: HostPath
+    """A folder that the signer's user may write: its own mirrors."""
+    environment_repository: EnvironmentRemote
+    registry: Registry
+    repositories: dict[RepositoryName, SignedRepository] = Field(default={})
+    must_not_reach: tuple[HostPath, ...] = (Path("/var/run/docker.sock"), Path("/run/containerd/containerd.sock"))
+    """Sockets through which one would be root: the signer does not start when it can reach one."""

@@ -8,7 +8,10 @@ from dataclasses import asdict
 from interlock.ci.findings import SEVERITIES, Finding, Kind, Scan
 from interlock.ci.gate import Verdict, blocks
 from interlock.ci.junit import TestRun
+from interlock.ci.signing import Signed
 from interlock.ci.targets import Released
+from interlock.contract.dsse import fingerprint
+from interlock.contract.evidence import read_statement
 from interlock.contract.models import GateRules
 from interlock.contract.report import Report, Table, cell
 
@@ -241,6 +244,35 @@ def release_report(repository: str, commit: str, released: Sequence[Released]) -
         tables=(Table.of("component", "released to", "kept out of", "image", "release commit", rows=rows),),
         data={"repository": repository, "commit": commit, "components": [asdict(each) for each in released]},
     )
+
+
+def evidence_report(signed: Signed, *, component: str, image: str) -> Report:
+    """What was signed about an image, and how others verify it."""
+    types = {name: read_statement(each.payload).predicate_type for name, each in sorted(signed.envelopes.items())}
+    rows: list[tuple[str, ...]] = list(types.items())
+    return Report(
+        key="evidence",
+        title=f"Evidence on {component}: {_many(len(rows), 'statement')} signed",
+        markdown="\n\n".join(
+            (
+                f"Signed with the key {fingerprint(signed.public)}, whose public half is",
+                _indented(signed.public),
+                "Kept in the registry beside the image. With the public half in a file, cosign verifies it offline:",
+                _indented(_COSIGN.format(image=image)),
+            )
+        ),
+        tables=(Table.of("statement", "of the kind", rows=rows),),
+        data={"image": image, "public": signed.public, "statements": types},
+    )
+
+
+_COSIGN = """\
+cosign verify --key KEY.pub --insecure-ignore-tlog {image}
+cosign verify-attestation --key KEY.pub --insecure-ignore-tlog --type slsaprovenance1 {image}"""
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
 
 
 def _many(count: int, noun: str) -> str:

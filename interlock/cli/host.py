@@ -37,6 +37,8 @@ Examples, in the order of a new installation:
       --cluster-kind CustomResourceDefinition
   interlock register receiver --prefect http://127.0.0.1:4200/api --listen 0.0.0.0:9000
   interlock register hook shop --secret /etc/interlock/shop.hook
+  interlock register signer --listen /run/interlock/signer.sock --client interlock-ci ... (as for ci)
+  interlock register signed shop --url https://git.example/shop.git
 \b
 Each says what it wrote. `interlock declare ci|cd`, which workers do by themselves, brings it into Prefect.
 """,
@@ -55,7 +57,7 @@ Config = Annotated[
         "--config",
         envvar="INTERLOCK_CONFIG",
         help="The host's file.",
-        show_default="/etc/interlock/ci.yaml, cd.yaml or receiver.yaml",
+        show_default="/etc/interlock/ci.yaml, cd.yaml, receiver.yaml or signer.yaml",
     ),
 ]
 HalfArgument = Annotated[HalfName, typer.Argument(metavar="ci|cd", help="Which half this host is.")]
@@ -95,6 +97,7 @@ def register_ci(
     docker: Annotated[str, typer.Option(help="Address of the Docker daemon.")] = "unix:///var/run/docker.sock",
     trivy_cache: Annotated[Path, typer.Option(help="The scanner's cache.")] = Path("/var/lib/interlock/ci/trivy"),
     pinned_database: Annotated[bool, typer.Option(help="Never download the scanner's database.")] = False,
+    signer_socket: Annotated[Path | None, typer.Option(help="Where the signer listens; it signs the evidence.")] = None,
     poll_seconds: PollSeconds = 30,
     config: Config = None,
     form: Output = Format.TABLE,
@@ -107,6 +110,7 @@ def register_ci(
         "registry": _given(host=registry, auth=registry_auth, insecure=insecure),
         "docker": docker,
         "trivy": {"cache": str(trivy_cache), "database": "pinned" if pinned_database else "download"},
+        **_given(signer=signer_socket),
     }
     _write("ci", config, lambda old: {**old, **head}, form=form, said=f"CI's host with registry {registry}")
 
@@ -230,6 +234,90 @@ def register_hook(
     _write("receiver", config, _into("repositories", name, entry), form=form, said=said)
 
 
+@register.command("signer")
+def register_signer(
+    *,
+    listen: Annotated[Path, typer.Option(help="The socket; its folder belongs to the signer's user.")],
+    client: Annotated[list[str], typer.Option(help="A user that may ask: CI's worker. Repeatable.")],
+    builder: Annotated[str, typer.Option(help="CI's name in trust/signers.yaml.", callback=names.name)],
+    environment_repository: EnvironmentRepository,
+    url: Url,
+    root_commit: RootCommit,
+    root_key: RootKeys,
+    registry: Annotated[str, typer.Option(help="The registry that CI pushes to, host or host:port.")],
+    registry_auth: Annotated[Path | None, typer.Option(help="A file with one line, user:password; to read.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure-registry", help="It speaks plain HTTP.")] = False,
+    branch: Branch = "main",
+    auth: Auth = None,
+    state: State = Path("/var/lib/interlock/signer"),
+    docker: Annotated[
+        list[Path] | None,
+        typer.Option(help="A socket that it must not reach. Repeatable.", show_default="Docker's and containerd's"),
+    ] = None,
+    config: Config = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Write the signer's file, or its head anew; the repositories in it stay."""
+    head = {
+        "format": 1,
+        "listen": str(listen),
+        "clients": client,
+        "builder": builder,
+        "state": str(state),
+        "environment_repository": _given(
+            name=environment_repository, url=url, branch=branch, auth=auth, root=_root(root_commit, root_key)
+        ),
+        "registry": _given(host=registry, auth=registry_auth, insecure=insecure),
+    }
+    if docker:
+        head["must_not_reach"] = [str(path) for path in docker]
+    said = f"a signer at {listen}, for {', '.join(client)}"
+    _write("signer", config, lambda old: {**old, **head}, form=form, said=said)
+
+
+@register.command("signed")
+def register_signed(
+    name: Annotated[str, typer.Argument(help="The application repository's name.", callback=names.repository)],
+    *,
+    url: Url,
+    branch: Branch = "main",
+    auth: Auth = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="The file of its key; made when there is none.", show_default="beside the signer's file"),
+    ] = None,
+    key_variable: Annotated[str | None, typer.Option(help="The signer's variable with the key, instead.")] = None,
+    key_kms: Annotated[str | None, typer.Option(help="The key's address in a KMS, such as acme:shop, instead.")] = None,
+    config: Config = None,
+    form: Output = Format.TABLE,
+) -> None:
+    """Let the signer sign for images that are built from a repository; tell the key's public half."""
+    from interlock.cli import key as keys
+
+    source: dict[str, str] = _given(environment=key_variable, kms=key_kms)
+    if key or not source:
+        file = _file("signer", config)
+        path = key or file.with_name(f"attestation-{name.replace('/', '-')}.key")
+        made = keys.attestation_key(path, owner=_owner(file))
+        keys.tell(made)
+        output.note(f"its public half, by which others verify, is in {path}.pub")
+        source["file"] = str(made.path)
+    entry = {**_given(url=url, branch=branch, auth=auth), "key": source}
+    _write("signer", config, _into("repositories", name, entry), form=form, said=f"signed repository {name}, {url}")
+
+
+def _owner(file: Path) -> tuple[int, int]:
+    """Whose the signer's keys are: the user's, and group's, that its state folder belongs to."""
+    from tasks.ci.host import load_signer
+
+    state = load_signer(file).state
+    try:
+        found = state.stat()
+    except OSError as error:
+        raise HostConfigError(f"{state}: {error.strerror}", hint="make it, as the signer's user's") from None
+    return found.st_uid, found.st_gid
+
+
 @app.command(
     epilog="""\b
 Examples:
@@ -285,6 +373,25 @@ def receive(*, config: Config = None) -> None:
         return host.load(ReceiverHost, _file("receiver", config))
 
     receiver.receive(load(), load)
+
+
+@app.command(
+    epilog="""\b
+Examples, as a user of its own that cannot reach Docker:
+  INTERLOCK_CONFIG=/etc/interlock/signer.yaml interlock signer
+"""
+)
+def signer(*, config: Config = None) -> None:
+    """Sign what CI releases, after looking at registry, source commit and policy itself; until stopped.
+
+    It alone has the attestation keys. CI's worker asks it on a socket; who asks is told by the kernel.
+    """
+    from interlock.cli.halves import needs
+
+    with needs("ci"):
+        from tasks.ci.host import load_signer
+        from tasks.ci.signer import serve
+    serve(lambda: load_signer(_file("signer", config)))
 
 
 # writing host files ----------------------------------------------------------------------------------
@@ -355,6 +462,10 @@ def _model(kind: str) -> type[File]:
         from interlock.ci.host import CiHost
 
         return CiHost
+    if kind == "signer":
+        from interlock.ci.host import SignerHost
+
+        return SignerHost
     if kind == "cd":
         from interlock.cd.host import CdHost
 

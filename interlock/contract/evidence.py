@@ -1,31 +1,34 @@
 """What is known about one image: in-toto statements (v1) in DSSE envelopes, one file per image.
 
-Envelopes are unsigned in this format version: the commit that brings the file is signed, and the release names the
-digest of its bytes. Predicates: SLSA provenance v1, in-toto test-result v0.1, vulns v0.1 and reference v0.1, and our
-own verdict of the gate.
+The commit that brings the file is signed, and the release names the digest of its bytes. Each envelope is signed too
+where CI's host has a signer. Predicates: SLSA provenance v1, in-toto test-result v0.1 and reference v0.1, cosign's
+vulnerability scan v1, CycloneDX and SPDX documents, and our own verdict of the gate.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import datetime as dt
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from interlock.contract import dsse
 from interlock.contract.canonical import canonical, digest
+from interlock.contract.dsse import Envelope
 from interlock.errors import FormatError
 
 Json = Mapping[str, Any]
 
 STATEMENT = "https://in-toto.io/Statement/v1"
-PAYLOAD_TYPE = "application/vnd.in-toto+json"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
-VULNERABILITIES = "https://in-toto.io/attestation/vulns/v0.1"
+VULNERABILITIES = "https://cosign.sigstore.dev/attestation/vuln/v1"
 REFERENCE = "https://in-toto.io/attestation/reference/v0.1"
+CYCLONEDX = "https://cyclonedx.org/bom"
+SPDX = "https://spdx.dev/Document"
+SIGNED_IMAGE = "https://sigstore.dev/cosign/sign/v1"
+"""Says nothing but that the image is ours: the signature itself."""
 GATE_VERDICT = "urn:interlock:gate-verdict:v1"
 BUILD_TYPE = "urn:interlock:container-build:v1"
 
@@ -47,6 +50,11 @@ class Statement:
             "predicate": self.predicate,
         }
 
+    @property
+    def payload(self) -> bytes:
+        """What is signed, byte for byte."""
+        return canonical(self.to_json())
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -56,12 +64,32 @@ class Evidence:
     statements: tuple[Statement, ...]
     digest: str
     """Of the file's bytes."""
+    envelopes: tuple[Envelope, ...] = field(default=(), compare=False, repr=False)
+    """What the statements were read from, with their signatures."""
 
     def predicates(self, predicate_type: str) -> tuple[Json, ...]:
         return tuple(each.predicate for each in self.statements if each.predicate_type == predicate_type)
 
 
 # statements ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Base:
+    """An image that the build stood on: its name in the Dockerfile, and what the builder took it for.
+
+    `digest` is the registry's; empty when the image was never in one. `id` is its configuration's digest.
+    """
+
+    name: str
+    id: str
+    digest: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """As a resource descriptor of in-toto."""
+        if self.digest:
+            return {"uri": f"docker://{self.name}", "digest": {"sha256": self.digest.removeprefix("sha256:")}}
+        return {"uri": f"docker://{self.name}", "annotations": {"imageId": self.id}}
 
 
 def provenance(
@@ -74,14 +102,19 @@ def provenance(
     run: str,
     started: dt.datetime,
     finished: dt.datetime,
+    bases: Iterable[Base] = (),
     internal: Json | None = None,
 ) -> Statement:
-    """From which source, by whom and when the image was built. `internal`: what else the builder wants remembered."""
+    """From which source, on which images, by whom and when the image was built.
+
+    `internal`: what else the builder wants remembered.
+    """
+    source = {"uri": f"git+{repository}", "digest": {"gitCommit": commit}}
     definition = {
         "buildType": BUILD_TYPE,
         "externalParameters": {"repository": repository, "commit": commit, "component": component},
         "internalParameters": dict(internal or {}),
-        "resolvedDependencies": [{"uri": f"git+{repository}", "digest": {"gitCommit": commit}}],
+        "resolvedDependencies": [source, *(base.to_json() for base in bases)],
     }
     metadata = {"invocationId": run, "startedOn": _time(started), "finishedOn": _time(finished)}
     run_details = {"builder": {"id": builder}, "metadata": metadata}
@@ -106,29 +139,68 @@ test_result.__test__ = False  # type: ignore[attr-defined]  # not a test, whatev
 
 
 def vulnerability_scan(
-    image: str, *, scanner: str, version: str, database: Json, findings: Iterable[Json], finished: dt.datetime
+    image: str,
+    *,
+    scanned: str,
+    scanner: str,
+    version: str,
+    database: Json,
+    findings: Iterable[Json],
+    builder: str,
+    run: str,
+    started: dt.datetime,
+    finished: dt.datetime,
 ) -> Statement:
-    """A scan's findings (each with `id`, `severity` and what else is known) and the database they rest on."""
-    results = [
-        {
-            "id": each["id"],
-            "severity": [{"method": "vendor", "score": each["severity"]}],
-            "annotations": [{key: value} for key, value in each.items() if key not in {"id", "severity"}],
-        }
-        for each in findings
-    ]
-    scan = {"uri": scanner, "version": version, "db": dict(database), "result": results}
-    return Statement(image, VULNERABILITIES, {"scanner": scan, "metadata": {"scanFinishedOn": _time(finished)}})
+    """What a scan of the image, or of what it was made from, found, and the database that it rests on.
 
-
-def sbom_reference(image: str, *, location: str, sbom_digest: str, media_type: str, attester: str) -> Statement:
-    """Where the image's bill of materials is, and its digest."""
-    reference = {
-        "downloadLocation": location,
-        "digest": {"sha256": sbom_digest.removeprefix("sha256:")},
-        "mediaType": media_type,
+    `database` has `uri`, `version` and what else is known. In cosign's form (COSIGN_VULN_ATTESTATION_SPEC.md), in
+    which the findings are the scanner's own affair: each has `id` and `severity` here.
+    """
+    predicate = {
+        "invocation": {"parameters": [], "uri": "", "event_id": run, "builder.id": builder},
+        "scanner": {
+            "uri": scanner,
+            "version": version,
+            "db": dict(database),
+            "result": {"scanned": scanned, "findings": [dict(each) for each in findings]},
+        },
+        "metadata": {"scanStartedOn": _time(started), "scanFinishedOn": _time(finished)},
     }
-    return Statement(image, REFERENCE, {"attester": {"id": attester}, "references": [reference]})
+    return Statement(image, VULNERABILITIES, predicate)
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A document about the image that lies in the registry. `location` is its manifest, by digest."""
+
+    location: str
+    digest: str
+    media_type: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "downloadLocation": self.location,
+            "digest": {"sha256": self.digest.removeprefix("sha256:")},
+            "mediaType": self.media_type,
+        }
+
+
+def sbom_reference(image: str, documents: Iterable[Attached], *, attester: str) -> Statement:
+    """Where the image's bills of materials are, and their digests."""
+    references = [each.to_json() for each in documents]
+    return Statement(image, REFERENCE, {"attester": {"id": attester}, "references": references})
+
+
+def documents(evidence: Evidence) -> tuple[Attached, ...]:
+    """What `sbom_reference` says; FormatError when it is not of that form."""
+    try:
+        return tuple(
+            Attached(str(each["downloadLocation"]), f"sha256:{each['digest']['sha256']}", str(each["mediaType"]))
+            for predicate in evidence.predicates(REFERENCE)
+            for each in predicate["references"]
+        )
+    except (KeyError, TypeError):
+        raise FormatError("does not say in the known form where a bill of materials is", path="evidence") from None
 
 
 def gate_verdict(
@@ -161,32 +233,39 @@ def _time(moment: dt.datetime) -> str:
 
 
 def envelope(statements: Iterable[Statement]) -> bytes:
-    """The bytes of an evidence file. Same statements, same bytes."""
-    return canonical({"format": 1, "envelopes": [_wrap(each) for each in statements]})
+    """The bytes of an evidence file whose statements nobody has signed. Same statements, same bytes."""
+    return document(Envelope(each.payload) for each in statements)
 
 
-def _wrap(statement: Statement) -> dict[str, Any]:
-    payload = base64.b64encode(canonical(statement.to_json())).decode()
-    return {"payloadType": PAYLOAD_TYPE, "payload": payload, "signatures": []}
+def document(envelopes: Iterable[Envelope]) -> bytes:
+    """The bytes of an evidence file."""
+    return canonical({"format": 1, "envelopes": [each.to_json() for each in envelopes]})
 
 
 def read_envelope(data: bytes, *, path: str) -> Evidence:
-    """The statements of a file. All must be about one image, and the bytes must be the ones that `envelope` writes."""
+    """The statements of a file. All must be about one image, and the bytes must be the ones that CI writes.
+
+    Whether somebody has signed them is not looked at here: the digest in the release stands for the whole file.
+    """
     try:
-        statements = tuple(_unwrap(each) for each in json.loads(data)["envelopes"])
-        faithful = envelope(statements) == data
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError, binascii.Error) as error:
+        envelopes = tuple(dsse.read_envelope(each) for each in json.loads(data)["envelopes"])
+        statements = tuple(read_statement(each.payload) for each in envelopes)
+        faithful = document(envelopes) == data and [each.payload for each in statements] == [
+            each.payload for each in envelopes
+        ]
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise FormatError("not an evidence file of format 1", path=path, hint="only CI writes this file") from error
     if not faithful:
         raise FormatError("not in the form that CI writes", path=path, hint="only CI writes this file")
     images = {each.image for each in statements}
     if len(images) != 1:
         raise FormatError(f"must speak about one image, not about {len(images)}", path=path)
-    return Evidence(images.pop(), statements, digest(data))
+    return Evidence(images.pop(), statements, digest(data), envelopes)
 
 
-def _unwrap(envelope: Json) -> Statement:
-    statement = json.loads(base64.b64decode(envelope["payload"], validate=True))
+def read_statement(payload: bytes) -> Statement:
+    """A statement from an envelope's payload; ValueError, KeyError, TypeError or IndexError when it is none."""
+    statement = json.loads(payload)
     subject = statement["subject"][0]
     image = f"{subject['name']}@sha256:{subject['digest']['sha256']}"
     return Statement(image, statement["predicateType"], statement["predicate"])

@@ -23,10 +23,10 @@ from sandbox.place import Place
 from sandbox.users import as_user, own_folder, user, write_private
 
 Kind = Literal["application", "environment", "ledger"]
-ACCOUNTS = ("developer", "ci", "cd")
+ACCOUNTS = ("developer", "ci", "cd", "signer")
 _RIGHTS: dict[Kind, dict[str, str]] = {
-    "application": {"developer": "write", "ci": "read"},
-    "environment": {"developer": "write", "ci": "write", "cd": "read"},
+    "application": {"developer": "write", "ci": "read", "signer": "read"},
+    "environment": {"developer": "write", "ci": "write", "cd": "read", "signer": "read"},
     "ledger": {"cd": "write"},
 }
 _CONFIG = {
@@ -94,7 +94,7 @@ class Git:
         hook.chmod(0o700)
 
     def _write_accounts(self) -> None:
-        readers = {"developer": 0, "ci": user(self.place, "ci").id, "cd": user(self.place, "cd").id}
+        readers = {"developer": 0, **{name: user(self.place, name).id for name in ("ci", "cd", "signer")}}
         digests = {}
         for name, reader in readers.items():
             password = secrets.token_urlsafe(24)
@@ -134,7 +134,8 @@ def repository_url(place: Place, name: str) -> str:
 def create_repository(place: Place, name: str, *, kind: Kind) -> str:
     """Make an empty bare repository whose branch will be `main`, with the rights of its kind; returns its address.
 
-    application: developer pushes, ci reads. environment: developer and ci push, cd reads. ledger: cd pushes.
+    application: developer pushes, ci and signer read. environment: developer and ci push, cd and signer read.
+    ledger: cd pushes.
     Runs as root beside a running server; making one that exists is an error.
     """
     path = repository_path(place, name)

@@ -1,4 +1,4 @@
-"""The CNCF distribution registry, with an account for CI's pushes and one for the node's pulls."""
+"""The CNCF distribution registry, with accounts for CI's pushes, the node's pulls and the signer's look."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sandbox.part import Daemon, Report, clean_environment, wait_until
 from sandbox.place import Place
 from sandbox.users import as_user, own_folder, user, write_private
 
-ACCOUNTS = ("ci", "node")
+ACCOUNTS = ("ci", "node", "signer")
 
 
 class Registry:
@@ -54,7 +54,11 @@ class Registry:
         own_folder(self.folder, owner, mode=0o711)
         own_folder(self.folder / "storage", owner)
         lines = []
-        for name, reader in (("ci", user(self.place, "ci").id), ("node", 0)):
+        for name, reader in {
+            "ci": user(self.place, "ci").id,
+            "node": 0,
+            "signer": user(self.place, "signer").id,
+        }.items():
             password = secrets.token_urlsafe(24)
             write_private(credentials(self.place, name), f"{name}:{password}", owner=reader)
             lines.append(f"{name}:{bcrypt.hashpw(password.encode(), bcrypt.gensalt(5)).decode()}\n")
@@ -88,5 +92,5 @@ class Registry:
 
 
 def credentials(place: Place, account: str) -> Path:
-    """The file with `account:password` of `ci` (readable by CI's user only) or `node` (by root only)."""
+    """The file with `account:password` of `ci` or `signer` (readable by that user only) or `node` (by root only)."""
     return place.state / "registry" / f"{account}.auth"

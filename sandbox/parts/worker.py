@@ -1,4 +1,4 @@
-"""The two halves' workers and the webhook receiver: our own programs, each as a user of its own, cleanly started.
+"""The two halves' workers, the webhook receiver and the signer: our own programs, each as a user of its own.
 
 They start on request, after somebody has written the host config into the folder that `half_folder` makes.
 """
@@ -22,7 +22,7 @@ from sandbox.parts.prefect import Prefect
 from sandbox.place import Place
 from sandbox.users import as_user, own_folder, user
 
-Role = Literal["ci", "cd", "receiver"]
+Role = Literal["ci", "cd", "receiver", "signer"]
 _BIN = Path(sys.prefix) / "bin"
 
 
@@ -157,3 +157,26 @@ class Receiver(_Program):
     def _answers(self) -> bool:
         with socket.socket() as connection:
             return connection.connect_ex(("127.0.0.1", self.place.receiver_port)) == 0
+
+
+class Signer(_Program):
+    """`interlock signer`: has the attestation keys, and reaches neither Docker nor Prefect."""
+
+    def __init__(self, place: Place) -> None:
+        needs = ("git", "registry")
+        super().__init__(place, name="signer", role="signer", arguments=("signer",), needs=needs)
+
+    @property
+    def address(self) -> str:
+        return f"unix://{self.place.signer_socket}"
+
+    def start(self) -> None:
+        own_folder(self.place.signer_socket.parent, user(self.place, "signer"), mode=0o755)
+        super().start()
+
+    def wait(self, seconds: float) -> None:
+        wait_until(self._answers, subject=f"signer at {self.address}", seconds=seconds, daemon=self._daemon)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(str(self.place.signer_socket)) == 0

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from interlock.ci.host import CiHost
+from interlock.ci.host import CiHost, SignerHost
 from tasks.common import host
 
 
 def load_ci(file: Path | None = None) -> CiHost:
     """ci.yaml, from INTERLOCK_CONFIG unless given; HostConfigError when it is missing or wrong."""
     return host.load(CiHost, file)
+
+
+def load_signer(file: Path | None = None) -> SignerHost:
+    """signer.yaml, likewise."""
+    return host.load(SignerHost, file)

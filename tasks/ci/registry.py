@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,19 +13,14 @@ from typing import Any
 import httpx
 
 from interlock.ci.host import Registry
-from interlock.contract.canonical import canonical, digest
+from interlock.ci.oci import DOCKER_MANIFEST, MANIFEST, Descriptor
+from interlock.contract.canonical import digest
 from interlock.errors import HostConfigError, RegistryError
 from tasks.common.effect import effect
 
 _SECONDS = 60.0
 _MOST_BYTES = 4 << 20
-_MANIFESTS = (
-    "application/vnd.docker.distribution.manifest.v2+json",
-    "application/vnd.oci.image.manifest.v1+json",
-)
-SBOM_TYPE = "application/vnd.cyclonedx+json"
-_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
-_EMPTY = b"{}"
+_IMAGES = (DOCKER_MANIFEST, MANIFEST)
 
 
 @dataclass(frozen=True)
@@ -40,6 +35,12 @@ class Manifest:
 
     digest: str
     config: str
+    media_type: str
+    size: int
+
+    @property
+    def descriptor(self) -> Descriptor:
+        return Descriptor(self.media_type, self.digest, self.size)
 
 
 def read_login(path: Path | None) -> Login | None:
@@ -58,15 +59,15 @@ def read_login(path: Path | None) -> Login | None:
 @effect(name="look up image", retries=2)
 def find_image(registry: Registry, *, repository: str, tag: str) -> Manifest | None:
     """The image under a tag, or None when there is none yet. `repository` begins with the registry's host."""
-    with _registry(registry) as http:
-        return _manifest(http, _path(registry, repository), tag)
+    with connected(registry) as http:
+        return read_manifest(http, path_in(registry, repository), tag)
 
 
 @effect(name="compare pushed image", retries=2)
 def confirm_image(registry: Registry, *, repository: str, image_digest: str, image_id: str) -> None:
     """RegistryError unless what the registry keeps under this digest is the image that was scanned."""
-    with _registry(registry) as http:
-        found = _manifest(http, _path(registry, repository), image_digest)
+    with connected(registry) as http:
+        found = read_manifest(http, path_in(registry, repository), image_digest)
     if found is None:
         raise RegistryError(f"{repository}@{image_digest[:19]}: the registry does not have it after the push")
     if found.digest != image_digest or found.config != image_id:
@@ -77,59 +78,68 @@ def confirm_image(registry: Registry, *, repository: str, image_digest: str, ima
         )
 
 
-@effect(name="store bill of materials", retries=2)
-def store_sbom(registry: Registry, *, repository: str, image_digest: str, sbom: bytes) -> str:
-    """Keep a CycloneDX document beside its image, under the tag `sha256-<hex>.sbom`; where it can be fetched."""
-    path = _path(registry, repository)
-    with _registry(registry) as http:
-        for blob in (_EMPTY, sbom):
-            _upload(http, path, blob)
-        manifest = canonical(_sbom_manifest(sbom))
-        tag = image_digest.replace(":", "-") + ".sbom"
-        headers = {"Content-Type": _MANIFESTS[1]}
-        _require(http.put(f"/v2/{path}/manifests/{tag}", content=manifest, headers=headers), f"storing {tag}")
-    return f"{repository}@{digest(manifest)}"
-
-
-def _sbom_manifest(sbom: bytes) -> dict[str, object]:
-    return {
-        "schemaVersion": 2,
-        "mediaType": _MANIFESTS[1],
-        "config": {"mediaType": _EMPTY_TYPE, "digest": digest(_EMPTY), "size": len(_EMPTY)},
-        "layers": [{"mediaType": SBOM_TYPE, "digest": digest(sbom), "size": len(sbom)}],
-    }
-
-
-def _upload(http: httpx.Client, path: str, blob: bytes) -> None:
-    name = digest(blob)
-    if http.head(f"/v2/{path}/blobs/{name}").status_code == httpx.codes.OK:
-        return
-    begun = _require(http.post(f"/v2/{path}/blobs/uploads/"), f"uploading to {path}")
-    # The registry may add its own parameters to the address.
-    target = http.base_url.join(begun.headers["Location"]).copy_add_param("digest", name)
-    if target.host != http.base_url.host:
-        raise RegistryError(f"uploading to {path}: the registry sends us to {target.host}")
-    _require(
-        http.put(target, content=blob, headers={"Content-Type": "application/octet-stream"}), f"uploading to {path}"
-    )
-
-
-def _manifest(http: httpx.Client, path: str, reference: str) -> Manifest | None:
-    answer = http.get(f"/v2/{path}/manifests/{reference}", headers={"Accept": ", ".join(_MANIFESTS)})
-    if answer.status_code == httpx.codes.NOT_FOUND:
+def read_manifest(http: httpx.Client, path: str, reference: str) -> Manifest | None:
+    """An image's, by its tag or digest; None when there is none."""
+    content, media_type = read_content(http, path, reference, _IMAGES)
+    if content is None:
         return None
-    content = _require(answer, f"reading {path}:{reference}").content
     try:
         config = json.loads(content)["config"]["digest"]
     except (ValueError, KeyError, TypeError):
         raise RegistryError(f"{path}:{reference} is not the manifest of one image") from None
-    if len(content) > _MOST_BYTES or not re.fullmatch(r"sha256:[0-9a-f]{64}", str(config)):
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", str(config)):
         raise RegistryError(f"{path}:{reference} has a manifest that is not understood")
-    return Manifest(digest(content), config)
+    return Manifest(digest(content), config, media_type, len(content))
+
+
+def read_content(http: httpx.Client, path: str, reference: str, media_types: Iterable[str]) -> tuple[bytes | None, str]:
+    """A manifest's bytes and media type; None when there is none. At most a few MiB are read."""
+    with http.stream("GET", f"/v2/{path}/manifests/{reference}", headers={"Accept": ", ".join(media_types)}) as answer:
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None, ""
+        content = _bounded(answer, _MOST_BYTES, what=f"reading {path}:{reference}")
+    return content, answer.headers.get("Content-Type", "").partition(";")[0]
+
+
+def read_blob(http: httpx.Client, path: str, name: str, *, most: int) -> bytes:
+    """A blob by its digest, which its bytes must have, wherever the registry sends us for them."""
+    with http.stream("GET", f"/v2/{path}/blobs/{name}", follow_redirects=True) as answer:
+        content = _bounded(answer, most, what=f"reading {path}@{name[:19]}")
+    if digest(content) != name:
+        raise RegistryError(f"{path}@{name[:19]}: the registry gives other bytes, with the digest {digest(content)}")
+    return content
+
+
+def _bounded(answer: httpx.Response, most: int, *, what: str) -> bytes:
+    if not answer.is_success:
+        answer.read()
+    require(answer, what)
+    content = bytearray()
+    for piece in answer.iter_bytes():
+        content += piece
+        if len(content) > most:
+            raise RegistryError(f"{what}: it has more than {most >> 20} MiB")
+    return bytes(content)
+
+
+def upload(http: httpx.Client, path: str, blob: bytes) -> None:
+    """Store a blob unless it is there."""
+    name = digest(blob)
+    if http.head(f"/v2/{path}/blobs/{name}").status_code == httpx.codes.OK:
+        return
+    begun = require(http.post(f"/v2/{path}/blobs/uploads/"), f"uploading to {path}")
+    # The registry may add its own parameters to the address.
+    target = http.base_url.join(begun.headers["Location"]).copy_add_param("digest", name)
+    if target.host != http.base_url.host:
+        raise RegistryError(f"uploading to {path}: the registry sends us to {target.host}")
+    require(
+        http.put(target, content=blob, headers={"Content-Type": "application/octet-stream"}), f"uploading to {path}"
+    )
 
 
 @contextlib.contextmanager
-def _registry(registry: Registry) -> Iterator[httpx.Client]:
+def connected(registry: Registry) -> Iterator[httpx.Client]:
+    """A client for the registry's API; what goes wrong on the way becomes a RegistryError."""
     login = read_login(registry.auth)
     scheme = "http" if registry.insecure else "https"
     try:
@@ -149,8 +159,6 @@ def _registry(registry: Registry) -> Iterator[httpx.Client]:
 class _Auth(httpx.Auth):
     """The login where it is asked for: as Basic, or for a token of the server that the registry names."""
 
-    requires_response_body = True
-
     def __init__(self, login: Login) -> None:
         self._basic = httpx.BasicAuth(login.user, login.password)
         self._token = ""
@@ -166,6 +174,7 @@ class _Auth(httpx.Auth):
             parameters = {key: challenge[key] for key in ("service", "scope") if key in challenge}
             asked = httpx.Request("GET", httpx.URL(challenge["realm"], params=parameters))
             answer = yield next(self._basic.auth_flow(asked))
+            answer.read()
             if answer.is_success:
                 given: Mapping[str, Any] = answer.json()
                 self._token = str(given.get("token") or given.get("access_token") or "")
@@ -181,7 +190,8 @@ def _challenge(response: httpx.Response) -> dict[str, str]:
     return found if "realm" in found else {}
 
 
-def _require(answer: httpx.Response, what: str) -> httpx.Response:
+def require(answer: httpx.Response, what: str) -> httpx.Response:
+    """The answer, when it is a good one."""
     if answer.is_success:
         return answer
     hint = "check the registry's `auth` file" if answer.status_code in (401, 403) else ""
@@ -192,7 +202,8 @@ def _require(answer: httpx.Response, what: str) -> httpx.Response:
     )
 
 
-def _path(registry: Registry, repository: str) -> str:
+def path_in(registry: Registry, repository: str) -> str:
+    """The repository's name within the registry, which must be this host's."""
     host, _, path = repository.partition("/")
     if host != registry.host:
         raise HostConfigError(

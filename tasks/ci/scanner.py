@@ -8,7 +8,6 @@ must be found.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import sys
 import sysconfig
@@ -21,6 +20,7 @@ from interlock.ci import canary
 from interlock.ci.canary import KINDS, Kind
 from interlock.ci.findings import Database, Scan, Subject, read_canary, read_folder, read_image, read_system
 from interlock.ci.host import CiHost, Download
+from interlock.ci.sbom import of_contents, require_about
 from interlock.contract import strict_yaml
 from interlock.errors import ScanFailed
 from tasks.ci import jail, vulnerabilities
@@ -59,10 +59,18 @@ class Scanner:
 
 @dataclass(frozen=True)
 class ImageScan:
-    """What an image's scan found, and the bill of materials that it rests on, as CycloneDX."""
+    """What an image's scan found, and the scanner's own report, from which bills of materials are made."""
 
     scan: Scan
-    sbom: bytes
+    report: bytes
+
+
+@dataclass(frozen=True)
+class Contents:
+    """An image's bill of materials, in two forms."""
+
+    cyclonedx: bytes
+    spdx: bytes
 
 
 def scanner(host: CiHost) -> Scanner:
@@ -201,12 +209,8 @@ def scan_image(scanner: Scanner, archive: Path, *, database: Database, licences:
         rules.write_text(strict_yaml.dump(_SECRET_RULES))
         options = (*options, "--secret-config", str(rules))
         report = _trivy(scanner, scanner.cache, scratch, "image", options, "--input", str(archive))
-        (scratch / "report.json").write_bytes(report)
-        sbom = _trivy(scanner, scanner.cache, scratch, "convert", (), "report.json", form="cyclonedx")
         system = read_system(report)
         covered = _scan_canary(scanner, scanner.cache, family=system.family, version=system.name) if system else True
-    if json.loads(sbom).get("bomFormat") != "CycloneDX":
-        raise ScanFailed("the scanner's bill of materials is not CycloneDX")
     scan = read_image(
         report,
         database=database,
@@ -215,7 +219,17 @@ def scan_image(scanner: Scanner, archive: Path, *, database: Database, licences:
         covered=covered,
         licences=licences,
     )
-    return ImageScan(scan, sbom)
+    return ImageScan(scan, report)
+
+
+@effect(name="list contents", retries=1)
+def list_contents(scanner: Scanner, report: bytes, *, image: str) -> Contents:
+    """What is in an image, by the report of its scan. `image` is what the registry has it under, by digest."""
+    with jail.scratch() as scratch:
+        (scratch / "report.json").write_bytes(of_contents(report, image=image))
+        cyclonedx = _trivy(scanner, scanner.cache, scratch, "convert", (), "report.json", form="cyclonedx")
+        spdx = _trivy(scanner, scanner.cache, scratch, "convert", (), "report.json", form="spdx-json")
+    return Contents(require_about(cyclonedx, "cyclonedx", image=image), require_about(spdx, "spdx", image=image))
 
 
 def _scan_canary(scanner: Scanner, cache: Path, *, family: str = "", version: str = "") -> bool:

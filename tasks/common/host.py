@@ -46,7 +46,13 @@ def load(model: type[M], file: Path | None = None) -> M:
         raise HostConfigError(error.message, hint=_another_hosts(text, model) or error.hint) from error
 
 
-_MARKS = {"registry": "a CI host's", "clusters": "a CD host's", "listen": "a receiver's"}
+_MARKS = {
+    "clients": "a signer's",
+    "docker": "a CI host's",
+    "registry": "a CI host's",
+    "clusters": "a CD host's",
+    "listen": "a receiver's",
+}
 """A field that only one kind of host file has, and whose it is."""
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from interlock.ci.host import Registry
-from interlock.contract.canonical import digest
 from interlock.errors import DockerError, HostConfigError, RegistryError
 from sandbox.parts import registry as part
 from sandbox.parts.docker import Docker
 from tasks.ci.images import daemon, pull_image, push_image
-from tasks.ci.registry import Login, confirm_image, find_image, read_login, store_sbom
+from tasks.ci.registry import Login, confirm_image, find_image, read_login
 
 
 @pytest.fixture
@@ -56,20 +55,6 @@ def test_an_exchanged_image_is_found_out(host: Registry, docker_daemon: Docker, 
         confirm_image.fn(host, repository=repository, image_digest=pushed, image_id="sha256:" + "1" * 64)
     with pytest.raises(RegistryError, match="does not have it"):
         confirm_image.fn(host, repository=repository, image_digest="sha256:" + "1" * 64, image_id=small)
-
-
-def test_a_bill_of_materials_is_kept_twice_without_harm(host: Registry, docker_daemon: Docker, small: str) -> None:
-    """Under the image's digest; the same bytes are at the same place."""
-    repository = f"{host.host}/test/small"
-    pushed = push_image.fn(docker_daemon.docker_host, small, repository=repository, tag="il-3", auth=host.auth)
-
-    first = store_sbom.fn(host, repository=repository, image_digest=pushed, sbom=b"{}\n")
-    second = store_sbom.fn(host, repository=repository, image_digest=pushed, sbom=b"{}\n")
-
-    found = find_image.fn(host, repository=repository, tag=pushed.replace(":", "-") + ".sbom")
-    assert found is not None
-    assert first == second == f"{repository}@{found.digest}"
-    assert digest(b"{}") == found.config
 
 
 def test_a_wrong_login_is_told_without_the_password(

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from flows.ci.release import ReleaseOutcome, release_order
+from interlock.ci import oci
 from interlock.ci.build_key import build_key
 from interlock.contract import commit as commits
 from interlock.contract import evidence, layout, repository, strict_yaml, trailers
@@ -21,6 +22,7 @@ from interlock.contract.models import ApplicationRepositoryFile, ReleasedCompone
 from interlock.errors import Blocked, CredentialFound, InputError, Refused, Superseded
 from tasks.ci import registry, scanner
 from tasks.ci.images import RUN_LABEL, daemon
+from tasks.ci.referrers import fetch_sbom
 from tasks.common import git
 from tasks.common.environment_repository import fetch_verified
 from tests.docker import killed, service
@@ -131,14 +133,19 @@ def test_the_release_commit_says_where_it_comes_from(done: Done) -> None:
 
 
 def test_image_and_bill_of_materials_are_in_the_registry(done: Done) -> None:
-    """Under the build's key and the image's digest; the image says which source it is of."""
+    """Under the build's key and as the image's referrers; the image says which source it is of."""
     (key,) = image_tags(done.walk)
-    sbom = done.entry.image.partition("@")[2].replace(":", "-") + ".sbom"
+    listed = done.entry.image.partition("@")[2].replace(":", "-")
 
     with daemon(done.walk.host.docker) as client:
         labels = client.images.get(f"{done.walk.image}:{key}").labels
 
-    assert tags(done.walk) == sorted((key, sbom))
+    assert tags(done.walk) == sorted((key, listed))
+    path = layout.evidence("dev", "shop", "web", done.entry.image.partition("@")[2])
+    proof = evidence.read_envelope(done.walk.environments.read().files[path], path=path)
+    bom = json.loads(fetch_sbom.fn(done.walk.host.registry, proof))
+    assert "libc6" in {each["name"] for each in bom["components"]}
+    assert json.loads(fetch_sbom.fn(done.walk.host.registry, proof, media_type=oci.SPDX))["spdxVersion"] == "SPDX-2.3"
     assert labels["org.opencontainers.image.revision"] == done.walk.application.head
 
 

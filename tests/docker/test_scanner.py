@@ -22,7 +22,7 @@ from interlock.errors import ScanFailed
 from sandbox.parts.trivy import Trivy
 from sandbox.trivy_database import write_database
 from tasks.ci.jail import isolation
-from tasks.ci.scanner import Scanner, check_scanner, scan_folder, scan_image, scan_manifests
+from tasks.ci.scanner import Scanner, check_scanner, list_contents, scan_folder, scan_image, scan_manifests
 
 TOKEN = "ghp_" + "abcdefghijklmnopqrstuvwxyz0123456789"
 DOCKERFILE = "FROM debian:12\nUSER root\n"
@@ -227,7 +227,7 @@ PYTHON = {
 
 
 def test_an_image_is_scanned_from_its_archive(scanner: Scanner, tmp_path: Path) -> None:
-    """Packages and secrets of its layers, its own id, and a bill of materials in CycloneDX."""
+    """Packages and secrets of its layers, its own id; and bills of materials about what the registry has."""
     database = check_scanner.fn(scanner)
 
     result = scan_image.fn(scanner, archive(tmp_path / "web.tar", PYTHON), database=database)
@@ -235,8 +235,14 @@ def test_an_image_is_scanned_from_its_archive(scanner: Scanner, tmp_path: Path) 
     assert {"CVE-2018-18074", "CVE-2023-4911", "github-pat"} <= {finding.id for finding in result.scan.findings}
     assert result.scan.assessed, result.scan.doubt
     assert len(result.scan.image_id) == len("sha256:") + 64
-    names = {each["name"] for each in json.loads(result.sbom)["components"]}
-    assert "requests" in names
+    image = f"127.0.0.1:5000/shop/web@sha256:{'a' * 64}"
+    contents = list_contents.fn(scanner, result.report, image=image)
+    cyclonedx, spdx = json.loads(contents.cyclonedx), json.loads(contents.spdx)
+    assert "requests" in {each["name"] for each in cyclonedx["components"]}
+    assert "requests" in {each["name"] for each in spdx["packages"]}
+    assert cyclonedx["metadata"]["component"]["purl"].startswith(f"pkg:oci/web@sha256:{'a' * 64}")
+    assert b"CVE-2018-18074" not in contents.cyclonedx + contents.spdx
+    assert TOKEN.encode() not in contents.cyclonedx + contents.spdx
 
 
 def test_licences_are_found_when_they_are_asked_for(scanner: Scanner, tmp_path: Path) -> None:

@@ -39,18 +39,22 @@ def test_the_registry_knows_nobody_without_a_password(registry: Registry, creden
 
 
 @pytest.mark.parametrize("name", registry_part.ACCOUNTS)
-def test_both_registry_accounts_are_known(registry: Registry, name: str) -> None:
-    """CI's and the node's account open the registry."""
+def test_every_registry_account_is_known(registry: Registry, name: str) -> None:
+    """CI's, the node's and the signer's account open the registry."""
     assert httpx.get(f"{registry.address}/v2/", auth=account(registry, name)).status_code == 200
 
 
 def test_registry_credentials_belong_to_their_readers(registry: Registry) -> None:
-    """CI's password is readable by CI's user alone, the node's by root alone."""
+    """CI's and the signer's passwords are readable by their users alone, the node's by root alone."""
     owners = {}
     for name in registry_part.ACCOUNTS:
         status = registry_part.credentials(registry.place, name).stat()
         owners[name] = (status.st_uid, oct(status.st_mode & 0o777))
-    assert owners == {"ci": (user(registry.place, "ci").id, "0o600"), "node": (0, "0o600")}
+    assert owners == {
+        "ci": (user(registry.place, "ci").id, "0o600"),
+        "node": (0, "0o600"),
+        "signer": (user(registry.place, "signer").id, "0o600"),
+    }
 
 
 @pytest.fixture

@@ -6,15 +6,12 @@ import datetime as dt
 import json
 from typing import Any
 
-from interlock.ci.credentials import Probe
-from interlock.ci.evidence import Facts, envelope
 from interlock.ci.findings import Database, Finding, Scan, not_scanned
 from interlock.ci.gate import judge
 from interlock.ci.junit import FailedCase, TestReport, TestRun
 from interlock.ci.reports import gate_report, release_report, results_report, scan_report
 from interlock.ci.targets import Released
-from interlock.contract import evidence
-from interlock.contract.models import GateRules, Source, Waiver
+from interlock.contract.models import GateRules, Waiver
 
 NOW = dt.datetime(2030, 6, 15, 12, tzinfo=dt.UTC)
 PINNED = Database(dt.datetime(2024, 1, 1, tzinfo=dt.UTC), "sha256:" + "d" * 64, pinned=True)
@@ -129,44 +126,3 @@ def test_a_release_names_image_and_commit() -> None:
         ("web", "dev", "prod", "r/web@sha256:1", "cccccccccccc"),
         ("api", "dev", "none", "r/api@sha256:2", "released before"),
     )
-
-
-def test_evidence_holds_what_was_found_out() -> None:
-    """One statement per kind and scan with a database, all about one image; the same facts, the same bytes."""
-    report = PASSED.report
-    assert report is not None
-    image = f"r.example/web@sha256:{'1' * 64}"
-    facts = Facts(
-        image=image,
-        image_id="sha256:" + "2" * 64,
-        source=Source(repository="shop", commit="a" * 40),
-        component="web",
-        build_key="il-1",
-        reused=False,
-        signer="ci-shop",
-        run="run-1",
-        started=NOW,
-        finished=NOW,
-        tests=report,
-        sbom_location="r.example/web@sha256:3",
-        sbom_digest="sha256:" + "3" * 64,
-        probe=Probe(("~/.kube/config",), ("KUBERNETES_SERVICE_HOST=10.0.0.1",)),
-    )
-    verdict = verdicts(*SCANS)["dev"]
-
-    data = envelope(facts, SCANS, environment="dev", verdict=verdict, policy_commit="b" * 40)
-
-    found = evidence.read_envelope(data, path="evidence")
-    evidence.require_about(found, image=image, repository="shop", commit="a" * 40, component="web", path="evidence")
-    assert [each["scanner"]["uri"] for each in found.predicates(evidence.VULNERABILITIES)] == [
-        "https://github.com/aquasecurity/trivy",
-        "https://github.com/aquasecurity/trivy",
-        "https://github.com/PyCQA/bandit",
-    ]
-    assert found.predicates(evidence.TEST_RESULT)[0]["result"] == "PASSED"
-    (gate,) = found.predicates(evidence.GATE_VERDICT)
-    assert gate["checks"]["clusterCredentials"] == {
-        "checked": ["~/.kube/config"],
-        "addresses": ["KUBERNETES_SERVICE_HOST=10.0.0.1"],
-    }
-    assert data == envelope(facts, SCANS, environment="dev", verdict=verdict, policy_commit="b" * 40)

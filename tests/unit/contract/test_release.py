@@ -58,20 +58,24 @@ def test_evidence_comes_back() -> None:
     """Statements of every kind are read back as they were written, with the image and the digest of the bytes."""
     scan = evidence.vulnerability_scan(
         IMAGE,
+        scanned="image",
         scanner="https://trivy.dev",
         version="0.76.0",
-        database={"updated": "2030-01-01T00:00:00Z"},
+        database={"uri": "https://trivy.dev/db", "version": "2030-01-01T00:00:00Z"},
         findings=[{"id": "CVE-2030-1", "severity": "LOW", "package": "libc6"}],
+        builder="ci",
+        run="run-1",
+        started=TIME,
         finished=TIME,
     )
-    sbom = evidence.sbom_reference(
-        IMAGE, location="registry.example/shop/web", sbom_digest="sha256:" + "3" * 64, media_type="x/y", attester="ci"
-    )
+    kept = evidence.Attached("registry.example/shop/web@sha256:" + "4" * 64, "sha256:" + "3" * 64, "x/y")
+    sbom = evidence.sbom_reference(IMAGE, (kept,), attester="ci")
     written = (*statements(), scan, sbom)
     data = evidence.envelope(written)
     found = evidence.read_envelope(data, path="e.json")
     assert found == evidence.Evidence(IMAGE, written, digest(data))
-    assert found.predicates(evidence.VULNERABILITIES)[0]["scanner"]["result"][0]["id"] == "CVE-2030-1"
+    assert found.predicates(evidence.VULNERABILITIES)[0]["scanner"]["result"]["findings"][0]["id"] == "CVE-2030-1"
+    assert evidence.documents(found) == (kept,)
 
 
 def test_evidence_is_in_toto_in_dsse() -> None:
