@@ -21,7 +21,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from interlock.cd.host import CdHost
-from interlock.ci.host import CiHost
+from interlock.ci.host import CiHost, SignerHost
 from interlock.contract import layout, models
 from interlock.contract.host import ReceiverHost
 
@@ -60,7 +60,7 @@ ENVIRONMENT_REPOSITORY: tuple[FileForm, ...] = (
 )
 HOSTS: tuple[FileForm, ...] = tuple(
     FileForm(name, f"/etc/interlock/{name}.yaml", model)
-    for name, model in (("ci", CiHost), ("cd", CdHost), ("receiver", ReceiverHost))
+    for name, model in (("ci", CiHost), ("cd", CdHost), ("receiver", ReceiverHost), ("signer", SignerHost))
 )
 FORMS: tuple[FileForm, ...] = (APPLICATION_REPOSITORY, *ENVIRONMENT_REPOSITORY, *HOSTS)
 

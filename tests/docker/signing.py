@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from prefect import Task
-
 from interlock.ci.signing import Request
 from interlock.cli.key import attestation_key
 from sandbox.part import Daemon, clean_environment, wait_until
@@ -23,6 +21,7 @@ from sandbox.parts import registry as registry_part
 from sandbox.parts.docker import Docker
 from sandbox.place import Place
 from sandbox.users import as_user, own_folder, user, write_private
+from tasks.common.effect import Effect
 from tests.docker.conftest import Walk
 from tests.docker.recorder import Recorder
 
@@ -127,6 +126,6 @@ class RequestRecorder(Recorder):
 
     requests: list[Request] = field(default_factory=list)
 
-    async def step(self, effect: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         self.requests.extend(each for each in args if isinstance(each, Request))
         return await super().step(effect, *args, **kwargs)

@@ -35,6 +35,7 @@ COMMANDS = {
         "register",
         "render",
         "schema",
+        "signer",
         "status",
         "sync",
         "take-over",

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[3]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAW8LGAGdNEG0TIzOmqMPdJlgmxxABsK0Xm/2KuFwNnx"
 _HEAD = ("--prefect", "http://prefect.example:4200/api", "--environment-repository", "environments")
 _HOST = (*_HEAD, "--url", "https://git.example/e.git", "--root-commit", "d" * 40, "--root-key", KEY, "--key", "/k")
+HOSTS = ("ci", "cd", "receiver", "signer")
 FENCED = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -42,6 +43,8 @@ def made(tmp_path: Path) -> Path:
         ("register", "environment", "dev", "--cluster", "sandbox", "--namespace", "shop", "--config", "cd.yaml"),
         ("register", "receiver", "--prefect", "http://prefect.example:4200/api", "--config", "receiver.yaml"),
         ("register", "hook", "shop", "--secret", "/secret", "--config", "receiver.yaml"),
+        ("register", "signer", *_SIGNER, "--state", str(tmp_path), "--config", "signer.yaml"),
+        ("register", "signed", "shop", "--url", "https://git.example/shop.git", *_KMS, "--config", "signer.yaml"),
     ]
     service = tmp_path / "shop" / "tests"
     service.mkdir(parents=True)
@@ -54,17 +57,22 @@ def made(tmp_path: Path) -> Path:
 
 
 _FIRST = ("--application", "shop", "--image", "r.example/shop/web")
+_SIGNER = (
+    *("--listen", "/run/signer.sock", "--client", "ci", "--builder", "ci-shop", "--registry", "r.example"),
+    *_HOST[2:-2],
+)
+_KMS = ("--key-kms", "acme:keys/shop")
 _LEDGER = ("--ledger", "ledger", "--ledger-url", "https://git.example/ledger.git")
 
 
 def test_what_the_commands_write_fits_its_schema(made: Path) -> None:
     """Repositories and hosts' files alike; each kind of file that the commands write was looked at."""
     found = misfits_below(made / "environments") | misfits_below(made / "shop")
-    hosts = {name: misfits(by_name(name), (made / f"{name}.yaml").read_text()) for name in ("ci", "cd", "receiver")}
+    hosts = {name: misfits(by_name(name), (made / f"{name}.yaml").read_text()) for name in HOSTS}
 
     assert not {path: said for path, said in (found | hosts).items() if said}
     kinds = {form.name for path in found if (form := file_schemas.form_of(path))}
-    assert {form.name for form in FORMS} - kinds == {"ci", "cd", "receiver", "release", "health", "rules"}
+    assert {form.name for form in FORMS} - kinds == {*HOSTS, "release", "health", "rules"}
 
 
 def test_what_the_commands_write_names_a_schema_that_is_there(made: Path) -> None:
@@ -130,7 +138,7 @@ def test_an_unknown_field_fails_wherever_it_stands(made: Path) -> None:
     clone, application = made / "environments", made / "shop"
     texts = [(file_schemas.form_of(path), clone / path) for path in misfits_below(clone)]
     texts += [(file_schemas.form_of(path), application / path) for path in misfits_below(application)]
-    texts += [(by_name(name), made / f"{name}.yaml") for name in ("ci", "cd", "receiver")]
+    texts += [(by_name(name), made / f"{name}.yaml") for name in HOSTS]
 
     assert not {str(path): passed for form, path in texts if form and (passed := let_pass(form, path.read_text()))}
 
