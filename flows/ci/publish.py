@@ -10,6 +10,7 @@ from flows.ci import assess
 from flows.ci.assess import Ground, Manifests
 from flows.presenter import Presenter
 from interlock.ci import evidence, oci, reports
+from interlock.ci.build_key import bases_of
 from interlock.ci.credentials import Probe
 from interlock.ci.evidence import Facts
 from interlock.ci.findings import Scan
@@ -294,5 +295,6 @@ async def _facts(run: Run, candidate: Candidate) -> tuple[Facts, Contents]:
         tests=replace(candidate.tests, log=()),
         sboms=sboms,
         probe=run.probe,
+        bases=bases_of(candidate.image.labels),
     )
     return facts, contents

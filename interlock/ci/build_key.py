@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
+
 from interlock.contract.canonical import canonical, digest
+from interlock.contract.evidence import Base
 from interlock.contract.models import Component
 
 RECIPE = 1
@@ -29,3 +33,20 @@ def labels(*, repository: str, commit: str, component: str) -> dict[str, str]:
         "org.opencontainers.image.revision": commit,
         "org.opencontainers.image.title": component,
     }
+
+
+_BASES = "dev.interlock.bases"
+
+
+def bases_label(bases: Iterable[Base]) -> dict[str, str]:
+    """What the image stands on, as it says itself: a later run that finds it has no other way to know."""
+    return {_BASES: canonical([{"name": each.name, "id": each.id, "digest": each.digest} for each in bases]).decode()}
+
+
+def bases_of(labels: Mapping[str, str]) -> tuple[Base, ...]:
+    """What an image says that it stands on; nothing when it does not say so in our form."""
+    try:
+        read = json.loads(labels.get(_BASES, "[]"))
+        return tuple(Base(str(each["name"]), str(each["id"]), str(each["digest"])) for each in read)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ()

@@ -1,12 +1,14 @@
-"""What a Dockerfile may not ask of the daemon: its RUN steps have no network, but ADD fetches by the daemon itself.
+"""What a Dockerfile may not ask of the daemon, and which images it stands on.
 
-Builders differ in comments, escapes and continued lines, so this reads more as an ADD than any of them does.
+Its RUN steps have no network, but ADD fetches by the daemon itself. Builders differ in comments, escapes and continued
+lines, so this reads more as an ADD than any of them does.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 
 from interlock.errors import FormatError
 
@@ -78,3 +80,31 @@ def _is_plain(arguments: str) -> bool:
         except (ValueError, TypeError, RecursionError):
             return False
     return _PLAIN.fullmatch(joined) is not None
+
+
+_FROM = re.compile(r"FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
+_COPY = re.compile(r"COPY\s+(?:--\S+\s+)*--from=(\S+)\s.*", re.IGNORECASE)
+_ARG = re.compile(r"ARG\s+(\w+)=(\S*)\s*", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+
+
+def base_images(text: str) -> tuple[str, ...]:
+    """The names of the images that a build takes something from, in order: FROM and COPY --from, stages left out."""
+    arguments: dict[str, str] = {}
+    stages: set[str] = set()
+    found: dict[str, None] = {}
+    for line in (each.strip() for each in text.removeprefix("\ufeff").splitlines()):
+        if argument := _ARG.fullmatch(line):
+            arguments[argument[1]] = argument[2].strip("\"'")
+        elif begun := _FROM.fullmatch(line):
+            found[_filled(begun[1], arguments)] = None
+            stages.add((begun[2] or "").lower())
+        elif copied := _COPY.fullmatch(line):
+            found[_filled(copied[1], arguments)] = None
+    own = {*stages, "scratch"}
+    return tuple(name for name in found if name.lower() not in own and not name.isdigit())
+
+
+def _filled(name: str, arguments: Mapping[str, str]) -> str:
+    """With the arguments that stand above it; others stay as they are."""
+    return _VARIABLE.sub(lambda found: arguments.get(found[1] or found[2], found[0]), name)

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from interlock.ci import evidence, oci
-from interlock.ci.build_key import labels
+from interlock.ci.build_key import bases_of, labels
 from interlock.ci.evidence import Facts
 from interlock.ci.gate import Scans, Verdict
 from interlock.ci.sbom import require_about
@@ -130,6 +130,8 @@ def require_image(request: Request, *, found: str | None, image_id: str, configu
     for label, value in wanted_labels.items():
         if said.get(label) != value:
             raise _refused("image", f"{facts.image[:100]} says {str(said.get(label))[:60]!r} in {label}")
+    if facts.bases != bases_of({key: str(value) for key, value in said.items()}):
+        raise _refused("image", f"{facts.image[:100]} does not say itself that it stands on these images")
 
 
 def _labels(configuration: bytes) -> Mapping[str, Any]:

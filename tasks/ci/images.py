@@ -14,7 +14,9 @@ import docker.errors
 import docker.types
 import requests.exceptions
 
-from interlock.ci.dockerfile import require_local
+from interlock.ci.build_key import bases_label
+from interlock.ci.dockerfile import base_images, require_local
+from interlock.contract.evidence import Base
 from interlock.contract.models import Component
 from interlock.errors import DockerError
 from tasks.ci.registry import read_login
@@ -67,11 +69,13 @@ def build_image(
     """Build with the classic builder: no network in any step, nothing pulled that is here, leftovers removed.
 
     `source` is the checked-out tree. FormatError when the Dockerfile would have the daemon fetch something;
-    DockerError ends with the failing step and the log's last lines.
+    DockerError ends with the failing step and the log's last lines. The image says itself what it stands on.
     """
-    _require_local(source, component)
+    text = _dockerfile(source, component)
+    require_local(text, path=component.dockerfile)
     context = source / component.context
     with daemon(url, timeout=seconds) as client:
+        bases = tuple(_base(client, name) for name in base_images(text))
         stream = client.api.build(
             path=str(context),
             dockerfile=str(source / component.dockerfile),
@@ -80,7 +84,7 @@ def build_image(
             forcerm=True,
             pull=False,
             network_mode="none",
-            labels=dict(labels),
+            labels={**labels, **bases_label(base for base in bases if base)},
             decode=True,
             timeout=seconds,
         )
@@ -88,10 +92,22 @@ def build_image(
         return _image(client, tag)
 
 
-def _require_local(source: Path, component: Component) -> None:
+def _dockerfile(source: Path, component: Component) -> str:
+    """Empty when there is none: the builder says so best."""
     dockerfile = source / component.dockerfile
-    if dockerfile.is_file():
-        require_local(dockerfile.read_bytes().decode(errors="replace"), path=component.dockerfile)
+    return dockerfile.read_bytes().decode(errors="replace") if dockerfile.is_file() else ""
+
+
+def _base(client: Client, name: str) -> Base | None:
+    """What the builder will take for this name: what the daemon has, or fetches now. None: the build will say why."""
+    with contextlib.suppress(docker.errors.APIError):
+        try:
+            found = client.images.get(name)
+        except Missing:
+            found = client.images.pull(name)
+        digests = [each.partition("@")[2] for each in found.attrs.get("RepoDigests") or ()]
+        return Base(name, str(found.id), digests[0] if digests else "")
+    return None
 
 
 def _follow_build(stream: Iterable[Mapping[str, Any]], tag: str, say: Say) -> None:

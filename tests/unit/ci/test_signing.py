@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from interlock.ci import oci, signing
-from interlock.ci.build_key import labels
+from interlock.ci.build_key import bases_label, labels
 from interlock.ci.gate import Verdict
 from interlock.ci.signing import Request
 from interlock.ci.targets import Target
@@ -105,7 +105,7 @@ def test_the_source_must_be_on_its_branch() -> None:
 def test_the_registry_must_have_the_scanned_image_of_this_commit() -> None:
     """By the manifest's digest, the configuration's, and what the image says about itself."""
     wanted, image_id = IMAGE.partition("@")[2], FACTS.image_id
-    said = labels(repository="shop", commit="a" * 40, component="web")
+    said = labels(repository="shop", commit="a" * 40, component="web") | bases_label(FACTS.bases)
     good = json.dumps({"config": {"Labels": said}}).encode()
 
     signing.require_image(REQUEST, found=wanted, image_id=image_id, configuration=good)
@@ -116,6 +116,7 @@ def test_the_registry_must_have_the_scanned_image_of_this_commit() -> None:
         ("sha256:" + "9" * 64, image_id, good),
         (wanted, "sha256:" + "9" * 64, good),
         (wanted, image_id, other),
+        (wanted, image_id, json.dumps({"config": {"Labels": {**said, **bases_label(())}}}).encode()),
         (wanted, image_id, b"{}"),
         (wanted, image_id, b'{"config": {"Labels": null}}'),
     ):
