@@ -69,8 +69,9 @@ async def check_order(
     `only` one part, whatever else the gate would say. Blocked with the reasons when the gate would stop it.
     """
     with tempfile.TemporaryDirectory(prefix="interlock-check-") as work:
-        checkout = await presenter.step(copy_folder, folder, Path(work), files=files, commit=commit)
         policy = Policy.of(repository, source=source)
+        released = sorted({target.released.source.commit for target in policy.targets if target.released})
+        checkout = await presenter.step(copy_folder, folder, Path(work), files=files, commit=commit, released=released)
         if only:
             alone = Alone(presenter, program, checkout, policy, docker, Path(work))
             return _passed(Checked(await _part(alone, only)), folder)
@@ -120,6 +121,7 @@ async def _part(alone: Alone, only: Part) -> dict[str, dict[str, Verdict]]:
         database=None,
         configurations=frozenset(dockerfiles) if only is Part.MISCONFIGURATION else frozenset(),
         dockerfiles=dockerfiles,
+        history=alone.checkout.history.names,
         kinds=_KINDS[only],
     )
     await alone.presenter.show(reports.scan_report([scanned], component="all", rules=alone.policy.gate.rules))

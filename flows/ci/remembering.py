@@ -237,8 +237,6 @@ _TESTS: TypeAdapter[TestRun] = TypeAdapter(TestRun)
 _DATABASE: TypeAdapter[Database] = TypeAdapter(Database)
 _VALIDATED: TypeAdapter[Validated] = TypeAdapter(Validated)
 _JSON: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])
-
-
 BUILD_AND_TEST = "build and test"
 """The name of an effect whose module loads Docker's SDK, which few checks need."""
 
@@ -288,11 +286,13 @@ def _configurations(names: Sequence[str], dockerfiles: Sequence[str]) -> list[st
     """The files that a check of configurations could read."""
     if any(PurePosixPath(name).name == "Chart.yaml" for name in names):
         return list(names)
-    return [
-        name
-        for name in names
-        if name in dockerfiles or PurePosixPath(name).suffix.removeprefix(".").lower() not in _UNREAD_BY_CHECKS
-    ]
+    return [name for name in names if name in dockerfiles or _may_be_checked(PurePosixPath(name))]
+
+
+def _may_be_checked(path: PurePosixPath) -> bool:
+    """By its name; `Dockerfile.go` is a Dockerfile."""
+    is_recipe = "dockerfile" in path.name.lower() or "containerfile" in path.name.lower()
+    return is_recipe or path.suffix.removeprefix(".").lower() not in _UNREAD_BY_CHECKS
 
 
 def _merged(scans: Sequence[Scan]) -> Scan:

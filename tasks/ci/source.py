@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,13 +102,17 @@ def check_out(host: CiHost, head: Head, folder: Path, *, released: Iterable[str]
         ) from None
     except UnicodeDecodeError as error:
         raise FormatError(f"not UTF-8 at byte {error.start}", path=layout.APPLICATION_REPOSITORY) from None
-    return Checkout(tree, scanned, read_application(described), _write_history(mirror, head.commit, scanned, released))
+    there = {entry.blob for entry in git.list_files(mirror, head.commit)}
+    history = write_history(mirror, head.commit, scanned, released, there=there)
+    return Checkout(tree, scanned, read_application(described), history)
 
 
-def _write_history(mirror: Path, head: str, scanned: Path, released: Iterable[str]) -> History:
-    """Who pushes a secret and removes it in the next commit has published it all the same."""
+def write_history(mirror: Path, head: str, scanned: Path, released: Iterable[str], *, there: Container[str]) -> History:
+    """Who pushes a secret and removes it in the next commit has published it all the same.
+
+    `there` are the ids of what is searched anyway.
+    """
     additions, oldest = git.read_additions(mirror, head, known=released, most=_MOST_COMMITS)
-    there = {entry.blob for entry in git.list_files(mirror, head)}
     # The oldest commit that wrote a text counts: it comes last.
     gone = {each.blob: each for each in additions if each.blob not in there}
     unsearched = f"what was written before {oldest[:12]}" if oldest else ""

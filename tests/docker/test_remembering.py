@@ -12,7 +12,7 @@ from flows.ci.check import check_order
 from flows.ci.remembering import Remembering
 from interlock.ci.part import Part
 from interlock.contract import repository
-from interlock.errors import Blocked
+from interlock.errors import Blocked, ParameterError
 from sandbox.parts.baseimage import BaseImage
 from sandbox.parts.docker import Docker
 from tasks.ci.images import daemon
@@ -31,10 +31,10 @@ Check = Callable[..., Awaitable[tuple[object, list[str]]]]
 def check(folder: Path, program: Scanner, tmp_path: Path) -> Check:
     """The verdicts or the reasons, and the steps that were remembered; `anew` looks at everything."""
 
-    async def run(*, anew: bool = False, commit: str = "c" * 40, **more: object) -> tuple[object, list[str]]:
+    async def run(*, anew: bool = False, policy: str = "c" * 40, **more: object) -> tuple[object, list[str]]:
         remembering = Remembering(Recorder(), tmp_path / "checks", about=folder)
         presenter = Recorder() if anew else remembering
-        read = repository.read(example.environment_tree(released=False, commit=commit))
+        read = repository.read(example.environment_tree(released=False, commit=policy))
         given = {"docker": None, "source": "shop", **more}
         try:
             found: object = (await check_order(presenter, folder, read, program=program, **given)).verdicts  # type: ignore[arg-type]
@@ -79,6 +79,7 @@ async def test_the_second_time_everything_is_remembered(check: Check) -> None:
         ("settings.py", f'TOKEN = "{TOKEN}"\n', {"scan source", "analyse code"}),
         ("requirements.txt", "requests==2.30.0\n", {"scan source", "check configurations of source"}),
         ("notes.md", f"{TOKEN}\n", {"scan source"}),
+        ("deploy/Dockerfile.go", "FROM scratch\nUSER root\n", {"scan source", "check configurations of source"}),
         (
             "Dockerfile",
             "FROM interlock.sandbox/python:3.11\nUSER root\n",
@@ -90,6 +91,7 @@ async def test_what_changed_is_looked_at_anew(check: Check, folder: Path, path: 
     """Only that, and with the verdict of a check that looks at everything; going back gives the first one."""
     first, _ = await check()
     before = (folder / path).read_bytes() if (folder / path).exists() else None
+    (folder / path).parent.mkdir(exist_ok=True)
     (folder / path).write_text(text)
     plain, _ = await check(anew=True)
     changed, again = await check()
@@ -109,7 +111,7 @@ async def test_another_policy_or_database_is_judged_anew(
 ) -> None:
     """Another commit of the environment repository renders anew; a replaced database is looked at."""
     await check()
-    _, again = await check(commit="d" * 40)
+    _, again = await check(policy="d" * 40)
     assert EVERYTHING - set(again) == {"render dev", "validate dev"}
 
     metadata = program.database / "db" / "metadata.json"
@@ -177,3 +179,41 @@ async def test_tests_that_passed_are_not_run_again(
     assert (after, never) == ([], [])
     with daemon(docker_daemon.docker_host) as client:
         assert not [tag for image in client.images.list() for tag in image.tags if tag.startswith("interlock-check/")]
+
+
+def git(folder: Path, *words: str) -> None:
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+
+
+async def test_a_secret_that_a_commit_took_back_is_found_before_the_push(check: Check, folder: Path) -> None:
+    """Whoever pushes it publishes it; what a remote has already is no part of the push."""
+    git(folder, "add", "--all")
+    git(folder, "commit", "--message", "First")
+    (folder / "settings.py").write_text(f'TOKEN = "{TOKEN}"\n')
+    git(folder, "add", "--all")
+    git(folder, "commit", "--message", "Oops")
+    (folder / "settings.py").unlink()
+    git(folder, "commit", "--all", "--message", "Take it back")
+    found, _ = await check(only=Part.SECRETS)
+    again, remembered = await check(only=Part.SECRETS)
+    git(folder, "update-ref", "refs/remotes/origin/main", "HEAD")
+    pushed, _ = await check(only=Part.SECRETS)
+
+    assert isinstance(found, tuple)
+    assert "secret github-pat in settings.py@" in found[0]
+    assert again == found
+    assert remembered == ["scan source"]
+    assert isinstance(pushed, dict)
+
+
+async def test_a_commit_is_judged_as_it_is(check: Check, folder: Path) -> None:
+    """What lies in the folder besides has no say."""
+    git(folder, "add", "--all")
+    git(folder, "commit", "--message", "First")
+    (folder / "settings.py").write_text(f'TOKEN = "{TOKEN}"\n')
+    fine, _ = await check(only=Part.SECRETS, commit="HEAD")
+
+    assert isinstance(fine, dict)
+    with pytest.raises(ParameterError, match="'nosuch' is no commit of"):
+        await check(only=Part.SECRETS, commit="nosuch")
