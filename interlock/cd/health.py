@@ -57,8 +57,7 @@ def assess(body: Body | None, *, rules: Judges | None = None, silent: Kinds = ()
     if group in BUILT_IN_GROUPS:
         found = _RULES.get((group, kind), _plain)(body, status)
         return replace(found, sure=not (found.state == State.HEALTHY and _only_started(body)))
-    if rules and (rule := rules.of(group, kind)):
-        verdict = rule.judge(body)
+    if rules and (rule := rules.of(group, kind)) and (verdict := rule.judge(body)):
         return Health(State(verdict.state), verdict.reason, sure=_proves_observed(body, status))
     return _custom(body, status, silent=(group, kind) in silent)
 

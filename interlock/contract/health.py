@@ -50,7 +50,8 @@ class Verdict:
 class Judge(Protocol):
     """Whoever judges objects of one kind."""
 
-    def judge(self, body: Mapping[str, object]) -> Verdict: ...
+    def judge(self, body: Mapping[str, object]) -> Verdict | None:
+        """None when it has nothing to say of this object."""
 
 
 class Judges(Protocol):

@@ -27,6 +27,7 @@ _REPORT = r"^/[^\0]*\.xml$"
 _GROUP_OR_END = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$"
 _KIND_OR_STAR = r"^(\*|[A-Z][A-Za-z0-9]{0,62})$"
 _KIND = r"^[A-Z][A-Za-z0-9]{0,62}(\.[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)?$"
+_CUSTOM_KIND = r"^[A-Z][A-Za-z0-9]{0,62}\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$"
 _UID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 _CHANGES = r"^[0-9a-f]{16}$"
 
@@ -45,6 +46,7 @@ MEANINGS = {
     _GROUP_OR_END: "an API group with a dot in it, or `*.` and the end of one",
     _KIND_OR_STAR: "a kind such as Bucket, or *",
     _KIND: "a kind such as ConfigMap, or Certificate.cert-manager.io with its group",
+    _CUSTOM_KIND: "a custom kind with its group, such as Rollout.argoproj.io",
     _UID: "an object's UID, as the plan shows it",
     _CHANGES: "the mark of a plan's changes (16 hex digits), as the plan shows it",
 }
@@ -346,10 +348,21 @@ class RuleMatch(Model):
     kinds: tuple[KindName, ...] = ()
     """`Deployment` of whatever group, or `Deployment.apps`."""
     environments: tuple[Name, ...] = ()
+    pods: bool = False
+    """Only kinds that make pods: the built-in ones, and those that `pods` names."""
+
+
+class PodPlace(Model):
+    """Where a custom kind describes the pods that it makes. A kind may have several places."""
+
+    kind: Annotated[str, StringConstraints(pattern=_CUSTOM_KIND)]
+    """With its group: `Rollout.argoproj.io`."""
+    path: FieldPath
+    """To what has `containers`, such as `spec.template.spec` or `spec.groups[*].template.spec`."""
 
 
 class RuleEntry(Model):
-    """What manifests must hold to: CEL over `object`, `pod`, `containers`, `environment`, `application`.
+    """What manifests must hold to: CEL over `object`, `pod`, `containers`, `pod_metadata` and two names.
 
     An expression that has no answer does not hold. A name that is a default rule's stands in for that rule.
     """
@@ -369,6 +382,10 @@ class RulesFile(File):
 
     defaults: bool = True
     """Whether the built-in rules hold beside these."""
+    restricted: bool | tuple[Name, ...] = False
+    """The environments that hold to the Pod Security Standards' "restricted" too; true for all of them."""
+    pods: tuple[PodPlace, ...] = Field(default=(), max_length=50)
+    """What of custom kinds is judged as pods."""
     rules: tuple[RuleEntry, ...] = Field(default=(), max_length=100)
 
 

@@ -71,6 +71,7 @@ class Report:
 
 
 _MARKUP = r"([\\`*_\[\]<>|~#])"
+_MARKS = rf"\\{_MARKUP}|\*\*|`"
 _CODE = "    "
 
 
@@ -80,9 +81,17 @@ def cell(text: str) -> str:
 
 
 def uncelled(markdown: str) -> str:
-    """For readers of plain text: what `cell` escaped as it was. Indented code is nowhere escaped."""
-    lines = (line if line.startswith(_CODE) else re.sub(rf"\\{_MARKUP}", r"\1", line) for line in markdown.split("\n"))
+    """For readers of plain text: without our marks for bold and code, and what `cell` escaped as it was.
+
+    Indented code is nowhere escaped.
+    """
+    lines = (line if line.startswith(_CODE) else re.sub(_MARKS, r"\1", line) for line in markdown.split("\n"))
     return "\n".join(lines)
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 object`, `2 objects`; with both phrases `1 object is new`, `2 objects are new`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def cut(rows: Iterable[tuple[str, ...]], *, most: int, characters: int) -> list[tuple[str, ...]]:

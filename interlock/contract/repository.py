@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
 from interlock.contract import evidence, layout, strict_yaml
 from interlock.contract.cel import CelError
+from interlock.contract.default_rules import DEFAULTS, RESTRICTED
 from interlock.contract.health import BUILT_IN_GROUPS, HealthRule, HealthRules
 from interlock.contract.models import (
     ApplicationFile,
@@ -28,8 +29,9 @@ from interlock.contract.models import (
     WaiversFile,
     is_name,
 )
-from interlock.contract.rules import DEFAULTS, VARIABLES, Rule
+from interlock.contract.rules import VARIABLES, Rule
 from interlock.contract.tree import Tree
+from interlock.contract.workloads import Places
 from interlock.errors import FormatError
 
 TEMPLATE_SUFFIX = ".yaml.j2"
@@ -108,8 +110,8 @@ def read(tree: Tree) -> Repository:
         signers=signers,
         bindings=bindings,
         gate=_read_gate(tree, names),
-        waivers=_read_waivers(tree, bindings),
-        health=_read_health(tree),
+        waivers=read_waivers(tree, bindings),
+        health=read_health(tree),
         rules=read_rules(tree, names),
         environments=environments,
         tree=tree,
@@ -182,22 +184,22 @@ def _read_gate(tree: Tree, names: tuple[str, ...]) -> GateFile:
     return gate
 
 
-def _read_waivers(tree: Tree, bindings: tuple[Binding, ...]) -> tuple[Waiver, ...]:
-    """None of them when the file is missing."""
+def read_waivers(tree: Tree, bindings: tuple[Binding, ...] | None = None) -> tuple[Waiver, ...]:
+    """None when the file is missing. Without `bindings` components are not looked up, as for an older commit."""
     if layout.WAIVERS not in tree.files:
         return ()
     document = strict_yaml.load(tree.text(layout.WAIVERS), path=layout.WAIVERS)
     waivers = strict_yaml.validate(document, WaiversFile).waivers
-    known = {"*", *(each.component for each in bindings)}
+    known = {"*", *(each.component for each in bindings or ())}
     for index, waiver in enumerate(waivers):
-        if waiver.component not in known:
+        if bindings is not None and waiver.component not in known:
             hint = f"the bindings name {', '.join(sorted(known - {'*'})) or 'none'}"
             message = f"no component is named {waiver.component!r}"
             raise document.error(message, ("waivers", index, "component"), hint=hint)
     return waivers
 
 
-def _read_health(tree: Tree) -> HealthRules:
+def read_health(tree: Tree) -> HealthRules:
     """None of them when the file is missing. Every expression is compiled: one that is no CEL is found here."""
     if layout.HEALTH not in tree.files:
         return HealthRules()
@@ -236,23 +238,53 @@ def read_rules(tree: Tree, environments: Collection[str] | None = None) -> tuple
         return DEFAULTS
     document = strict_yaml.load(tree.text(layout.RULES), path=layout.RULES)
     file = strict_yaml.validate(document, RulesFile)
-    found: dict[str, Rule] = {rule.name: rule for rule in DEFAULTS if file.defaults}
+    found = {rule.name: rule for rule in _built_in_rules(document, file, environments)}
     seen: set[str] = set()
     for index, entry in enumerate(file.rules):
         where = ("rules", index)
         if entry.name in seen:
             raise document.error(f"there are two rules {entry.name}", (*where, "name"), hint="name one of them anew")
         seen.add(entry.name)
-        for place, name in enumerate(entry.match.environments):
-            if environments is not None and name not in environments:
-                raise _unknown_environment(document, name, (*where, "match", "environments", place))
+        _require_environments(document, entry.match.environments, environments, (*where, "match", "environments"))
         found[entry.name] = _checked_rule(document, where, entry)
-    return tuple(found.values())
+    places = _pod_places(document, file)
+    return tuple(replace(rule, places=places) for rule in found.values())
+
+
+def _built_in_rules(
+    document: strict_yaml.Document, file: RulesFile, environments: Collection[str] | None
+) -> tuple[Rule, ...]:
+    """The default rules, and the restricted ones where the file asks for them."""
+    chosen = file.restricted
+    if chosen and not file.defaults:
+        hint = "restricted is the default rules and more: soften single ones by a rule of the same name"
+        raise document.error("restricted cannot be without the default rules", ("restricted",), hint=hint)
+    if isinstance(chosen, tuple):
+        _require_environments(document, chosen, environments, ("restricted",))
+    names = chosen if isinstance(chosen, tuple) else ()
+    restricted = tuple(replace(rule, environments=names) for rule in RESTRICTED) if chosen else ()
+    return (*(DEFAULTS if file.defaults else ()), *restricted)
+
+
+def _require_environments(
+    document: strict_yaml.Document, names: Iterable[str], known: Collection[str] | None, where: strict_yaml.Path
+) -> None:
+    for place, name in enumerate(names):
+        if known is not None and name not in known:
+            raise _unknown_environment(document, name, (*where, place))
+
+
+def _pod_places(document: strict_yaml.Document, file: RulesFile) -> Places:
+    for index, each in enumerate(file.pods):
+        if each.kind.partition(".")[2] in BUILT_IN_GROUPS:
+            hint = "where built-in kinds have their pods is known; these here are for custom kinds"
+            raise document.error(f"{each.kind} is a built-in kind", ("pods", index, "kind"), hint=hint)
+    return tuple((each.kind, each.path) for each in file.pods)
 
 
 def _checked_rule(document: strict_yaml.Document, where: strict_yaml.Path, entry: RuleEntry) -> Rule:
     match = entry.match
-    rule = Rule(**entry.model_dump(exclude={"match"}), kinds=match.kinds, environments=match.environments)
+    rule = Rule(**entry.model_dump(exclude={"match"}), **match.model_dump())
     for field, expects in (("expression", "BOOL"), ("message_expression", "STRING")):
         try:
             program = rule.program(field)

@@ -12,9 +12,13 @@ from interlock.contract.models import Waiver
 from interlock.contract.rules import Broken, Rule, Severity, Subject
 from interlock.contract.schema import Problem, Schema, Schemas, of_definitions
 from interlock.contract.template import Origin
+from interlock.contract.workloads import pods as pods_of
 
 SCHEMA = "schema"
 """Stands for a rule's name where a manifest does not fit its schema, or has metadata that no server takes."""
+
+PODS = "pods"
+"""Stands for a rule's name where a custom kind has no pods at the places that are known."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Violation:
     waivable: bool = True
     waiver: Waiver | None = None
     """By which it passes for a while."""
+    since: str = ""
+    """The older commit whose rule it breaks; empty for one of the newest."""
 
     @property
     def denies(self) -> bool:
@@ -82,8 +88,22 @@ def subjects(manifests: Iterable[Manifest], environment: str) -> tuple[Subject, 
 
 def judged(rules: Iterable[Rule], manifests: Iterable[Manifest], environment: str) -> tuple[Manifest, ...]:
     """Those that a rule is about at all."""
-    every = tuple(rules)
-    return tuple(each for each in manifests if any(rule.about(each.body, environment) for rule in every))
+    every, known = tuple(rules), tuple(manifests)
+    kinds = {each.type for each in known}
+    judged_ = {kind for kind in kinds if any(rule.about(*kind, environment) for rule in every)}
+    return tuple(each for each in known if each.type in judged_)
+
+
+def podless(rules: Iterable[Rule], manifests: Iterable[Manifest]) -> Iterator[Violation]:
+    """Warns of objects without pods where policy/rules.yaml says that their kind has them: nothing was judged there."""
+    places = tuple(dict.fromkeys(place for rule in rules for place in rule.places))
+    named = {kind for kind, _ in places}
+    for manifest in manifests:
+        kind = f"{manifest.identity.kind}.{manifest.identity.group}"
+        if kind in named and not pods_of(manifest.body, places):
+            where = " and ".join(path for named_, path in places if named_ == kind)
+            message = f"there is nothing at {where}, where policy/rules.yaml says that a {kind} has its pods"
+            yield _violation(manifest, Broken(PODS, "warn", message, waivable=True), manifest.origin())
 
 
 def violations(manifests: Sequence[Manifest], found: Iterable[tuple[int, Broken]]) -> tuple[Violation, ...]:
@@ -100,23 +120,65 @@ def _violation(manifest: Manifest, broken: Broken, origin: Origin) -> Violation:
         broken.message,
         origin,
         waivable=broken.waivable,
+        since=broken.since,
     )
 
 
+# waivers ---------------------------------------------------------------------------------------------
+
+Components = Mapping[str, Collection[str]]
+"""By application."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What one commit says of manifests. `commit` is its short id, as rules are `since` it; empty for the newest."""
+
+    rules: tuple[Rule, ...]
+    waivers: tuple[Waiver, ...]
+    commit: str = ""
+
+
 def waived(
-    found: Iterable[Violation], waivers: Collection[Waiver], components: Mapping[str, Collection[str]], today: dt.date
+    found: Iterable[Violation], waivers: Collection[Waiver], components: Components, today: dt.date
 ) -> tuple[Violation, ...]:
     """The same, each with the waiver that lets it pass, if there is one.
 
     A waiver names a rule, or rule and object as `no-host-path@DaemonSet/shop/logs`, and a component of the
-    application, or `*`. `components` has them by application.
+    application, or `*`.
     """
     return tuple(replace(each, waiver=_waiver(each, waivers, components, today)) for each in found)
 
 
-def _waiver(
-    violation: Violation, waivers: Iterable[Waiver], components: Mapping[str, Collection[str]], today: dt.date
-) -> Waiver | None:
+def waived_by_all(
+    found: Iterable[Violation], newest: Policy, older: Collection[Policy], components: Components, today: dt.date
+) -> tuple[Violation, ...]:
+    """The same, where no commit waives what it does itself: every commit that has a rule must waive it.
+
+    What the newest commit's rules deny is not said a second time by older ones of the same name.
+    """
+    by_commit = {policy.commit: policy for policy in older}
+    excused: list[Violation] = []
+    for each in found:
+        judges = (by_commit[each.since],) if each.since else (newest, *_sharing(older, newest, each.rule))
+        waivers = [_waiver(each, policy.waivers, components, today) for policy in judges]
+        if waivers[0] and None in waivers:
+            excused.append(replace(each, message=f"{each.message} ({_TOO_YOUNG})"))
+        else:
+            excused.append(replace(each, waiver=waivers[0]))
+    denied = {(each.identity, each.rule) for each in excused if each.denies and not each.since}
+    return tuple(each for each in excused if not each.since or (each.identity, each.rule) not in denied)
+
+
+_TOO_YOUNG = "its waiver counts only once a commit that has it is deployed: commit the waiver by itself first"
+
+
+def _sharing(older: Iterable[Policy], newest: Policy, name: str) -> tuple[Policy, ...]:
+    """The older ones that have the very rule of this name which the newest has."""
+    return tuple(each for each in older if any(rule.name == name and rule in newest.rules for rule in each.rules))
+
+
+def _waiver(violation: Violation, waivers: Iterable[Waiver], components: Components, today: dt.date) -> Waiver | None:
     if not violation.waivable:
         return None
     names = {violation.rule, f"{violation.rule}@{violation.subject}"}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from interlock.contract import commit as commits
 from interlock.contract import layout, verification
 from interlock.contract.commit import RawCommit
+from interlock.contract.health import HealthRules
 from interlock.contract.host import EnvironmentRemote, RootPin
-from interlock.contract.repository import Repository, read, read_rules
-from interlock.contract.rules import Rule
+from interlock.contract.repository import Repository, read, read_health, read_rules, read_waivers
 from interlock.contract.tree import Tree
+from interlock.contract.validation import Policy
 from interlock.contract.verification import Point, Verified
 from interlock.errors import InterlockError, Refused
 from tasks.common import git
@@ -57,14 +58,29 @@ def read_verified(remote: EnvironmentRemote, *, state: Path, commit: str) -> Ver
     return _read(git.mirror_path(state, remote.name), commit, ())
 
 
-def read_older_rules(
-    remote: EnvironmentRemote, *, state: Path, commits: Collection[str]
-) -> Mapping[str, tuple[Rule, ...]]:
-    """The rules that commits had which passed earlier, from the mirror. The default ones where they had no file."""
-    names = {f"{commit}:{layout.RULES}": commit for commit in sorted(commits)}
+def read_older_policies(remote: EnvironmentRemote, *, state: Path, commits: Collection[str]) -> tuple[Policy, ...]:
+    """Rules and waivers of commits that passed earlier, from the mirror; the default rules where there is no file."""
+    trees = _read_files(remote, state=state, commits=commits, paths=(layout.RULES, layout.WAIVERS))
+    return tuple(Policy(read_rules(tree), read_waivers(tree), tree.commit[:12]) for tree in trees)
+
+
+def read_older_health(remote: EnvironmentRemote, *, state: Path, commits: Collection[str]) -> tuple[HealthRules, ...]:
+    """The health rules of commits that passed earlier, from the mirror."""
+    trees = _read_files(remote, state=state, commits=commits, paths=(layout.HEALTH,))
+    return tuple(map(read_health, trees))
+
+
+def _read_files(
+    remote: EnvironmentRemote, *, state: Path, commits: Collection[str], paths: Collection[str]
+) -> tuple[Tree, ...]:
+    """Of each commit those of the files that it has, in one go."""
+    names = {f"{commit}:{path}": (commit, path) for commit in sorted(commits) for path in paths}
     blobs = git.read_blobs(git.mirror_path(state, remote.name), names) if names else {}
-    trees = {commit: {layout.RULES: blobs[name]} if name in blobs else {} for name, commit in names.items()}
-    return {commit: read_rules(Tree.of(files, commit=commit)) for commit, files in trees.items()}
+    files: dict[str, dict[str, bytes]] = {commit: {} for commit in sorted(commits)}
+    for name, blob in blobs.items():
+        commit, path = names[name]
+        files[commit][path] = blob
+    return tuple(Tree.of(found, commit=commit) for commit, found in files.items())
 
 
 def verify(mirror: Path, root: RootPin, head: str, *, since: str | None) -> tuple[Verified, ...]:

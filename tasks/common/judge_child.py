@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
 from dataclasses import astuple
 
-from interlock.contract.rules import DEFAULTS, Rule, Subject, from_json, judge
+from interlock.contract.default_rules import DEFAULTS
+from interlock.contract.rules import Rule, Subject, from_json, judge
 from tasks.common.confined import TOO_MUCH, confine
 
 
@@ -35,15 +35,13 @@ def _warm_up() -> None:
 def _answer(request: str) -> str:
     given = json.loads(request)
     subjects = [Subject(**each) for each in given["subjects"]]
-    judged = judge(_announced(from_json(given["rules"])), subjects)
+    judged = judge(from_json(given["rules"]), subjects, begins=_announce)
     return json.dumps([(index, astuple(each)) for _, broken in judged for index, each in broken])
 
 
-def _announced(rules: Iterable[Rule]) -> Iterator[Rule]:
-    for rule in rules:
-        sys.stderr.write(f"{rule.name}\n")
-        sys.stderr.flush()
-        yield rule
+def _announce(rule: Rule) -> None:
+    sys.stderr.write(f"{rule.name}\n")
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":

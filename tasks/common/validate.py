@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import chain
 
 from interlock.contract import layout, strict_yaml, validation
@@ -76,26 +76,31 @@ def _given_at(repository: Repository, environment: str, unread: Unread) -> str:
 
 def excused(repository: Repository, environment: str, found: Iterable[Violation]) -> tuple[Violation, ...]:
     """The same, with the repository's waivers as they hold today (UTC)."""
-    applications = repository.environments[environment].applications
-    components = {name: application.components for name, application in applications.items()}
+    components = components_of(repository, environment)
     return validation.waived(found, repository.waivers, components, dt.datetime.now(dt.UTC).date())
+
+
+def components_of(repository: Repository, environment: str) -> validation.Components:
+    applications = repository.environments[environment].applications
+    return {name: application.components for name, application in applications.items()}
 
 
 def broken_rules(rules: Sequence[Rule], manifests: Iterable[Manifest], environment: str) -> tuple[Violation, ...]:
     """What rules in CEL say of manifests. FormatError when one takes too much time or memory: nothing is known then."""
-    about = validation.judged(rules, manifests, environment)
+    every = tuple(manifests)
+    about = validation.judged(rules, every, environment)
     parts = [about[at : at + MOST_TOGETHER] for at in range(0, len(about), MOST_TOGETHER)]
 
     def judge(part: Sequence[Manifest]) -> tuple[Violation, ...]:
         return validation.violations(part, judge_apart(rules, validation.subjects(part, environment)))
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return tuple(chain.from_iterable(pool.map(judge, parts)))
+        return (*chain.from_iterable(pool.map(judge, parts)), *validation.podless(rules, every))
 
 
 def judge_apart(rules: Sequence[Rule], subjects: Sequence[Subject]) -> list[tuple[int, Broken]]:
     """Judge in a child with an empty environment, limited memory and time, and no files."""
-    request = json.dumps({"rules": to_json(rules), "subjects": [asdict(each) for each in subjects]})
+    request = json.dumps({"rules": to_json(rules), "subjects": [vars(each) for each in subjects]})
     name = "the process that judges by rules"
     found = ask(COMMAND, request, name=name, seconds=TIMEOUT_SECONDS)
     if found.exhausted:

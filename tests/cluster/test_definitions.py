@@ -10,7 +10,7 @@ import yaml
 from interlock.cd.control import ACCOUNT, Subject
 from interlock.cd.objects import Body
 from interlock.contract import layout
-from interlock.errors import Blocked, ClusterError, Refused, RenderError
+from interlock.errors import Blocked, ClusterError, Refused, RenderError, Unhealthy
 from tests.cluster.test_order import application, broken
 from tests.cluster.worlds import USER, World, config_map
 
@@ -98,6 +98,39 @@ async def test_an_object_of_a_new_kind_is_applied_right_after_it(rights: World) 
     assert live is not None
     assert live["spec"] == {"size": 1}
     assert (await world.plan()).empty
+
+
+def judged_by(world: World, healthy: str, size: int) -> dict[str, str | None]:
+    """A health rule of the widget, and the widget itself."""
+    changed = allowed(world)
+    environment = str(changed[layout.environment("dev")]).replace("health_seconds: 20", "health_seconds: 2")
+    rules = [{"name": "widget", "group": group(world), "kind": "Widget", "healthy": healthy}]
+    policy = {layout.HEALTH: yaml.safe_dump({"format": 1, "rules": rules}), layout.environment("dev"): environment}
+    return changed | policy | application("shop-widgets", {**widget(world), "spec": {"size": size}})
+
+
+async def test_no_commit_loosens_the_health_rule_that_judges_it(rights: World) -> None:
+    """What a commit changes has to be healthy by the rule before it too, however often it is tried; what it leaves as
+    it was, by its own alone, so that a wrong rule can be mended.
+    """
+    world = rights
+    world.push(application("operator", definition(world)) | judged_by(world, "object.spec.size == 1", 1))
+    assert (await world.deploy()).said == "deployed"
+
+    world.push(judged_by(world, "true", 2))
+    for _ in range(2):
+        with pytest.raises(Unhealthy, match="by the health rule before this commit"):
+            await world.deploy()
+    world.push(judged_by(world, "true", 1))
+    assert (await world.deploy()).said == "deployed"
+    world.push(judged_by(world, "true", 2))
+    assert (await world.deploy()).said == "deployed"
+
+    world.push(judged_by(world, "false", 2))
+    with pytest.raises(Unhealthy):
+        await world.deploy()
+    world.push(judged_by(world, "object.spec.size == 2", 2))
+    assert (await world.deploy()).said in {"deployed", "in sync"}
 
 
 async def test_a_definition_that_is_refused_stops_who_uses_it(rights: World) -> None:

@@ -22,6 +22,7 @@ from tasks.cd.cluster import Cluster
 from tasks.cd.schemas import ServerSchemas
 from tasks.common.kubernetes_schemas import schemas
 from tests.cluster.worlds import USER, Recorder, World, config_map, deployment, manifest_path, secret, service
+from tests.pod_security import CASES, Case
 
 
 def item(plan: Plan, name: str) -> PlanItem:
@@ -55,6 +56,21 @@ async def test_a_misspelt_field_is_found_before_anything_is_written(world: World
     assert world.get("ConfigMap", "good") is None
     world.remove("bad")
     assert (await world.deploy()).said == "deployed"
+
+
+async def test_a_misspelt_field_of_what_lives_is_told_as_well(world: World) -> None:
+    """The same of an object that exists: field, what was meant, the line; beside what else the server says of it."""
+    world.push_objects("web", deployment(), service())
+    await world.deploy()
+    body, other = deployment(), service()
+    body["spec"]["replica"] = 2
+    other["spec"]["ports"][0]["targetport"] = 1
+    world.push_objects("web", body, other)
+    plan = await world.plan()
+    reasons = {each.identity.kind: each.reason for each in plan.having(Action.BLOCKED)}
+    assert reasons["Deployment"].startswith("spec.replica: unknown field (did you mean replicas?)")
+    assert reasons["Service"].startswith("spec.ports[0].targetport: unknown field (did you mean targetPort?)")
+    assert all(f" at {manifest_path('web')}:" in reason for reason in reasons.values())
 
 
 async def test_what_no_schema_says_is_found_too(world: World) -> None:
@@ -333,6 +349,28 @@ async def test_a_waiver_lets_it_pass(world: World) -> None:
     assert (await world.deploy()).said == "deployed"
 
 
+async def test_no_commit_waives_what_it_does_itself(world: World) -> None:
+    """A waiver that comes with what it lets pass does not count yet, however often the commit is tried; by itself it is
+    noted, and the next commit is free. What it lets pass is so no more once it is taken away.
+    """
+    await world.deploy()
+    today = dt.datetime.now(dt.UTC).date()
+    why = {"component": "*", "reason": "it is a driver", "owner": "ada", "ends": str(today)}
+    waiver = yaml.safe_dump({"format": 1, "waivers": [{"finding": "no-host-path", **why}]})
+    world.push({layout.WAIVERS: waiver, manifest_path("bad"): yaml.safe_dump(reaching())})
+    for _ in range(2):
+        with pytest.raises(Blocked, match="commit the waiver by itself first"):
+            await world.deploy()
+    assert world.get("Deployment", "bad", "apps/v1") is None
+    world.remove("bad")
+    assert (await world.deploy()).note == "the commit changes nothing here"
+    world.push_objects("bad", reaching())
+    assert (await world.deploy()).said == "deployed"
+    world.push({layout.WAIVERS: None, manifest_path("bad"): yaml.safe_dump(reaching("bad2"))})
+    with pytest.raises(Blocked, match="no-host-path: a hostPath volume reaches into the node at"):
+        await world.deploy()
+
+
 async def test_no_commit_loosens_the_rule_that_judges_it(world: World) -> None:
     """A commit that takes a rule away and breaks it is blocked; taken away by itself, the next commit is free."""
     rule = 'object.metadata.name != "c" || object.data.a == "1"'
@@ -393,3 +431,37 @@ async def test_another_minor_version_is_told(world: World) -> None:
     world.push({layout.environment("dev"): text + 'kubernetes: "1.30"\n'})
     plan = await world.plan()
     assert any("Kubernetes 1.30" in note and "v1." in note for note in plan.notes)
+
+
+# the pod security standards ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["baseline", "restricted"])
+def test_the_rules_are_those_of_the_server_s_own_admission(world: World, level: str) -> None:
+    """Of every pod that shows a control, the server's Pod Security admission says what our rules say."""
+    labels = {"pod-security.kubernetes.io/enforce": level, "pod-security.kubernetes.io/enforce-version": "latest"}
+    namespace = f"{world.namespace}-{level}"
+    world.admin.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}, manager="admin"
+    )
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": namespace}}
+    world.admin.apply(account, manager="admin")
+    said = {str(case): _admitted(world, case, namespace) for case in CASES if case.level == level}
+    expected = {str(case): case.allowed for case in CASES if case.level == level}
+    wrong = {name: verdict for name, verdict in said.items() if verdict != expected[name]}
+    assert not wrong, "\n".join(f"{name}: {verdict}" for name, verdict in wrong.items())
+
+
+_REFUSED = ("violates PodSecurity", "disallowed by cluster policy", "`hostUsers` must be false")
+"""The standards themselves, and what the server refuses before it asks them."""
+
+
+def _admitted(world: World, case: Case, namespace: str) -> bool | str:
+    """What is refused for another reason shows no control: its message."""
+    body = case.manifest()
+    body["metadata"]["namespace"] = namespace
+    try:
+        world.admin.create(body, manager="admin", dry_run=True)
+    except ClusterError as error:
+        return False if any(reason in error.message for reason in _REFUSED) else error.message
+    return True

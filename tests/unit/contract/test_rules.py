@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from interlock.contract import layout, repository
-from interlock.contract.rules import DEFAULTS, Broken, Rule, Subject, from_json, judge, stricter, to_json
+from interlock.contract.default_rules import BASELINE, DEFAULTS, RESTRICTED
+from interlock.contract.manifest import Manifest
+from interlock.contract.render import render
+from interlock.contract.rules import Broken, Rule, Subject, from_json, judge, stricter, to_json
+from interlock.contract.validation import podless
 from interlock.errors import FormatError
 from tests.examples_of_repositories import environment_tree
+from tests.pod_security import CASES, CONTROLS, Case
 
 RULE = "format: 1\nrules:\n  - name: mine\n    expression: {}\n"
 
@@ -47,7 +53,6 @@ def test_what_is_usual_passes() -> None:
     ("rule", "change"),
     [
         ("no-privileged", {"securityContext": {"privileged": True}}),
-        ("no-privileged", {"pod": {"initContainers": [{"securityContext": {"privileged": True}}]}}),
         ("no-privilege-escalation", {"securityContext": {"allowPrivilegeEscalation": True}}),
         ("no-added-capabilities", {"securityContext": {"capabilities": {"add": ["SYS_ADMIN"]}}}),
         ("no-host-namespaces", {"pod": {"hostNetwork": True}}),
@@ -57,6 +62,8 @@ def test_what_is_usual_passes() -> None:
         ("no-host-path", {"pod": {"volumes": [{"name": "a", "hostPath": {"path": "/"}}]}}),
         ("requests", {"resources": {"requests": {"cpu": "1m"}}}),
         ("requests", {"resources": None}),
+        ("requests", {"pod": {"initContainers": [{"name": "first"}]}}),
+        ("requests", {"pod": {"ephemeralContainers": [{"name": "look"}]}}),
         ("readiness", {"ports": [{"containerPort": 80}]}),
     ],
 )
@@ -74,6 +81,72 @@ def test_a_shape_that_a_rule_does_not_understand_does_not_pass() -> None:
     """An evaluation error denies, with the reason."""
     found = broken(body(pod={"volumes": "all of them"}))["no-host-path"]
     assert (found.severity, found.message.partition(":")[0]) == ("deny", "the rule has no answer, so it does not hold")
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_each_control_of_the_pod_security_standards(case: Case) -> None:
+    """What a control forbids breaks its rule and no other, what it allows breaks none; in each list of containers."""
+    found = {name for name in broken(case.manifest(), *BASELINE, *RESTRICTED) if name in CONTROLS[case.level]}
+    assert found == (set() if case.allowed else {case.rule, case.also} - {""})
+
+
+def test_every_control_is_tried_in_both_directions() -> None:
+    """None of the rules has only cases that it allows, or only such that it forbids."""
+    tried = {(case.rule, case.allowed) for case in CASES}
+    assert tried == {(rule.name, allowed) for rule in (*BASELINE, *RESTRICTED) for allowed in (True, False)}
+
+
+def test_the_built_in_template_set_is_restricted() -> None:
+    """What `interlock init` makes holds to the strictest standard."""
+    read = repository.read(environment_tree({layout.RULES: "format: 1\nrestricted: true\n"}))
+    subjects = [Subject(each.body, "dev", "shop") for each in render(read, "dev").manifests]
+    assert len(read.rules) == len(DEFAULTS) + len(RESTRICTED)
+    assert [said for _, said in judge(read.rules, subjects) if said] == []
+
+
+# pods in custom kinds --------------------------------------------------------------------------------
+
+ROLLOUT = (("Rollout.example.org", "spec.template.spec"), ("Rollout.example.org", "spec.canaries[*].pod"))
+
+
+def rollout(spec: Any) -> Any:
+    return {"apiVersion": "example.org/v1", "kind": "Rollout", "metadata": {"name": "r"}, "spec": spec}
+
+
+def at_places(made: Any) -> set[str]:
+    return set(broken(made, *(replace(rule, places=ROLLOUT) for rule in DEFAULTS)))
+
+
+def test_pods_in_custom_kinds_are_judged_where_they_are_said_to_be() -> None:
+    """At each place, in each item of a list, with the template's annotations; without a place nothing is known."""
+    good = {"containers": [{"resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}]}
+    bad = {**good, "hostNetwork": True}
+    annotations = {"container.apparmor.security.beta.kubernetes.io/web": "unconfined"}
+    assert at_places(rollout({"template": {"spec": good}, "canaries": [{"pod": good}]})) == set()
+    assert at_places(rollout({"template": {"spec": bad}})) == {"no-host-namespaces"}
+    assert at_places(rollout({"template": {"spec": good}, "canaries": [{"pod": good}, {"pod": bad}]})) == {
+        "no-host-namespaces"
+    }
+    assert at_places(rollout({"template": {"spec": good, "metadata": {"annotations": annotations}}})) == {
+        "no-app-armor-override"
+    }
+    assert broken(rollout({"template": {"spec": bad}})) == {}
+
+
+@pytest.mark.parametrize("spec", ["text", [], [{}], 1, {"containers": {"web": {}}}, {"containers": "all", "a": 1}])
+def test_what_is_no_pod_where_one_is_said_to_be_does_not_pass(spec: Any) -> None:
+    """No shape makes a rule look at nothing."""
+    assert at_places(rollout({"template": {"spec": spec}}))
+
+
+def test_a_place_without_pods_is_told() -> None:
+    """A wrong path would let everything pass in silence."""
+    rules_ = [replace(rule, places=ROLLOUT) for rule in DEFAULTS]
+    empty, other = Manifest(rollout({}), "shop", {}), Manifest(body(), "shop", {})
+    full = Manifest(rollout({"canaries": [{"pod": {}}]}), "shop", {})
+    (found,) = podless(rules_, [empty, full, other])
+    assert (found.subject, found.denies) == ("Rollout/r", False)
+    assert "spec.template.spec and spec.canaries[*].pod" in found.message
 
 
 # evaluation ------------------------------------------------------------------------------------------
@@ -113,6 +186,31 @@ def test_what_is_said(rule: Rule, message: str) -> None:
     assert broken(body(), rule)["r"].message.startswith(message)
 
 
+def test_built_in_rules_that_hold_are_asked_together() -> None:
+    """What all of them say is what each says alone: of a pod that holds, that breaks one, that breaks many, of none."""
+    alone = [replace(rule, built_in=False) for rule in (*DEFAULTS, *RESTRICTED)]
+    restricted = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    hardened = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    made = (
+        body(pod={"securityContext": restricted}, securityContext=hardened),
+        body(pod={"hostNetwork": True, "volumes": "text"}, resources=None),
+        body("Pod", "v1"),
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}},
+    )
+    assert broken(made[0], *DEFAULTS, *RESTRICTED) == {}
+    for each in made:
+        assert broken(each, *DEFAULTS, *RESTRICTED) == broken(each, *alone)
+
+
+def test_a_rule_is_named_when_it_begins() -> None:
+    """So that one that takes too much is known; ours may be asked before their turn."""
+    begun: list[str] = []
+    rules_ = [Rule("first", "true"), *DEFAULTS[:2], Rule("last", "true")]
+    for rule, _ in judge(rules_, [Subject(body(), "dev", "shop")], begins=lambda rule: begun.append(rule.name)):
+        assert begun[-1] == rule.name
+    assert begun == [rule.name for rule in rules_]
+
+
 def test_an_endless_rule_has_no_answer() -> None:
     """The budget of iterations ends it, and it does not hold."""
     text = "true"
@@ -130,7 +228,10 @@ def test_a_secret_is_judged_without_its_values() -> None:
 
 def test_rules_survive_json() -> None:
     """What the child process is given is what the parent has."""
-    rules = (*DEFAULTS, Rule("r", "true", kinds=("Pod",), environments=("dev",), since="abc", waivable=False))
+    rules = (
+        *DEFAULTS,
+        Rule("r", "true", kinds=("Pod",), environments=("dev",), since="abc", waivable=False, places=ROLLOUT),
+    )
     assert from_json(json.loads(json.dumps(to_json(rules)))) == rules
 
 
@@ -166,6 +267,29 @@ def test_the_default_rules_hold_unless_the_file_says_otherwise() -> None:
     assert len(rules(text)) == len(DEFAULTS)
 
 
+def test_restricted_is_for_the_environments_that_it_names() -> None:
+    """All, some, or none; a rule of the same name stands in for one of them too."""
+    names = [rule.name for rule in (*DEFAULTS, *RESTRICTED)]
+    assert [rule.name for rule in rules("format: 1\nrestricted: true\n")] == names
+    some = rules("format: 1\nrestricted: [dev]\n")
+    assert {rule.environments for rule in some if rule.name.startswith("restricted-")} == {("dev",)}
+    assert rules("format: 1\nrestricted: []\n") == rules("format: 1\nrestricted: false\n") == DEFAULTS
+    text = "format: 1\nrestricted: true\nrules:\n  - {name: restricted-user, expression: 'true', severity: warn}\n"
+    assert [rule.severity for rule in rules(text) if rule.name == "restricted-user"] == ["warn"]
+
+
+def test_places_of_pods_come_with_every_rule() -> None:
+    """Also with one of the file's own, which may be about kinds that make pods only."""
+    text = "format: 1\npods: [{kind: Rollout.example.org, path: spec.template.spec}]\nrules:\n"
+    text += "  - {name: mine, match: {pods: true}, expression: pod.containers.size() == 1}\n"
+    found = rules(text)
+    assert {rule.places for rule in found} == {(("Rollout.example.org", "spec.template.spec"),)}
+    mine = found[-1]
+    assert mine.about("example.org/v1", "Rollout", "dev")
+    assert mine.about("apps/v1", "Deployment", "dev")
+    assert not mine.about("v1", "ConfigMap", "dev")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -182,6 +306,11 @@ def test_the_default_rules_hold_unless_the_file_says_otherwise() -> None:
             "yaml:5:6: there are two rules mine",
         ),
         (RULE.format("'true'\n    wavable: false"), "unknown field 'wavable'"),
+        ("format: 1\nrestricted: [prod]\n", "there is no environment 'prod'"),
+        ("format: 1\ndefaults: false\nrestricted: true\n", "restricted cannot be without the default rules"),
+        ("format: 1\npods: [{kind: Deployment, path: spec}]\n", "'Deployment' is not a custom kind with its group"),
+        ("format: 1\npods: [{kind: Ingress.networking.k8s.io, path: spec}]\n", "is a built-in kind"),
+        ("format: 1\npods: [{kind: Rollout.example.org, path: '.spec'}]\n", "is no path such as"),
         ("format: 1\nrules: [" + "{name: a, expression: 'true'}, " * 101 + "]\n", "policy/rules.yaml"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from interlock.contract import layout, repository
 from interlock.contract.models import GateRules, Waiver
 from interlock.contract.render import render
 from interlock.contract.rules import Rule, Subject
-from interlock.contract.validation import Violation
+from interlock.contract.validation import Policy, Violation, waived_by_all
 from interlock.errors import FormatError
 from tasks.common import validate
 from tasks.common.validate import Validated, judge_apart, validate_offline
@@ -97,6 +98,43 @@ def test_a_waiver_lets_a_rule_pass_until_its_last_day() -> None:
     assert waived("no-host-namespaces@Pod/shop/q") == [False]
     assert waived("no-host-path") == [False]
     assert waived("no-host-namespaces", ends=TODAY - dt.timedelta(days=1)) == [False]
+
+
+def test_no_commit_waives_what_it_does_itself() -> None:
+    """Every commit that has the rule must waive it, by its own waivers."""
+    (found,) = validated({MANIFEST: POD}).violations
+    rule, waiver = Rule("no-host-namespaces", "false"), _waiver("no-host-namespaces")
+    looser = replace(rule, severity="warn")
+
+    def denied(newest: Policy, *older: Policy, violation: Violation = found) -> list[bool]:
+        return [each.denies for each in waived_by_all([violation], newest, older, {}, TODAY)]
+
+    assert denied(Policy((rule,), (waiver,))) == [False]
+    assert denied(Policy((rule,), (waiver,)), Policy((rule,), (), "old")) == [True]
+    assert denied(Policy((rule,), ()), Policy((rule,), (waiver,), "old")) == [True]
+    assert denied(Policy((rule,), (waiver,)), Policy((rule,), (waiver,), "old")) == [False]
+    assert denied(Policy((rule,), (waiver,)), Policy((rule,), (waiver,), "old"), Policy((rule,), (), "older")) == [True]
+    # A rule that only the newest commit has is waived by it alone.
+    assert denied(Policy((rule,), (waiver,)), Policy((looser,), (), "old")) == [False]
+    # What an older rule says is waived where that rule is, and nowhere else.
+    older = replace(found, since="old")
+    assert denied(Policy((), (waiver,)), Policy((rule,), (), "old"), violation=older) == [True]
+    assert denied(Policy((), ()), Policy((rule,), (waiver,), "old"), violation=older) == [False]
+
+
+def test_what_both_commits_deny_is_said_once() -> None:
+    """By the newest commit's rule; an older one is heard where the newest only warns, or waives."""
+    (found,) = validated({MANIFEST: POD}).violations
+    rule, older = Rule("no-host-namespaces", "false"), replace(found, since="old")
+    policies = [Policy((rule,), (), "old")]
+    newest = Policy((replace(rule, message="other"),), ())
+    assert waived_by_all([found, older], newest, policies, {}, TODAY) == (found,)
+    warned = replace(found, severity="warn")
+    assert [each.denies for each in waived_by_all([warned, older], newest, policies, {}, TODAY)] == [False, True]
+
+
+def _waiver(finding: str) -> Waiver:
+    return Waiver(finding=finding, component="*", reason="it has to be so", owner="ada", ends=TODAY)
 
 
 def test_a_rule_may_refuse_waivers() -> None:
