@@ -8,6 +8,7 @@ InterlockError                 exit code 4 unless said otherwise
 ├── HostConfigError       2    the host's own file (ci.yaml, cd.yaml) is missing or wrong
 ├── Refused               3    verification said no; `rule` names which rule
 ├── Blocked               1    the gate, a budget or a plan says no, with reasons
+│   └── PlanMoved              the plan is not the one any more that was looked at
 ├── Superseded            0    a newer commit made this run pointless; nothing to do
 ├── LockHeld              5    somebody else holds the environment's lock
 ├── Unhealthy             1    applied, but not healthy in time
@@ -90,6 +91,10 @@ class Blocked(InterlockError):
     def __init__(self, message: str, *, reasons: tuple[str, ...] = (), hint: str = "") -> None:
         super().__init__("\n".join((message, *(f"  - {reason}" for reason in reasons))), hint=hint)
         self.reasons = reasons
+
+
+class PlanMoved(Blocked):
+    pass
 
 
 class Superseded(InterlockError):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from interlock.cd.advance import Advance
 from interlock.cd.plan import Action
+from interlock.contract.report import counted
 from interlock.errors import Blocked
 from tasks.cd import apply, inspect, record
 from tasks.cd.lease import Lock
@@ -44,9 +45,11 @@ async def require_gone(site: Site, decision: Decision, stored: Stored) -> None:
     """With a tombstone: Blocked while the environment owns anything, with what holds up each object."""
     if not decision.environment.removed or not stored.inventory.entries:
         return
+    what = "of the removed environment"
+    left = counted(len(stored.inventory.entries), f"object {what} is", f"objects {what} are")
     reasons = await site.presenter.step(inspect.remaining, site.cluster, stored.inventory, decision.scope)
     raise Blocked(
-        f"{site.name}: {len(stored.inventory.entries)} objects of the removed environment are still there",
+        f"{site.name}: {left} still there",
         reasons=reasons,
         hint=f"the next run goes on; `interlock plan {site.name}` gives the line that confirms what is kept",
     )

@@ -45,7 +45,7 @@ async def scope_of(
         masking=secrets.token_bytes(32),
         guards=guards,
         elsewhere=await _awaited(site, repository, rendered, stored.inventory),
-        begun=known.began(repository.commit, guards.allowed),
+        covered=known.began(repository.commit, guards.allowed),
         neighbours=_neighbours(site, repository),
         claimed=_claimed(repository, environment),
         conflicts=environment.file.conflicts,

@@ -12,6 +12,7 @@ from interlock.cd.host import CdHost
 from interlock.cd.plan import Plan, reasons
 from interlock.cd.take_over import chosen, proposals
 from interlock.contract.models import TakeOver
+from interlock.contract.report import counted
 from interlock.errors import Blocked
 from tasks.cd import inspect
 
@@ -51,7 +52,7 @@ async def take_over_order(
         await presenter.show(reports.take_over_report(plan, entries))
     if plan.stops:
         raise Blocked(
-            f"{environment}: {len(plan.stops)} objects cannot be taken over as Git has them",
+            f"{environment}: {counted(len(plan.stops), 'object')} cannot be taken over as Git has them",
             reasons=reasons(plan.stops),
             hint="change them in Git, or name the others: interlock take-over ENV OBJECT...",
         )

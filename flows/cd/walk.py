@@ -34,17 +34,19 @@ from interlock.cd.reports import Outcome
 from interlock.cd.reviewed import Reviewed, require_same
 from interlock.cd.roll import rolled
 from interlock.contract.canonical import digest
+from interlock.contract.health import BUILT_IN_GROUPS
 from interlock.contract.render import Manifest, Rendered
 from interlock.contract.repository import Environment
-from interlock.errors import Blocked, InputError, InterlockError, ParameterError, Refused
-from tasks.cd import contests, inspect, lease, ledger, permissions, record, verdicts, wait
+from interlock.errors import Blocked, InputError, InterlockError, ParameterError, PlanMoved, Refused, Superseded
+from tasks.cd import contests, endings, inspect, lease, ledger, permissions, record, verdicts, wait
 from tasks.cd.cluster import Cluster, connect
 from tasks.cd.digest_key import digest_key
 from tasks.cd.lease import Lock
 from tasks.cd.observe import Observer, Patience
+from tasks.cd.older_health import NO_OLDER, OlderHealth, older_health
 from tasks.cd.record import Stored
 from tasks.cd.rules import hold_to_rules
-from tasks.common import renders
+from tasks.common import git, renders
 from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
 from tasks.common.garbage import collected_rarely
 from tasks.common.render import render_environment
@@ -71,6 +73,10 @@ class Site:
     prove_all: bool = False
     """Whether every new object goes through a dry run."""
     seconds: dict[str, float] = field(default_factory=dict)
+    newest: str = ""
+    """The commit that was tried last."""
+    refusal: InterlockError | None = None
+    """What was said of it, when it was not even read."""
 
     @property
     def ceiling(self) -> Ceiling:
@@ -98,6 +104,8 @@ class Decision:
     known: Known
     scope: Scope
     plan: Plan
+    older: OlderHealth
+    """Health rules of the commits before, which still judge what this one changes."""
 
     @property
     def commit(self) -> str:
@@ -105,8 +113,8 @@ class Decision:
 
     @property
     def patience(self) -> Patience:
-        """How the environment judges health, by its commit."""
-        return Patience.of(self.head.repository, self.environment)
+        """How the environment judges health, by its commit and those before."""
+        return Patience.of(self.head.repository, self.environment, self.older)
 
     @property
     def settled(self) -> bool:
@@ -164,6 +172,7 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
         rendered = await site.presenter.step(
             render_environment, head.repository, site.name, kept=renders.path(site.host.state)
         )
+        older = await _older_health(site, head, rendered, known)
         rendered = for_release(rolled(rendered, key=digest_key(site.host.state)))
     scope = await scope_of(site, head.repository, environment, stored=stored, known=known, rendered=rendered)
     with site.timed("plan"):
@@ -184,7 +193,22 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
         plan = explained(plan, rendered.manifests, head.repository.tree)
         plan = replace(plan, blocked=begun(plan, environment).blocked)
     mark = mark or Mark(environment.id)
-    return Decision(head, environment, apart(rendered), mark, stored, known, scope, plan)
+    return Decision(head, environment, apart(rendered), mark, stored, known, scope, plan, older)
+
+
+async def _older_health(site: Site, head: VerifiedHead, rendered: Rendered, known: Known) -> OlderHealth:
+    """A step only where there are custom kinds at all."""
+    if all(each.identity.group in BUILT_IN_GROUPS for each in rendered.manifests):
+        return NO_OLDER
+    return await site.presenter.step(
+        older_health,
+        head.repository,
+        site.name,
+        rendered.manifests,
+        known,
+        remote=site.host.environment_repository,
+        state=site.host.state,
+    )
 
 
 async def _held_to_rules(site: Site, head: VerifiedHead, written: Sequence[Manifest], known: Known, plan: Plan) -> Plan:
@@ -236,11 +260,15 @@ async def _read(site: Site, commit: str) -> VerifiedHead:
 
 async def _fetched(site: Site, since: str | None) -> VerifiedHead:
     remote = site.host.environment_repository
-    return await site.presenter.step(fetch_verified, remote, state=site.host.state, since=since)
+    head = await site.presenter.step(fetch_verified, remote, state=site.host.state, since=since)
+    site.newest = head.commit
+    return head
 
 
 async def refuse(site: Site, refusal: Refused | InputError) -> str | None:
     """Shown every time, told to the ledger once. Gives the verified head that the cluster stays at."""
+    site.newest = git.fetched_head(git.mirror_path(site.host.state, site.host.environment_repository.name)) or ""
+    site.refusal = refusal
     mark = record.read_mark(site.host.state, site.name)
     await site.presenter.show(reports.refusal_report(site.name, refusal, verified=mark.verified if mark else None))
     name = digest(refusal.message.encode())
@@ -412,7 +440,8 @@ async def sync(site: Site, decision: Decision, lock: Lock, advance: Advance) -> 
         verified=decision.commit,
         deployed=decision.known.deployed,
         pending=None if undoing else decision.commit,
-        allowed=decision.plan.allowed or (decision.scope.guards.allowed if decision.scope.begun else ""),
+        allowed=decision.scope.guards.allowed if decision.plan.covered else "",
+        covered="".join(sorted(decision.plan.covered)),
     )
     try:
         stored, advance = await applied(site, replace(decision, plan=plan), now, lock, advance)
@@ -429,7 +458,7 @@ async def sync(site: Site, decision: Decision, lock: Lock, advance: Advance) -> 
     with site.timed("record"):
         mark = record.write_mark(site.host.state, site.name, mark.ahead(stored.record, deployed=decision.commit))
         removed = decision.environment.removed
-        done = replace(_record(stored), deployed=decision.commit, pending=None, removed=removed, allowed="")
+        done = replace(_record(stored), deployed=decision.commit, pending=None, removed=removed, allowed="", covered="")
         stored = await site.presenter.step(record.write_record, site.cluster, stored, done)
         mark, _ = await receipt(site, mark, "result", outcome="removed" if removed else "healthy", **said)
     return replace(decision, stored=stored, mark=mark)
@@ -487,6 +516,18 @@ async def reconcile(site: Site, *, upkeep: bool = False, reviewed: Reviewed | No
     refused or cannot be rendered is told of, the verified commit before it is kept up, and the refusal raised then.
     With a `reviewed` plan just that is done, or nothing.
     """
+    try:
+        result = await _reconciled(site, upkeep=upkeep, reviewed=reviewed)
+    except (Superseded, PlanMoved):
+        raise
+    except InterlockError as error:
+        endings.note(site.host.state, site.name, site.newest, site.refusal or error)
+        raise
+    endings.forget(site.host.state, site.name)
+    return result
+
+
+async def _reconciled(site: Site, *, upkeep: bool, reviewed: Reviewed | None) -> Outcome:
     refusal: InterlockError | None = None
     at: str | None = None
     try:

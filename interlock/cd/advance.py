@@ -10,6 +10,7 @@ from interlock.cd.objects import subject
 from interlock.cd.plan import STOPS, Action, Plan, PlanItem, When, reasons
 from interlock.cd.release_jobs import failed_before
 from interlock.contract.render import Identity
+from interlock.contract.report import counted
 from interlock.contract.repository import Environment
 from interlock.errors import Blocked, ClusterError, InterlockError, Unhealthy
 
@@ -97,20 +98,23 @@ class Advance:
         if self.failed and len(lines) == 1:
             return next(iter(self.failed.values()))
         commit, told = self.plan.commit[:12], "".join(f"\n  - {line}" for line in lines)
-        message = f"{self.plan.environment}: {len(lines)} applications are not at {commit}:{told}"
+        what = counted(len(lines), "application is not", "applications are not")
+        message = f"{self.plan.environment}: {what} at {commit}:{told}"
         if not self.unready and all(isinstance(error, ClusterError) for error in self.failed.values()):
             return ClusterError(message, hint=hint)
-        return Unhealthy(message, hint=f"correct it by a new commit; {hint}")
+        return Unhealthy(message, hint=f"push a commit that mends what is named; {hint}")
 
     def _blocked(self, lines: Iterable[str], hint: str) -> Blocked:
         stops, commit = self.plan.stops, self.plan.commit[:12]
         what = (
-            f"{len(stops)} objects cannot be made as {commit} says" if stops else f"not all can be brought to {commit}"
+            f"{counted(len(stops), 'object')} cannot be made as {commit} says"
+            if stops
+            else f"not all can be brought to {commit}"
         )
         return Blocked(
             f"{self.plan.environment}: {what}",
             reasons=(*reasons(stops), *lines),
-            hint=f"{hint}; the plan names each of them",
+            hint=f"push a commit that mends what is named; {hint}",
         )
 
 
@@ -156,7 +160,8 @@ def joined(refused: Mapping[Identity, ClusterError]) -> ClusterError:
     if len(errors) == 1:
         return errors[0]
     told = "".join(f"\n  - {error.message}" for error in errors)
-    return ClusterError(f"{len(errors)} objects were refused:{told}", status=errors[0].status, hint=errors[0].hint)
+    what = counted(len(errors), "object was refused", "objects were refused")
+    return ClusterError(f"{what}:{told}", status=errors[0].status, hint=errors[0].hint)
 
 
 def refusals(refused: Mapping[Identity, ClusterError], items: Iterable[PlanItem]) -> dict[str, ClusterError]:

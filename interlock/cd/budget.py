@@ -13,10 +13,12 @@ from interlock.cd.plan import MASK, WRITES, Action, Plan, PlanItem, Scope
 from interlock.contract.canonical import canonical, digest
 from interlock.contract.models import Budget
 from interlock.contract.render import Identity
+from interlock.contract.report import counted
 from interlock.contract.workloads import mapping
 
 DELETES, SHARE = 10, 30
 """What may be deleted where an environment says nothing: so many objects, or percent where that is more."""
+_GO = "would go with what is deleted"
 _RESTARTED: frozenset[GroupKind] = frozenset(
     {("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet"), ("apps", "ReplicaSet")}
 )
@@ -106,17 +108,17 @@ def excess(weight: Weight, guards: Guards) -> tuple[str, ...]:
     """What is over the budget, a line each, with the numbers."""
     budget = guards.budget
     lines = list(_deletes(weight, guards))
-    for name, has, most in (
-        ("objects would be written", weight.objects, budget.objects),
-        ("dependants would go with what is deleted", weight.dependants, budget.dependants),
-        ("pods would be taken away", weight.replicas, budget.replicas),
-        ("workloads would replace their pods", weight.restarts, budget.restarts),
+    for one, many, has, most in (
+        ("object would be written", "objects would be written", weight.objects, budget.objects),
+        (f"dependant {_GO}", f"dependants {_GO}", weight.dependants, budget.dependants),
+        ("pod would be taken away", "pods would be taken away", weight.replicas, budget.replicas),
+        ("workload would replace its pods", "workloads would replace their pods", weight.restarts, budget.restarts),
     ):
         if most is not None and has > most:
-            lines.append(f"{has} {name}; the budget is {most}")
+            lines.append(f"{counted(has, one, many)}; the budget is {most}")
     for kind, most in sorted(budget.kinds.items()):
         if (has := (weight.kinds or {}).get(kind, 0)) > most:
-            lines.append(f"{has} objects of the kind {kind} would be deleted; the budget is {most}")
+            lines.append(f"{counted(has, 'object')} of the kind {kind} would be deleted; the budget is {most}")
     return tuple(lines)
 
 
@@ -148,26 +150,31 @@ class Judged:
     over: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     mark: str = ""
-    allowed: str = ""
-    """The allowance by which what is over the budget passes."""
+    covered: frozenset[str] = frozenset()
+    """The changes that pass over the budget by the allowance, each by its own mark."""
 
 
-def judged(items: Iterable[PlanItem], weight: Weight, scope: Scope) -> Judged:
-    """A plan's changes held against the budget.
+def judged(items: Iterable[PlanItem], live: Mapping[Identity, Body], scope: Scope, *, owned: int) -> Judged:
+    """A plan's changes held against the budget. `live` is all that was looked at.
 
-    What is left of changes within the budget is within it too. What is left of allowed ones has another mark, and goes
-    on once a sync of this commit has begun by that allowance.
+    An allowance is of just these changes. When a sync of this commit has begun by it and was stopped, what is left of
+    them goes on, though together it has another mark; what came after it is held against the budget by itself.
     """
-    changes = mark(items, scope.environment_id) if weight.objects else ""
-    lines = excess(weight, scope.guards)
-    allowed = scope.guards.allowed
-    if not lines:
-        return Judged((), ("`allow` is not needed: remove it",) if allowed and not scope.begun else (), changes)
-    if allowed == changes or scope.begun:
-        notes = tuple(f"allowed by environment.yaml: {line}" for line in lines)
-        return Judged((), notes, changes, allowed)
-    told = ("`allow` is of other changes than these",) if allowed else ()
-    return Judged(lines, told, changes)
+    writes = tuple(item for item in items if item.action in WRITES)
+    whole = mark(writes, scope.environment_id) if writes else ""
+    allowed, covered = scope.guards.allowed, scope.covered
+    lines = excess(weigh(writes, live, owned=owned), scope.guards)
+    if allowed and allowed == whole:
+        covered |= {_own_mark(item, scope.environment_id) for item in writes}
+    later = tuple(item for item in writes if _own_mark(item, scope.environment_id) not in covered) if covered else ()
+    over = excess(weigh(later, live, owned=owned), scope.guards) if covered else lines
+    if over:
+        told = "`allow` is of other changes than these"
+        told = "what came after the changes that `allow` is of is not allowed" if covered else told
+        return Judged((*over, told) if allowed else over, (), whole)
+    if lines:
+        return Judged((), tuple(f"allowed by environment.yaml: {line}" for line in lines), whole, covered)
+    return Judged((), ("`allow` is not needed: remove it",) if allowed and not covered else (), whole, covered)
 
 
 def allowance(plan: Plan) -> str:
@@ -181,8 +188,14 @@ def mark(items: Iterable[PlanItem], environment_id: str) -> str:
     return digest(canonical([environment_id, rows])).removeprefix("sha256:")[:16]
 
 
+def _own_mark(item: PlanItem, environment_id: str) -> str:
+    """Of one change; as long as that of all."""
+    return mark([item], environment_id)
+
+
 def _marked(item: PlanItem) -> list[Any]:
     """A masked value looks different in every run: the version of the object stands for it."""
     masked = any((field.live or field.desired or "").startswith(MASK) for field in item.fields)
     fields = [[field.path, *(() if masked else (field.live, field.desired))] for field in item.fields]
-    return [*item.identity, item.action.value, item.uid, item.release, item.version if masked else "", fields]
+    how = ["recreated"] if item.recreated else []
+    return [*item.identity, item.action.value, item.uid, item.release, item.version if masked else "", fields, *how]

@@ -193,8 +193,8 @@ class Plan:
     """What is over the environment's budget, with the numbers: nothing is written then."""
     mark: str = ""
     """Names these changes for an allowance, whatever the commit."""
-    allowed: str = ""
-    """The allowance by which these changes pass over the budget."""
+    covered: frozenset[str] = frozenset()
+    """The changes that pass over the budget by an allowance, as `interlock.cd.budget` marks each."""
     jobs: tuple[ReleaseJob, ...] = ()
     """What runs once for a release; those that run now are among the items too."""
     standings: Mapping[str, int] = field(default_factory=dict)
@@ -202,10 +202,10 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """The same changes at the same commit have the same digest.
+        """The same changes of the same objects at the same commit have the same digest.
 
-        It holds nothing of a Secret's values, not even hashed: the commit fixes what is desired, UID and version of
-        the object fix what lives.
+        An object that was deleted and made again is another one. Nothing of a Secret's values is in it, not even
+        hashed: the commit fixes what is desired, UID and version of the object fix what lives.
         """
         rows = [_digested(item) for item in self.items if item.action != Action.UNCHANGED]
         return digest(canonical([self.environment, self.commit, rows]))
@@ -266,7 +266,8 @@ def _digested(item: PlanItem) -> list[object]:
     return [
         *(i.group, i.kind, i.namespace, i.name, item.action),
         *(["recreated"] if item.recreated else ()),
-        *([item.uid, item.version] if masked else ()),
+        item.uid,
+        *([item.version] if masked else ()),
         *([f.path, _unmarked(f, f.live), _unmarked(f, f.desired), f.kind] for f in item.fields),
     ]
 
@@ -298,8 +299,9 @@ class Scope:
     guards: Guards = field(default_factory=Guards)
     elsewhere: Mapping[Identity, str] = field(default_factory=dict)
     """What leaves and must not be pruned, because something else of this commit will have it; with the reason."""
-    begun: bool = False
-    """A sync of this commit began, by the allowance that the commit has: what is left of those changes goes on."""
+    covered: frozenset[str] = frozenset()
+    """The changes with which a sync of this commit began, by the allowance that it has: what is left of them goes on.
+    """
     conflicts: tuple[ConflictRule, ...] = ()
     take_over: tuple[TakeOver, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()

@@ -14,7 +14,7 @@ from interlock.cd.budget import allowance
 from interlock.cd.objects import subject
 from interlock.cd.plan import STOPS, Action, FieldChange, Plan, PlanItem
 from interlock.contract.render import Origin
-from interlock.contract.report import Branch, Report, Table, cell, cut
+from interlock.contract.report import Branch, Report, Table, cell, counted, cut
 
 NOTHING = "—"
 MOST_OBJECTS = 50
@@ -72,12 +72,13 @@ def report(plan: Plan, *, most: int | None = MOST_OBJECTS) -> Report:
 
 
 def _head(plan: Plan, named: int) -> Iterator[str]:
-    yield f"Commit `{plan.commit[:12]}`. {len(plan.items) - named} objects are as they should be."
+    same = counted(len(plan.items) - named, "object is as it should be", "objects are as they should be")
+    yield f"Commit `{plan.commit[:12]}`. {same}."
     if plan.standings:
         yield f"In its namespaces live: {strangers.told(plan.standings)}."
     yield from (f"- note: {cell(note)}" for note in plan.notes[:_MOST_NOTES])
     if len(plan.notes) > _MOST_NOTES:
-        yield f"- … and {len(plan.notes) - _MOST_NOTES} more notes"
+        yield f"- … and {counted(len(plan.notes) - _MOST_NOTES, 'more note')}"
     yield from (f"- **over the budget:** {cell(line)}" for line in plan.over)
     if plan.over:
         yield f"- to allow just these changes, add to environment.yaml: `{allowance(plan)}`"
@@ -149,7 +150,8 @@ def _tree(groups: Mapping[str, Sequence[PlanItem]], most: int | None) -> Iterato
             yield Branch(f"{application}: {_counted(_counts(items))}", below)
     if hidden:
         applications = len({item.application for item in hidden})
-        text = f"… and {len(hidden)} more objects of {applications} applications: {_counted(_counts(hidden))}"
+        what = f"{counted(len(hidden), 'more object')} of {counted(applications, 'application')}"
+        text = f"… and {what}: {_counted(_counts(hidden))}"
         yield Branch(text, (Branch("--all shows them", tone="quiet"),), "quiet")
 
 
@@ -170,7 +172,7 @@ def _object_branch(item: PlanItem) -> Branch:
     text = f"{_MARKS.get(item.action, '!')} {_word(item)} {subject(item.identity)}"
     below = [_field_branch(field) for field in item.fields[:_MOST_FIELDS]]
     if len(item.fields) > _MOST_FIELDS:
-        below.append(Branch(f"… and {len(item.fields) - _MOST_FIELDS} more fields", tone="quiet"))
+        below.append(Branch(f"… and {counted(len(item.fields) - _MOST_FIELDS, 'more field')}", tone="quiet"))
     notes = [Branch(line, tone="quiet") for line in _about(item)]
     return Branch(text + (f": {_why(item)}" if item.reason else ""), (*notes, *below), _TONES.get(item.action, "bad"))
 

@@ -15,6 +15,7 @@ from interlock.cd.objects import PART_OF, Body, controlled, label, subject, uid
 from interlock.cd.order import rank, stage_of
 from interlock.cd.plan import Action, PlanItem, Scope
 from interlock.contract.render import Identity
+from interlock.contract.report import counted
 
 _NAMESPACE = ("", "Namespace")
 
@@ -150,7 +151,7 @@ def _contained(
         named = ", ".join(subject(i) for i in stays[:3]) + (f" and {len(stays) - 3} more" if len(stays) > 3 else "")
         return kept(item, f"it would take {named} along")
     what = "all that is in it" if space else "all objects of its kind in the whole cluster; in our namespaces"
-    return replace(item, reason=f"confirmed; with {what}: {len(inside - goes)} objects besides ours")
+    return replace(item, reason=f"confirmed; with {what}: {counted(len(inside - goes), 'object')} besides ours")
 
 
 def going(item: PlanItem) -> bool:
@@ -200,7 +201,8 @@ def advice(items: Iterable[PlanItem], inventory: Inventory, scope: Scope) -> tup
     wanted = [item for item in found if item.confirmable]
     lines = [f"to delete {subject(item.identity)}, add under `prune`: {confirmation_line(item)}" for item in wanted]
     if len(lines) > _MOST_TOLD:
-        lines = [*lines[:_MOST_TOLD], f"… and {len(lines) - _MOST_TOLD} more objects are kept until they are confirmed"]
+        more = counted(len(lines) - _MOST_TOLD, "more object is kept", "more objects are kept")
+        lines = [*lines[:_MOST_TOLD], f"… and {more} until confirmed"]
     return (*lines, *_stale(inventory, {item.uid for item in found}, scope))
 
 

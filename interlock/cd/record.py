@@ -28,6 +28,8 @@ class Record:
     """A tombstone was carried out: the environment owns nothing any more."""
     allowed: str = ""
     """The allowance by which the pending commit's sync began over the budget; empty when it needed none."""
+    covered: str = ""
+    """The marks of the changes that it is of, one behind the other."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class Mark:
 
 
 T = TypeVar("T", Record, Mark)
-_LATER = frozenset({"removed", "allowed"})
+_MARK = 16
+"""Characters of the mark of one change."""
+_LATER = frozenset({"removed", "allowed", "covered"})
 """Fields that a record of an older version has not."""
 
 
@@ -91,10 +95,13 @@ class Known:
     pending: str | None
     must_contain: frozenset[str] = frozenset()
     allowed: str = ""
+    covered: str = ""
 
-    def began(self, commit: str, allowance: str) -> bool:
-        """Whether a sync of this commit began by this allowance."""
-        return bool(allowance) and (self.pending, self.allowed) == (commit, allowance)
+    def began(self, commit: str, allowance: str) -> frozenset[str]:
+        """The marks of the changes with which a sync of this commit began by this allowance; none when it did not."""
+        if not allowance or (self.pending, self.allowed) != (commit, allowance):
+            return frozenset()
+        return frozenset(self.covered[at : at + _MARK] for at in range(0, len(self.covered), _MARK))
 
 
 def agreed(record: Record | None, mark: Mark | None, *, environment: str, receipts: int) -> Known:
@@ -109,8 +116,8 @@ def agreed(record: Record | None, mark: Mark | None, *, environment: str, receip
         left = [value for known in (record, mark) if known for value in (known.verified, known.deployed) if value]
         known = record or mark
         deployed = known.deployed if known else None
-        pending, allowed = (record.pending, record.allowed) if record else (None, "")
-        return Known(None, deployed, pending, frozenset(left), allowed)
+        pending, allowed, covered = (record.pending, record.allowed, record.covered) if record else (None, "", "")
+        return Known(None, deployed, pending, frozenset(left), allowed, covered)
     if record.environment_id != mark.environment_id:
         raise _mismatch(environment, f"its id is {record.environment_id} in the cluster and {mark.environment_id} here")
     for name, there, here in (
@@ -119,7 +126,7 @@ def agreed(record: Record | None, mark: Mark | None, *, environment: str, receip
     ):
         if there not in here:
             raise _mismatch(environment, f"{name} is {_short(there)} in the cluster and {_short(here[0])} on this host")
-    return Known(mark.verified, mark.deployed, record.pending, allowed=record.allowed)
+    return Known(mark.verified, mark.deployed, record.pending, allowed=record.allowed, covered=record.covered)
 
 
 def require_contained(known: Known, verified: Collection[str], *, environment: str) -> None:

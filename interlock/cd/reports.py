@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from interlock.cd.causes import said
@@ -13,13 +13,14 @@ from interlock.cd.plan_report import NOTHING, made_by, place, urgency
 from interlock.cd.progress import Progress, Seen
 from interlock.cd.release_jobs import JobRun
 from interlock.contract.models import TakeOver
-from interlock.contract.report import Report, Table, cell, cut
+from interlock.contract.report import Branch, Report, Table, cell, counted, cut
 from interlock.contract.strict_yaml import dump
 from interlock.errors import InterlockError, Refused
 
 _MOST_ROWS = 200
 _MOST_LOGS = 5
 _MOST_CHARACTERS = 60_000
+_DONE = {"create": "created", "change": "changed", "prune": "pruned"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Outcome:
 
     @property
     def sentence(self) -> str:
-        changes = ", ".join(f"{count} {word}" for word, count in self.counts.items() if count)
+        changes = ", ".join(f"{count} {_DONE.get(word, word)}" for word, count in self.counts.items() if count)
         took = f" in {sum(self.seconds.values()):.1f} s" if self.seconds else ""
         return f"{self.environment} {self.said} at {self.commit[:12]}{took}" + "".join(
             f"; {part}" for part in (changes, self.note) if part
@@ -52,7 +53,7 @@ def take_over_report(plan: Plan, entries: Iterable[TakeOver]) -> Report:
     """Which objects change hands, and who is forgotten as their manager. `data` is what `take_over` has to list."""
     rows = [(subject(i.identity), ", ".join(i.former) or NOTHING, i.uid) for i in plan.items]
     tables = (Table.of("Object", "Managers that are forgotten", "UID", rows=_cut(rows)),) if rows else ()
-    title = f"{len(rows)} objects of {plan.environment} to take over"
+    title = f"{counted(len(rows), 'object')} of {plan.environment} to take over"
     return Report(
         "take-over", title, "", tables, data=[e.model_dump(mode="json", exclude_defaults=True) for e in entries]
     )
@@ -74,16 +75,29 @@ def drift_report(plan: Plan, *, undo: bool, found_at: str) -> Report:
     found = sum(row[6] != "allowed" for row in rows)
     title = f"Drift in {plan.environment}: {found} found, {undone} undone, {found - undone} only reported"
     text = (
-        f"Nothing at commit `{plan.commit[:12]}` explains these. Fields that Git declares are put back when the "
-        "environment's `drift` is `undo`, and what nobody declared is removed from them. Foreign objects are reported, "
-        "finalizers and owners too.\n\n"
+        f"Nothing at commit `{plan.commit[:12]}` explains these. With `drift: undo` in environment.yaml what Git "
+        "declares is put back, and what nobody declared in such an object is removed. Foreign objects are only "
+        "reported, finalizers and owners too.\n\n"
         "To keep a change, commit it; to remove what is foreign, delete it by hand."
     )
     fought = [item for item in plan.drifted if any(change.kind == "contested" for change in item.fields)]
     text += "".join(f"\n\n- {cell(subject(item.identity))}: {cell(item.reason)}" for item in fought)
     names = ("object", "field", "git", "live", "manager", "since", "decision", "made_by")
     data = [dict(zip(names, row, strict=True)) for row in rows]
-    return Report("drift", title, text, (Table.of(*columns, rows=_cut(rows)),), data=data)
+    tree = tuple(_drift_tree(rows))
+    return Report("drift", title, text, (Table.of(*columns, rows=_cut(rows)),), data=data, tree=tree)
+
+
+def _drift_tree(rows: Iterable[tuple[str, ...]]) -> Iterator[Branch]:
+    """An object, its fields below it, and below each of them who and where: a table of so many columns is too wide."""
+    below: dict[str, list[Branch]] = {}
+    for what, field_, git, live, by, since, decision, made in _cut(rows):
+        told = tuple(Branch(line, tone="quiet") for line in (f"by {by}, since {since}", made) if line != NOTHING)
+        tone = "good" if decision in {"undone", "removed"} else "odd"
+        text = f"{field_}: {git} in Git, {live} in the cluster: {decision}"
+        fields = below.setdefault(what, [])
+        fields += [Branch(text, told, tone)] if field_ else []
+    yield from (Branch(what, tuple(fields)) for what, fields in below.items())
 
 
 def _drift_rows(item: PlanItem, *, undo: bool, found_at: str) -> list[tuple[str, ...]]:
@@ -199,7 +213,7 @@ def jobs_report(environment: str, runs: Sequence[JobRun]) -> Report:
         }
         for run in runs
     ]
-    title = f"{environment}: {len(runs)} Jobs ran around releases, {len(failed)} failed"
+    title = f"{environment}: {counted(len(runs), 'Job')} ran around releases, {len(failed)} failed"
     return Report("jobs", title, text, (table, *logs[:_MOST_LOGS]), data=data)
 
 
@@ -229,7 +243,7 @@ def permissions_report(environment: str, lacking: Lacking, control_namespace: st
     ]
     return Report(
         "permissions",
-        f"{environment}: {lacking.username} lacks {len(rows)} rights",
+        f"{environment}: {lacking.username} lacks {counted(len(rows), 'right')}",
         "\n".join(lines) if roles else "",
         (Table(("verb", "kind", "namespace"), rows),),
         data={

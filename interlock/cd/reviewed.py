@@ -10,7 +10,7 @@ from interlock.cd.objects import subject
 from interlock.cd.plan import MASK, Plan
 from interlock.cd.plan_file import ChangedField, Item, PlanFile
 from interlock.contract.render import Identity
-from interlock.errors import Blocked
+from interlock.errors import PlanMoved
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def _lines(plan: PlanFile) -> tuple[str, ...]:
 
 def _told(item: Item) -> Iterable[str]:
     what = f"{item.action} {subject(Identity(item.group, item.kind, item.namespace, item.name))}"
-    yield what
+    yield f"{what} (the object {item.uid})" if item.uid else what
     for field in item.fields:
         # A mask tells nothing from one plan to another; the object's version does.
         version = f" (of version {item.version or 'none'})" if field.masked else ""
@@ -49,10 +49,10 @@ def _value(field: ChangedField, value: str | None) -> str:
 
 
 def require_same(reviewed: Reviewed, plan: Plan) -> None:
-    """Blocked, with what moved, unless the plan of the moment is the one that was looked at."""
+    """PlanMoved, with what moved, unless the plan of the moment is the one that was looked at."""
     if reviewed.digest == plan.digest:
         return
-    raise Blocked(
+    raise PlanMoved(
         f"{plan.environment}: the plan has moved since it was looked at; nothing was written",
         reasons=tuple(_moved(reviewed, plan)),
         hint=f"look at a new one: interlock plan {plan.environment}",

@@ -11,7 +11,7 @@ import typer
 from interlock.cli import halves, names, operate, output
 from interlock.cli.operate import Clone, Name
 from interlock.cli.output import Format, Output
-from interlock.contract.report import Report, Table
+from interlock.contract.report import Report, Table, counted
 from interlock.errors import InputError, Refused
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _report(environment: str, bodies: Sequence[Any], others: Sequence[Grant]) ->
     }
     return Report(
         "bootstrapped",
-        f"{environment}: {len(rows)} objects written, and nobody else writes in the control namespace",
+        f"{environment}: {counted(len(rows), 'object')} written, and nobody else writes in the control namespace",
         tables=(Table(("kind", "namespace", "name"), rows),),
         data=data,
     )

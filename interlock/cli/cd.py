@@ -11,6 +11,7 @@ from pathlib import Path
 from flows.cd import deploy, plan, take_over
 from interlock.cd import reviewed
 from interlock.cd.host import CdHost
+from interlock.cd.outlook import outlook
 from interlock.cd.plan import Action
 from interlock.cd.progress import Progress
 from interlock.cd.record import Record
@@ -22,14 +23,14 @@ from interlock.cli import standing
 from interlock.cli.standing import Release, Standing
 from interlock.cli.terminal import TerminalPresenter
 from interlock.contract.repository import Environment
-from interlock.errors import Blocked, InputError, InterlockError, ParameterError, ToolError
-from tasks.cd import ledger, record
+from interlock.errors import Blocked, InputError, InterlockError, ParameterError, Refused, ToolError
+from tasks.cd import endings, ledger, record
 from tasks.cd.cluster import connect
 from tasks.cd.digest_key import digest_key
 from tasks.cd.host import load_cd
 from tasks.cd.observe import Observer, Patience
 from tasks.cd.wait import look_closely
-from tasks.common import renders
+from tasks.common import git, renders
 from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
 from tasks.common.host import VARIABLE
 from tasks.common.render import render_environment
@@ -133,13 +134,11 @@ async def status_order(presenter: TerminalPresenter, environment: str | None) ->
         releases, standing_ = await _stand(presenter, host, name, closely=environment is not None)
         found += releases
         stood.append(standing_)
-    wrong = sum(bool(each.problem) for each in stood)
-    title = f"{', '.join(names) or 'no environment'}: {wrong or 'no'} problem{'s' if wrong > 1 else ''}"
-    await presenter.show(standing.report(found, stood, title=title))
+    await presenter.show(standing.report(found, stood, title=standing.title(stood)))
     for each in stood:
         if each.health and not each.health.done:
             await presenter.show(health_report(each.environment, each.health))
-    return wrong > 0
+    return any(each.wrong for each in stood)
 
 
 async def _stand(
@@ -147,24 +146,30 @@ async def _stand(
 ) -> tuple[tuple[Release, ...], Standing]:
     mark = record.read_mark(host.state, name)
     problems: list[str] = []
-    head = await _head(presenter, host, since=mark.verified if mark else None, problems=problems)
+    head, refusal = await _head(presenter, host, since=mark.verified if mark else None, problems=problems)
     environment = head.repository.environments.get(name) if head else None
-    if head and environment is None:
+    if head and environment is None and refusal is None:
         problems.append("the environment repository does not have it")
     last = await presenter.step(ledger.last, host.ledger, name, state=host.state)
     stored = await _stored(presenter, host, environment, problems) if environment else None
     known = stored or mark
     health = await _health(presenter, host, head, environment, problems) if closely and head and environment else None
+    deployed, pending = (known.deployed or "") if known else "", (stored.pending or "") if stored else ""
+    newest = _newest(host)
+    ended = endings.last(host.state, name)
     result = Standing(
         environment=name,
         cluster=host.environments[name].cluster,
         verified=head.commit if head else "",
-        deployed=(known.deployed or "") if known else "",
-        pending=(stored.pending or "") if stored else "",
+        deployed=deployed,
+        pending=pending,
         last=last.statement.kind if last else "",
         time=last.receipt.time if last else "",
         outcome=last.statement.outcome if last else "",
         problem="; ".join(problems),
+        outlook=outlook(name, newest, deployed=deployed, pending=pending, refusal=refusal, last=ended)
+        if newest
+        else None,
         health=health,
     )
     return standing.releases([environment] if environment else []), result
@@ -194,16 +199,27 @@ async def _health(
 
 async def _head(
     presenter: TerminalPresenter, host: CdHost, *, since: str | None, problems: list[str]
-) -> VerifiedHead | None:
-    """The verified head; after a refusal or without the network, what was verified last."""
+) -> tuple[VerifiedHead | None, InterlockError | None]:
+    """The verified head; after a refusal, which comes with it, or without the network, what was verified last."""
     remote = host.environment_repository
+    refusal: InterlockError | None = None
     try:
-        return await presenter.step(fetch_verified, remote, state=host.state, since=since)
+        return await presenter.step(fetch_verified, remote, state=host.state, since=since), None
+    except (Refused, InputError) as error:
+        refusal = error
     except InterlockError as error:
         problems.append(error.message.splitlines()[0])
     if since is None:
+        return None, refusal
+    return await presenter.step(read_verified, remote, state=host.state, commit=since), refusal
+
+
+def _newest(host: CdHost) -> str | None:
+    """The branch's newest commit that anybody here has fetched; None when there is none, or the mirror is no good."""
+    try:
+        return git.fetched_head(git.mirror_path(host.state, host.environment_repository.name))
+    except InterlockError:  # told by the fetch before
         return None
-    return await presenter.step(read_verified, remote, state=host.state, commit=since)
 
 
 async def _stored(

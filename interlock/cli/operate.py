@@ -10,6 +10,7 @@ import typer
 
 from interlock.cli import halves, names, output
 from interlock.cli.output import Format, Output, ReportOutput
+from interlock.contract.report import counted
 from interlock.errors import Blocked, InputError, InterlockError, ParameterError
 
 if TYPE_CHECKING:
@@ -141,9 +142,11 @@ def _tell(validated: Validated, environment: str) -> None:
             output.note(f"warning: {each}")
     if denied := tuple(str(each) for each in validated.violations if each.denies):
         raise Blocked(
-            f"{environment}: CI and CD would not let this pass",
+            f"{environment}: {counted(len(denied), 'problem')} in its manifests",
             reasons=denied,
-            hint="mend the line that is named; what must pass for a while gets a waiver in policy/waivers.yaml",
+            hint="CI blocks a release of such an application, CD a commit that makes or changes such an object; what "
+            "lives and stays as it is goes on. Mend the line that is named, or let it pass for a while by a waiver in "
+            "policy/waivers.yaml, in a commit of its own",
         )
 
 

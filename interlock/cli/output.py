@@ -99,13 +99,21 @@ def aligned(table: Table) -> str:
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
 
+_UNBROKEN = 16
+"""Characters of a cell that stay on one line."""
+
+
 def _drawn(table: Table) -> str:
     from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(*table.columns, box=box.SIMPLE_HEAD, pad_edge=False)
+    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(table.columns):
+        # A commit or a name that is cut in a narrow window is of no use.
+        short = all(len(row[place]) <= _UNBROKEN for row in table.rows)
+        drawn.add_column(name, no_wrap=short, overflow="fold")
     for row in table.rows:
         drawn.add_row(*(Text(_line(cell)) for cell in row))
     console = Console()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from interlock.cd.causes import said
 from interlock.cd.health import State
 from interlock.cd.objects import subject
+from interlock.cd.outlook import Outlook
 from interlock.cd.progress import Progress
 from interlock.cd.reports import health_data
-from interlock.contract.report import Report, Table
+from interlock.contract.report import Report, Table, cell, counted
 from interlock.contract.repository import Environment
 
 
@@ -28,7 +30,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Standing:
-    """How CD stands with an environment. `problem` is what kept something from being read or verified."""
+    """How CD stands with an environment. `problem` is what kept something from being read."""
 
     environment: str
     cluster: str
@@ -39,8 +41,14 @@ class Standing:
     time: str = ""
     outcome: str = ""
     problem: str = ""
+    outlook: Outlook | None = None
+    """Of the branch's newest commit; None when nobody has fetched one yet."""
     health: Progress | None = None
     """Of one environment that was asked for."""
+
+    @property
+    def wrong(self) -> bool:
+        return bool(self.problem) or bool(self.outlook and self.outlook.wrong)
 
 
 def releases(environments: Iterable[Environment]) -> tuple[Release, ...]:
@@ -64,28 +72,58 @@ def _release(environment: Environment, application: str, component: str) -> Rele
 def report(found: Iterable[Release], standings: Iterable[Standing], *, title: str) -> Report:
     """Both as one report: a table of releases, and one of syncs where CD's host could say."""
     released, stood = tuple(found), tuple(standings)
-    tables = [
-        Table(
-            ("environment", "application", "component", "image", "source", "commit"),
-            tuple(
-                (each.environment, each.application, each.component, _image(each.image), each.source, each.commit[:12])
-                for each in released
-            ),
-        )
-    ]
+    columns = ("environment", "application", "component", "image", "source", "commit")
+    rows = tuple(
+        (each.environment, each.application, each.component, _image(each.image), each.source, each.commit[:12])
+        for each in released
+    )
+    tables = [Table(columns, rows)] if rows or not stood else []
     if stood:
         tables.insert(0, _syncs(stood))
     tables += [_applications(each.health) for each in stood if each.health]
     data = {"releases": [asdict(each) for each in released], "environments": [_data(each) for each in stood]}
-    return Report("status", title, tables=tuple(tables), data=data)
+    text = "\n".join(line for each in stood for line in _told(each))
+    return Report("status", title, text, tables=tuple(tables), data=data)
+
+
+def title(stood: Collection[Standing]) -> str:
+    """`dev: blocked`, `3 environments: 1 blocked, 2 deployed`; problems are counted beside it."""
+    states = Counter(each.outlook.state if each.outlook else "unknown" for each in stood)
+    problems = sum(bool(each.problem) for each in stood)
+    names = [each.environment for each in stood]
+    subject_ = names[0] if len(names) == 1 else counted(len(names), "environment")
+    parts = [state if len(names) == 1 else f"{count} {state}" for state, count in sorted(states.items())]
+    parts += [counted(problems, "problem")] if problems else []
+    return ": ".join(part for part in (subject_, ", ".join(parts)) if part)
+
+
+_MOST_REASONS = 20
+
+
+def _told(stood: Standing) -> Iterator[str]:
+    """What keeps the newest commit from being deployed, and what to do: Markdown."""
+    found = stood.outlook
+    if found and found.state != "deployed":
+        first, *rest = found.why.removeprefix(f"{stood.environment}: ").splitlines() or [""]
+        since = f" since {found.since}" if found.since else ""
+        yield f"**{stood.environment}: the newest commit {found.commit[:12]} is {found.state}{since}:** {cell(first)}"
+        yield from (f"- {cell(line.strip().removeprefix('- '))}" for line in rest[:_MOST_REASONS])
+        if len(rest) > _MOST_REASONS:
+            yield f"- … and {len(rest) - _MOST_REASONS} more"
+        yield f"- to do: {cell(found.to_do)}"
+        if stood.deployed:
+            yield f"- the cluster has {stood.deployed[:12]}"
+    if stood.problem:
+        yield f"**{stood.environment}: problem:** {cell(stood.problem)}"
 
 
 def _syncs(stood: tuple[Standing, ...]) -> Table:
-    columns = ("environment", "cluster", "verified", "deployed", "pending", "last", "time", "outcome", "problem")
+    columns = ("environment", "newest", "state", "deployed", "last receipt", "time")
     rows = tuple(
         (
-            *(each.environment, each.cluster, each.verified[:12], each.deployed[:12], each.pending[:12]),
-            *(each.last, each.time, each.outcome, each.problem),
+            each.environment,
+            *((each.outlook.commit[:12], each.outlook.state) if each.outlook else ("", "unknown")),
+            *(each.deployed[:12], ": ".join(part for part in (each.last, each.outcome) if part), each.time),
         )
         for each in stood
     )
@@ -104,8 +142,14 @@ def _applications(progress: Progress) -> Table:
 
 
 def _data(stood: Standing) -> object:
+    found = stood.outlook
     return {
-        **{key: value for key, value in vars(stood).items() if key != "health"},
+        **{key: value for key, value in vars(stood).items() if key not in {"health", "outlook"}},
+        "newest": found.commit if found else "",
+        "state": found.state if found else "unknown",
+        "why": found.why.splitlines() if found else [],
+        "to_do": found.to_do if found else "",
+        "since": found.since if found else "",
         "health": health_data(stood.health) if stood.health else None,
     }
 

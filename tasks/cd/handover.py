@@ -8,6 +8,7 @@ from interlock.cd.handover import Given, Neighbour, given, marked, may_be_given,
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.plan import Scope, Wanted, handed, is_stranger
 from interlock.contract.render import Identity
+from interlock.contract.report import counted
 from interlock.errors import ClusterError, Refused
 from tasks.cd.cluster import Cluster
 from tasks.cd.record import read_stored
@@ -37,7 +38,9 @@ def find_released(cluster: Cluster, entries: Sequence[Entry], scope: Scope) -> t
     takers = {space: inventory for space, name in scope.claimed.items() if (inventory := read.get(name))}
     found = released(entries, takers)
     if found:
-        notes.append(f"{len(found)} objects were taken over by {' and '.join(sorted(wanted))}, and leave the inventory")
+        by = " and ".join(sorted(wanted))
+        one, many = f"object was taken over by {by}, and leaves", f"objects were taken over by {by}, and leave"
+        notes.append(f"{counted(len(found), one, many)} the inventory")
     return found, notes
 
 

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +26,7 @@ from interlock.contract.manifest import Manifest
 from interlock.contract.models import TakeOver
 from interlock.contract.render import Identity, Rendered
 from interlock.contract.schema import Problem, Schema, of_definitions
+from interlock.contract.validation import misfit_by
 from interlock.contract.workloads import mapping
 from interlock.errors import Blocked, ClusterError
 from tasks.cd import verdicts
@@ -216,8 +218,11 @@ def make_plan(
     wants, given_notes = received(cluster, wants, scope)
     looks = [(want, decide.look(want, scope)) for want in wants]
     predictions = {} if prove_all else predict.all_of(looks, scope)
-    proven, notes = _proofs(cluster, wants, live, rendered, predictions, folder=schemas, everything=prove_all)
-    judged, said = _items(cluster, looks, live, scope, scaled=scaled, proven=proven, predictions=predictions)
+    known_schemas = KnownSchemas(ServerSchemas(cluster, schemas), rendered)
+    proven, notes = _proofs(cluster, wants, live, predictions, schemas=known_schemas, everything=prove_all)
+    judged, said = _items(
+        cluster, looks, live, scope, scaled=scaled, proven=proven, predictions=predictions, schemas=known_schemas
+    )
     notes += [*said, *given_notes]
     known = {**recalled.known, **learned(wants, judged, scaled)}
     if known != remembered.known:
@@ -230,8 +235,7 @@ def make_plan(
     found, standings = strangers.of(_census(cluster, census), part_of=scope.part_of)
     items += found
     notes += [f"{kind} cannot be read: {why}" for (_, kind), why in sorted(live.unreadable.items())]
-    weight = budget.weigh(items, live.objects, owned=len(inventory.entries))
-    within = budget.judged(items, weight, scope)
+    within = budget.judged(items, live.objects, scope, owned=len(inventory.entries))
     notes += [*leaving.notes, *prune.advice(leaving.items, inventory, scope), *within.notes]
     return Plan(
         scope.environment,
@@ -244,7 +248,7 @@ def make_plan(
         over=within.over,
         mark=within.mark,
         standings=standings,
-        allowed=within.allowed,
+        covered=within.covered,
     )
 
 
@@ -287,14 +291,28 @@ def _owner(cluster: Cluster, owner: Owner) -> Body | None:
         return None
 
 
+class KnownSchemas:
+    """Schemas of the server, and of definitions that come with the same commit; nothing is read before a question."""
+
+    def __init__(self, server: ServerSchemas, rendered: Rendered) -> None:
+        self._server = server
+        self._rendered = rendered
+
+    @cached_property
+    def _defined(self) -> Mapping[tuple[str, str], Schema]:
+        return of_definitions(manifest.body for manifest in self._rendered.manifests)
+
+    def find(self, manifest: Manifest) -> Schema | None:
+        return self._server.find(*manifest.type) or self._defined.get(manifest.type)
+
+
 def _proofs(
     cluster: Cluster,
     wants: Iterable[Wanted],
     live: Live,
-    rendered: Rendered,
     predicted: Collection[Identity],
     *,
-    folder: Path | None,
+    schemas: KnownSchemas,
     everything: bool,
 ) -> tuple[Mapping[Identity, Proof], list[str]]:
     """What is known of each new or predicted object, and what is to be told of how it was found."""
@@ -302,17 +320,12 @@ def _proofs(
     new = [want for want in read if want.live is None or want.identity in predicted]
     if not new:
         return {}, []
-    server = ServerSchemas(cluster, folder)
-    defined = of_definitions(manifest.body for manifest in rendered.manifests)
     rules = Admission() if everything else read_admission(cluster)
-
-    def schema(manifest: Manifest) -> Schema | None:
-        return server.find(*manifest.type) or defined.get(manifest.type)
 
     def judged(manifest: Manifest) -> bool:
         return rules.may_judge(cluster.resource(*manifest.type))
 
-    found = proofs(new, schema=schema, judged=judged, everything=everything)
+    found = proofs(new, schema=schemas.find, judged=judged, everything=everything)
     unasked = any(not proof.asked for proof in found.values())
     return found, [UNKNOWN_ADMISSION] if unasked and not rules.known else []
 
@@ -409,11 +422,12 @@ def _items(
     scaled: Collection[Identity],
     proven: Mapping[Identity, Proof],
     predictions: Mapping[Identity, Body],
+    schemas: KnownSchemas,
 ) -> tuple[list[PlanItem], list[str]]:
     """One item for each, in their order. Only what has to be asked about goes into the pool."""
     wants = [want for want, _ in looks]
     made = {want.identity for want in wants if want.live is None}
-    asking = _Asking(cluster, live, scope, scaled, proven, made, [])
+    asking = _Asking(cluster, live, scope, scaled, proven, made, schemas, [])
     known = {
         want.identity: PlanItem.unchanged(want.identity, application=want.manifest.application, uid=uid(want.live))
         for want, look in looks
@@ -449,6 +463,7 @@ class _Asking:
     scaled: Collection[Identity]
     proven: Mapping[Identity, Proof]
     made: Collection[Identity]
+    schemas: KnownSchemas
     notes: list[str]
 
     def unexplained(self, want: Wanted, live: Body) -> tuple[foreign.Unexplained, ...]:
@@ -488,8 +503,11 @@ class _Asking:
             problems = self.proven.get(want.identity, ASKED).problems
             return _newcomer(self.cluster, want, self.scope, self.made, problems)
         if look == Look.ASK and (entry := decide.taking(want, self.scope)):
-            return _taken_over(self.cluster, want, entry, self.unexplained(want, want.live), self.scope)
+            return self._told(
+                want, _taken_over(self.cluster, want, entry, self.unexplained(want, want.live), self.scope)
+            )
         item = _judged(self.cluster, want, self.scope, look)
+        item = item if look == Look.NOT_OURS else self._told(want, item)
         if item and (item.recreated or item.action == Action.IMMUTABLE):
             return item
         item = decide.with_left(item, want, self.scope) if item else None
@@ -497,6 +515,13 @@ class _Asking:
         if item is None or not found:
             return item
         return _with_foreign(self.cluster, item, found, want=want, live=want.live, scope=self.scope, notes=self.notes)
+
+    def _told(self, want: Wanted, item: PlanItem | None) -> PlanItem | None:
+        """What the server refuses, with the field and the line of Git that its schema finds wrong too."""
+        if item is None or item.action != Action.BLOCKED:
+            return item
+        problems = misfit_by(self.schemas.find(want.manifest), want.manifest)
+        return misfit(want, problems, item.reason) if problems else item
 
 
 def _newcomer(

@@ -13,7 +13,8 @@ from interlock.cd.causes import Surroundings, suspects
 from interlock.cd.health import State, has_pods, says_nothing
 from interlock.cd.objects import Body
 from interlock.cd.progress import Progress, Seen, Target, judge, target, unseen
-from interlock.contract.health import BUILT_IN_GROUPS, HealthRules
+from interlock.cd.strict_health import Strict
+from interlock.contract.health import BUILT_IN_GROUPS, HealthRules, Judges
 from interlock.contract.render import Identity, Manifest
 from interlock.contract.repository import Environment, Repository
 from interlock.errors import ClusterError
@@ -22,6 +23,7 @@ from tasks.cd.events import Events
 from tasks.cd.feeds import WATCH_SECONDS, Feed, Named
 from tasks.cd.health_rules import Apart
 from tasks.cd.logs import Logs
+from tasks.cd.older_health import NO_OLDER, OlderHealth
 
 PATIENT_SECONDS = 5.0
 """How long something may wait before events are read about it: most things are healthy by then."""
@@ -38,10 +40,17 @@ class Patience:
     seconds: float
     still_seconds: float | None = None
     rules: HealthRules | None = None
+    older: OlderHealth = NO_OLDER
 
     @classmethod
-    def of(cls, repository: Repository, environment: Environment) -> Self:
-        return cls(environment.health_seconds, environment.no_progress_seconds, repository.health)
+    def of(cls, repository: Repository, environment: Environment, older: OlderHealth = NO_OLDER) -> Self:
+        return cls(environment.health_seconds, environment.no_progress_seconds, repository.health, older)
+
+    def judges(self) -> Judges | None:
+        """Whoever judges custom kinds, in processes of their own."""
+        if self.rules is None or not self.older.rules:
+            return Apart(self.rules) if self.rules else None
+        return Strict(Apart(self.rules), tuple(map(Apart, self.older.rules)), self.older.changed)
 
 
 class Observer:
@@ -54,7 +63,7 @@ class Observer:
         self._cluster = cluster
         self._patience = patience
         self._feeds: dict[Key, Feed] = {}
-        self._rules = Apart(patience.rules) if patience.rules else None
+        self._rules = patience.judges()
         self._events = Events(cluster)
         self._logs = Logs(cluster)
         self._seen: dict[Identity, Seen] = {}

@@ -361,6 +361,34 @@ async def test_an_allowance_lets_just_these_changes_pass(world: World) -> None:
     assert "`allow` is not needed: remove it" in (await world.plan()).notes
 
 
+async def test_an_allowance_covers_nothing_that_came_after_it(world: World) -> None:
+    """Stopped in the middle of allowed changes, the rest goes on; what somebody did since is judged by itself."""
+    world.push_objects("many", *_many(12))
+    world.push_objects("web", deployment())
+    await world.deploy()
+    budget = {"deletes": 1, "restarts": 0}
+    world.push_settings({manifest_path("many"): None}, budget=budget)
+    allow = {"changes": (await world.plan()).mark, "reason": REASON}
+    world.push_settings(allow=allow, budget=budget)
+    _kill(world, "write 3")
+    _free(world)
+    web = world.path("deployments", "web", "apps/v1")
+
+    def greeting(word: str) -> Body:
+        container = {"name": "web", "env": [{"name": "GREETING", "value": word}]}
+        return {"spec": {"template": {"spec": {"containers": [container]}}}}
+
+    world.merge(web, greeting("mine"))
+    with pytest.raises(Blocked, match="1 workload would replace its pods") as blocked:
+        await world.deploy()
+    assert "what came after the changes that `allow` is of is not allowed" in blocked.value.reasons
+    assert len(_members(world)) > 2
+
+    world.merge(web, greeting("hello"))
+    await world.deploy()
+    assert _members(world) == {"ConfigMap/base", "Deployment/web"}
+
+
 async def test_a_raised_budget_lets_it_pass_and_a_crash_does_not_block_the_rest(world: World) -> None:
     """Killed in the middle of the prune, the rest goes with the next run, though the share is another now."""
     world.push_objects("many", *_many(12))

@@ -106,7 +106,7 @@ async def test_a_job_runs_before_the_workloads_and_once(world: World) -> None:
     assert outcome.said == "deployed"
     assert world.get("Deployment", "web", "apps/v1") is not None
     report = presenter.report("jobs")
-    assert report.title == "dev: 1 Jobs ran around releases, 0 failed"
+    assert report.title == "dev: 1 Job ran around releases, 0 failed"
     assert ran["spec"]["activeDeadlineSeconds"] == 600
     entry = next(e for i, e in world.inventory().entries.items() if i.kind == "Job")
     assert (entry.uid, entry.result) == (uid(ran), "succeeded")

@@ -8,8 +8,9 @@ import pytest
 
 from flows.cd.deploy import deploy_order
 from interlock.cd import plan_report, reviewed
+from interlock.cd.plan import Action
 from interlock.cd.reviewed import Reviewed
-from interlock.errors import Blocked
+from interlock.errors import Blocked, PlanMoved
 from tests.cluster.worlds import Recorder, World, config_map, secret
 
 
@@ -60,6 +61,26 @@ async def test_a_cluster_that_moved_is_not_what_was_looked_at(world: World) -> N
 
     assert f"new: change ConfigMap/{world.namespace}/c: data.a: theirs → 1" in caught.value.reasons
     assert world.get("ConfigMap", "d") is None
+
+
+async def test_an_object_that_was_made_again_is_not_what_was_looked_at(world: World) -> None:
+    """The same name and the same difference, and another UID: the plan has moved, and says so."""
+    world.push_objects("c", config_map("c", {"a": "1"}))
+    await world.deploy()
+    world.push_objects("c", config_map("c", {"a": "2"}))
+    plan = await _looked_at(world)
+    live = world.get("ConfigMap", "c")
+    assert live is not None
+    metadata = {key: live["metadata"][key] for key in ("name", "namespace", "labels", "annotations")}
+    world.delete(world.path("configmaps", "c"))
+    world.admin.apply({**live, "metadata": metadata}, manager=world.manager)
+    assert any(item.uid != live["metadata"]["uid"] for item in (await world.plan()).having(Action.CHANGE))
+
+    with pytest.raises(PlanMoved) as caught:
+        await _sync(world, plan)
+
+    uid = live["metadata"]["uid"]
+    assert f"no more: change ConfigMap/{world.namespace}/c (the object {uid})" in caught.value.reasons
 
 
 async def test_a_secret_is_applied_as_it_was_looked_at(world: World) -> None:

@@ -122,17 +122,16 @@ def test_what_is_let_go_is_no_deletion() -> None:
 def test_an_allowance_holds_for_its_changes_alone() -> None:
     """The mark is of the objects, whatever the commit; one object more, and it does not hold."""
     items = _items(12)
-    weight = budget.weigh(items, {}, owned=12)
-    judged = budget.judged(items, weight, scope())
+    judged = budget.judged(items, {}, scope(), owned=12)
     assert judged.over
     allowed = Guards(allowed=judged.mark)
-    again = budget.judged(items, weight, scope(commit="d" * 40, guards=allowed))
+    again = budget.judged(items, {}, scope(commit="d" * 40, guards=allowed), owned=12)
     assert (again.over, again.notes) == (
         (),
         ("allowed by environment.yaml: 12 of 12 objects would be deleted; the budget is 10 or 30 %",),
     )
     more = _items(13)
-    assert budget.judged(more, budget.weigh(more, {}, owned=13), scope(guards=allowed)).over
+    assert budget.judged(more, {}, scope(guards=allowed), owned=13).over
 
 
 def test_the_mark_of_a_secrets_change_is_the_same_in_every_run() -> None:
@@ -144,18 +143,32 @@ def test_the_mark_of_a_secrets_change_is_the_same_in_every_run() -> None:
 
 
 def test_what_is_left_of_allowed_changes_goes_on() -> None:
-    """After a crash the rest has another mark; without an allowance a commit that has begun is judged as any other."""
-    items = _items(12)
-    weight = budget.weigh(items, {}, owned=12)
-    allowed = Guards(allowed=budget.mark(_items(13), "0123456789ab"))
-    assert not budget.judged(items, weight, scope(begun=True, guards=allowed)).over
-    assert budget.judged(items, weight, scope(begun=False, guards=allowed)).over
+    """After a crash the rest has another mark; what came since is held against the budget by itself."""
+    begun = _items(14)
+    allowed = Guards(allowed=budget.mark(begun, "e" * 12))
+    at = scope(environment_id="e" * 12, guards=allowed)
+    covered = budget.judged(begun, {}, at, owned=14).covered
+    again = replace(at, covered=covered)
+    left = begun[2:]
+
+    assert len(covered) == 14
+    assert budget.judged(left, {}, again, owned=14).over == ()
+    assert budget.judged(left, {}, again, owned=14).covered == covered
+    assert budget.judged(left, {}, at, owned=14).over
+    few = [*left, *_items(17)[14:]]
+    assert budget.judged(few, {}, again, owned=17).over == ()
+    many = [*left, *_items(40)[14:]]
+    assert budget.judged(many, {}, again, owned=40).over == (
+        "26 of 40 objects would be deleted; the budget is 10 or 30 %",
+        "what came after the changes that `allow` is of is not allowed",
+    )
+    made_again = [replace(item, uid=f"other{n}") for n, item in enumerate(left)]
+    assert budget.judged(made_again, {}, again, owned=14).over
 
 
 def test_a_tombstone_deletes_nothing_without_an_allowance() -> None:
     """However few objects there are."""
     items = _items(1)
-    weight = budget.weigh(items, {}, owned=1)
-    assert budget.judged(items, weight, scope(guards=Guards(removed=True))).over == (
+    assert budget.judged(items, {}, scope(guards=Guards(removed=True)), owned=1).over == (
         "1 of 1 objects would be deleted: the environment is to be removed",
     )

@@ -11,7 +11,7 @@ import pytest
 
 from interlock.cd import plan_file, plan_report
 from interlock.cd.plan import Action, FieldChange, Plan, PlanItem
-from interlock.cd.reports import refusal_report
+from interlock.cd.reports import drift_report, refusal_report
 from interlock.cli import output
 from interlock.contract.render import Identity, Origin
 from interlock.contract.report import Branch
@@ -154,3 +154,21 @@ def test_a_file_that_is_wrong_is_mended_by_another_commit() -> None:
     refused = refusal_report("dev", Refused("it is not signed", rule="unsigned"), verified="c" * 40)
     assert "push a commit that mends it" in wrong.body
     assert "bring the branch back" in refused.body
+
+
+def test_drift_is_a_tree_on_a_terminal() -> None:
+    """An object, its fields, and below each who made it so: nothing that a narrow window would cut."""
+    change = FieldChange("spec.replicas", "1", "0", "kubectl-edit", "2026-01-02T03:04:05Z", "drift")
+    items = (
+        PlanItem(Identity("apps", "Deployment", "shop", "web"), Action.CHANGE, fields=(change,), drift=True),
+        PlanItem(Identity("", "ConfigMap", "shop", "alien"), Action.FOREIGN, manager="kubectl"),
+    )
+    found = drift_report(Plan("dev", "c" * 40, items), undo=True, found_at="2026-01-02T03:05:00Z")
+    assert output.indented(found.tree) == (
+        "Deployment/shop/web\n"
+        "  spec.replicas: 0 in Git, 1 in the cluster: undone\n"
+        "    by kubectl-edit, since 2026-01-02T03:04:05Z\n"
+        "ConfigMap/shop/alien\n"
+        "  whole object: — in Git, exists in the cluster: foreign\n"
+        "    by kubectl, since before 2026-01-02T03:05:00Z"
+    )

@@ -164,7 +164,7 @@ def test_a_namespace_takes_nothing_along_that_must_stay() -> None:
     goes = PlanItem(CLAIM, Action.PRUNE, "confirmed", uid="v")
     assert prune.weighed([item, goes], {CLAIM: claim_}, ())[0].action == Action.PRUNE
     assert prune.weighed([item], {}, (), hidden="no right to list claims")[0].kept
-    assert "1 objects besides ours" in prune.weighed([item], live, ())[0].reason
+    assert "1 object besides ours" in prune.weighed([item], live, ())[0].reason
 
 
 def test_what_users_need_waits_until_they_are_gone() -> None:

@@ -27,9 +27,9 @@ def test_a_new_environment_begins_at_the_root_pin() -> None:
 
 def test_a_commit_goes_on_by_the_allowance_that_its_sync_began_by() -> None:
     """One that stands in the commit and let nothing pass, such as an earlier change's, lets nothing pass later."""
-    record = Record(ID, B, A, B, allowed="0" * 16)
+    record = Record(ID, B, A, B, allowed="0" * 16, covered="a" * 16 + "b" * 16)
     known = _agreed(form.read(Record, form.write(record), subject="r"), Mark(ID, B, A))
-    assert known.began(B, "0" * 16)
+    assert known.began(B, "0" * 16) == {"a" * 16, "b" * 16}
     assert not known.began(B, "1" * 16)
     assert not known.began(C, "0" * 16)
     assert not _agreed(Record(ID, B, A, B), Mark(ID, B, A)).began(B, "")

@@ -147,6 +147,6 @@ def test_check_looks_at_every_environment(clone: Path) -> None:
     assert wrong.returncode != 0
     assert wrong.stdout == ""
     assert "templates/service/deployment.yaml.j2" in wrong.stderr
-    assert "stage: CI and CD would not let this pass" in wrong.stderr
+    assert "stage: 1 problem in its manifests" in wrong.stderr
     assert one.returncode == 1
     assert "Deployment/stage/shop: requests: " in one.stderr

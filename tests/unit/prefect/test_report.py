@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from interlock.contract.report import Report, Table, cell, uncelled
+from interlock.contract.report import Report, Table, cell, counted, uncelled
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,18 @@ def test_plain_text_has_no_escapes() -> None:
     name = "tests.test_it.Test.test_[a|b]\\c"
 
     assert uncelled(f"- {cell(name)}\n\n    a\\_b") == f"- {name}\n\n    a\\_b"
+
+
+def test_plain_text_has_no_marks_of_ours() -> None:
+    """Neither for bold nor for code; what came from outside keeps its own, escaped or not."""
+    assert uncelled(f"**Commit** `1a2b`: {cell('**a** `b`')}") == "Commit 1a2b: **a** `b`"
+    assert uncelled("    **a** `b`") == "    **a** `b`"
+
+
+def test_numbers_agree_with_their_words() -> None:
+    """One is no plural; a phrase has both of its forms."""
+    assert [counted(n, "object") for n in (0, 1, 2)] == ["0 objects", "1 object", "2 objects"]
+    assert [counted(n, "pod is new", "pods are new") for n in (1, 2)] == ["1 pod is new", "2 pods are new"]
 
 
 def test_a_table_has_whole_rows() -> None:
