@@ -54,7 +54,7 @@ def _lines(files: Mapping[str, bytes]) -> Iterator[Finding]:
         for number, line in enumerate(lines, 1):
             text = _COMMENT.sub("", line).strip()
             if text and not text.startswith("-") and not _PINNED.fullmatch(text):
-                yield _finding(path, f"{text[:80]!a} does not name one version: write name==version", line=number)
+                yield _finding(path, "the line does not name one version: write name==version", line=number)
 
 
 def _finding(path: str, title: str, *, line: int | None = None) -> Finding:

@@ -87,6 +87,7 @@ def scanner(host: CiHost) -> Scanner:
 
 def local_scanner(folder: Path, *, pinned: bool, download: Download | None = None) -> Scanner:
     """A person's own scanner, with database and cache in one folder of theirs."""
+    folder = folder.resolve()  # the program runs elsewhere
     return Scanner(_binary(), folder, folder / "scanner", pinned=pinned, download=download or Download())
 
 
