@@ -15,6 +15,7 @@ _LAYER = re.compile(r"(.*/)?layer\.tar|[^/]+\.tar(\.gz)?|blobs/sha256/[0-9a-f]{6
 _PACKAGE_DATABASE = re.compile(
     r"(\./)?(var/lib/dpkg/(status|status\.d/[^/]+)|(usr/)?lib/apk/db/installed|(var/lib|usr/lib/sysimage)/rpm/[^/.][^/]*)"
 )
+_ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 def package_database(archive: Path, *, seconds: float) -> str:
@@ -34,6 +35,9 @@ def package_database(archive: Path, *, seconds: float) -> str:
 
 def _in_layer(file: _Timed) -> str:
     """The manifest and the configuration lie among the layers of some archives: what is no archive has nothing."""
+    if file.read(len(_ZSTD)) == _ZSTD:
+        return "a layer that we cannot unpack (zstd)"
+    file.seek(0)
     try:
         with tarfile.open(fileobj=file, mode="r|*") as layer:
             names = (member.name for member in layer if member.isfile())
@@ -52,6 +56,9 @@ class _Timed(io.RawIOBase):
         if time.monotonic() > self._deadline:
             raise ScanFailed("the image's layers were not read in time")
         return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
 
     def readable(self) -> bool:
         return True
