@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -213,12 +214,28 @@ def make_world(place: Place, server: Server, folder: Path, *, drift: str = "undo
         admin.apply(body, manager="admin")
     kubeconfig = folder / "cd.kubeconfig"
     client_kubeconfig(place, user=USER, path=kubeconfig, owner_uid=0)
+    wait_for_rights(kubeconfig, f"{namespace}-control", namespace)
     repository, ledger_repository = make_repository(server, folder), make_repository(server, folder)
     ci = Key.make(folder / "ci-key")
     files = _files(repository.key, namespace, token, drift=drift, health_seconds=health_seconds)
     root = repository.push(None, {path: text.encode() for path, text in files.items()}, message="Begin")
     config = _config(folder, repository, ledger_repository, root=root, namespace=namespace, kubeconfig=kubeconfig)
     return World(repository, ledger_repository, admin, place.kubeconfig, config, namespace, token, root, root, ci)
+
+
+def wait_for_rights(kubeconfig: Path, *namespaces: str) -> None:
+    """Until the API server acts on Roles that were just applied: it learns of them by watches, perhaps late."""
+    with connect(kubeconfig) as cluster:
+        for namespace in namespaces:
+            spec = {"resourceAttributes": {"namespace": namespace, "verb": "create", "resource": "configmaps"}}
+            body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec}
+            for _ in range(300):
+                said = cluster.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)
+                if said["status"]["allowed"]:
+                    break
+                time.sleep(0.1)
+            else:
+                raise AssertionError(f"{USER} may not write in {namespace}")
 
 
 def _files(key: Key, namespace: str, token: str, *, drift: str, health_seconds: int) -> dict[str, str]:
