@@ -74,7 +74,7 @@ class Ground:
             for stage in (order.definitions, order.foundations):
                 uids |= apply.apply_stage.fn(self.cluster, stage, name=stage.name, **given).uids
             watching = Watching(Observer(self.cluster, Patience(60)), lambda _: None, lambda: False)
-            keeping = Keeping(lambda _: None, lambda _: None)
+            keeping = Keeping(lambda _: None, lambda _: None, lambda _: inventory)
             rolled = rollout.apply_applications.fn(
                 self.cluster, order.units, (), watching=watching, keeping=keeping, **given
             )

@@ -35,7 +35,7 @@ async def pruned(site: Site, decision: Decision, stored: Stored, lock: Lock, adv
                 seconds=decision.environment.health_seconds if removed else PRUNE_SECONDS,
                 thorough=removed,
             )
-            inventory = stored.inventory.without(gone)
+            inventory = stored.inventory.remembering(gone, decision.environment.applications)
             stored = await site.presenter.step(record.write_inventory, site.cluster, stored, inventory, stored.record)
         await site.presenter.step(record.narrow_parent, site.cluster, stored)
     return stored

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from flows.cd.telling import Telling
 from interlock.cd import reports
 from interlock.cd.advance import Advance, refusals, stopped_by
+from interlock.cd.inventory import Inventory
 from interlock.cd.order import Course, Stage, course
-from interlock.cd.plan import Action
+from interlock.cd.plan import Action, PlanItem
 from interlock.cd.progress import Progress
 from interlock.cd.record import Record
 from interlock.cd.release_jobs import JobRun, on_failure
@@ -35,15 +36,16 @@ async def applied(site: Site, decision: Decision, now: Record, lock: Lock, advan
     plan, step = decision.plan, site.presenter.step
     entries = [decision.stored.inventory.entries[identity] for identity in plan.forgotten]
     gone = await step(apply.confirm_absent, site.cluster, entries) if entries else ()
-    inventory = apply.intents(replace(plan, forgotten=gone), decision.stored.inventory, decision.scope)
+    before = decision.stored.inventory.remembering(gone, decision.environment.applications)
+    inventory = apply.intents(replace(plan, forgotten=()), before, decision.scope)
     with site.timed("record"):
         stored = await step(record.write_inventory, site.cluster, decision.stored, inventory, now)
-    order = course(plan.having(Action.CREATE, Action.CHANGE), decision.environment.after, plan.outstanding)
+    order = course(plan.having(Action.CREATE, Action.CHANGE), decision.environment.after, plan.running)
     keeper = record.Keeper(site.cluster, stored)
     writing = Writing(site, decision, keeper, lock, Observer(site.cluster, decision.patience))
     advance, definitions = await _defined(writing, order.definitions, advance)
     advance, foundations = await _stage(writing, order.foundations, advance)
-    advance, applications = await _applications(writing, order, advance)
+    advance, applications, cleaned = await _applications(writing, order, advance)
     await _noted(writing, {**definitions, **foundations, **applications})
     last = {item.identity for item in order.admission.items}
     advance = await _healthy(writing, [m for m in decision.rendered.manifests if m.identity not in last], advance)
@@ -51,7 +53,7 @@ async def applied(site: Site, decision: Decision, now: Record, lock: Lock, advan
         advance, admission = await _stage(writing, order.admission, advance)
         await _noted(writing, admission)
         advance = await _healthy(writing, [m for m in decision.rendered.manifests if m.identity in last], advance)
-    await _on_failure(writing, advance)
+    await _on_failure(writing, advance.failed.keys() - cleaned)
     return keeper.stored, advance
 
 
@@ -110,11 +112,13 @@ async def _stage(writing: Writing, stage: Stage, advance: Advance) -> Applied:
     return _without(writing, advance, refusals(written.refused, writing.decision.plan.items)), written.uids
 
 
-async def _applications(writing: Writing, order: Course, advance: Advance) -> Applied:
-    """Each as soon as those that it waits for are healthy."""
+async def _applications(
+    writing: Writing, order: Course, advance: Advance
+) -> tuple[Advance, Mapping[Identity, str], Collection[str]]:
+    """Each as soon as those that it waits for are healthy. The last are those whose failure was seen to already."""
     units = [unit for unit in order.units if advance.goes(unit.application)]
     if not units:
-        return advance, {}
+        return advance, {}, ()
     site = writing.site
     async with _watching(writing) as watching:
         with site.timed("apply"):
@@ -131,7 +135,7 @@ async def _applications(writing: Writing, order: Course, advance: Advance) -> Ap
                 together=writing.together,
             )
     await _told(writing, rolled.jobs)
-    return _without(writing, advance, rolled.failed), rolled.uids
+    return _without(writing, advance, rolled.failed), rolled.uids, rolled.cleaned
 
 
 def _without(writing: Writing, advance: Advance, failed: Mapping[str, InterlockError]) -> Advance:
@@ -157,28 +161,27 @@ def _keeping(writing: Writing) -> Keeping:
         results = {run.job.identity: run.ended.result.value for run in runs}
         writing.keeper.keep(lambda inventory: inventory.noted(uids).judged(results))
 
-    return Keeping(writing.site.presenter.say, keep)
+    def intend(items: Sequence[PlanItem]) -> Inventory:
+        intended = replace(writing.decision.plan, items=tuple(items), repairs=(), forgotten=(), released=())
+        writing.keeper.keep(partial(apply.intents, intended, scope=writing.decision.scope))
+        return writing.keeper.stored.inventory
+
+    return Keeping(writing.site.presenter.say, keep, intend)
 
 
-async def _on_failure(writing: Writing, advance: Advance) -> None:
+async def _on_failure(writing: Writing, failed: Collection[str]) -> None:
     """Run what is for the failure of a release, once for each release that fails."""
-    plan, step = writing.decision.plan, writing.site.presenter.step
-    jobs = on_failure(plan.jobs, advance.failed)
-    if not jobs:
-        return
-    intended = replace(plan, items=tuple(job.item for job in jobs), repairs=(), forgotten=())
-    change = partial(apply.intents, intended, scope=writing.decision.scope)
-    await step(record.keep, writing.keeper, change)
-    runs = await step(
-        release_jobs.run_on_failure,
-        writing.site.cluster,
-        jobs,
-        inventory=writing.keeper.stored.inventory,
-        scope=writing.decision.scope,
-        lock=writing.lock,
-        keeping=_keeping(writing),
-    )
-    await _told(writing, runs)
+    jobs = on_failure(writing.decision.plan.jobs, failed)
+    if jobs:
+        runs = await writing.site.presenter.step(
+            release_jobs.run_on_failure,
+            writing.site.cluster,
+            jobs,
+            scope=writing.decision.scope,
+            lock=writing.lock,
+            keeping=_keeping(writing),
+        )
+        await _told(writing, runs)
 
 
 async def _told(writing: Writing, runs: Sequence[JobRun]) -> None:

@@ -11,7 +11,7 @@ from interlock.cd.handover import Neighbour
 from interlock.cd.inventory import Inventory
 from interlock.cd.plan import Lost, Scope
 from interlock.cd.receipts import newest_healthy
-from interlock.cd.record import Known, part_of
+from interlock.cd.record import Known, part_of, remembered_order
 from interlock.contract.render import Identity, Rendered
 from interlock.contract.repository import Environment, Repository
 from tasks.cd import contests, ledger, record
@@ -54,6 +54,12 @@ async def scope_of(
         contested=contests.waiting(site.host.state, site.name) if undo and again else (),
         allowed=environment.file.allowed_objects,
         lost=None if stored.record else await _lost(site, environment),
+        after=remembered_order(
+            environment.after,
+            environment.applications,
+            stored.record,
+            {entry.application for entry in stored.inventory.entries.values()},
+        ),
     )
 
 

@@ -173,7 +173,7 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
             render_environment, head.repository, site.name, kept=renders.path(site.host.state)
         )
         older = await _older_health(site, head, rendered, known)
-        rendered = for_release(rolled(rendered, key=digest_key(site.host.state)))
+        rendered = for_release(rolled(rendered, key=digest_key(site.host.state)), stored.inventory)
     scope = await scope_of(site, head.repository, environment, stored=stored, known=known, rendered=rendered)
     with site.timed("plan"):
         plan = await site.presenter.step(
@@ -442,6 +442,7 @@ async def sync(site: Site, decision: Decision, lock: Lock, advance: Advance) -> 
         pending=None if undoing else decision.commit,
         allowed=decision.scope.guards.allowed if decision.plan.covered else "",
         covered="".join(sorted(decision.plan.covered)),
+        after=decision.scope.after,
     )
     try:
         stored, advance = await applied(site, replace(decision, plan=plan), now, lock, advance)
@@ -485,7 +486,13 @@ async def note_deployed(site: Site, decision: Decision) -> None:
     mark = decision.mark.ahead(decision.stored.record, verified=decision.commit, deployed=decision.commit)
     record.write_mark(site.host.state, site.name, mark)
     removed = decision.environment.removed
-    now = replace(_record(decision.stored), verified=decision.commit, deployed=decision.commit, removed=removed)
+    now = replace(
+        _record(decision.stored),
+        verified=decision.commit,
+        deployed=decision.commit,
+        removed=removed,
+        after=decision.scope.after,
+    )
     await site.presenter.step(record.write_record, site.cluster, decision.stored, now)
 
 

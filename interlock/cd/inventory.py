@@ -6,8 +6,8 @@ import base64
 import hashlib
 import json
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from interlock.cd.objects import NONCE, Body, annotation, uid
@@ -33,10 +33,17 @@ class Entry:
     """The manifest that was applied last says that the object stays when Git drops it."""
     result: str = ""
     """How a release Job of this UID ended; it is known after the Job itself is gone."""
+    turn: int = 0
+    """Of a run that is remembered: a later one has a higher number."""
 
     def means(self, live: Body) -> bool:
         """Whether what lives is this very object: by UID, or by the nonce of an intent."""
         return uid(live) == self.uid if self.uid else annotation(live, NONCE) == self.nonce
+
+
+SUCCEEDED = "succeeded"
+RUNS_PER_JOB = 10
+"""Of how many former releases it is remembered that a Job ran."""
 
 
 @dataclass(frozen=True)
@@ -44,21 +51,35 @@ class Inventory:
     entries: Mapping[Identity, Entry]
     shards: int = 1
     """How many parts it was stored in; more only when it grows."""
+    ran: Mapping[Identity, Entry] = field(default_factory=dict)
+    """Jobs of former releases that succeeded and are gone. They are no members: a release that comes back ran them."""
 
     @classmethod
-    def of(cls, entries: Iterable[Entry] = ()) -> Inventory:
+    def of(cls, entries: Iterable[Entry] = (), *, ran: Mapping[Identity, Entry] | None = None) -> Inventory:
         found = {entry.identity: entry for entry in sorted(entries, key=lambda entry: entry.identity)}
-        return cls(found, max(1, -(-len(found) // ENTRIES_PER_SHARD)))
+        past = ran or {}
+        return cls(found, max(1, -(-(len(found) + len(past)) // ENTRIES_PER_SHARD)), past)
 
     def get(self, identity: Identity) -> Entry | None:
         return self.entries.get(identity)
 
     def with_entries(self, entries: Iterable[Entry]) -> Inventory:
-        return Inventory.of({**self.entries, **{entry.identity: entry for entry in entries}}.values())
+        return Inventory.of({**self.entries, **{entry.identity: entry for entry in entries}}.values(), ran=self.ran)
 
     def without(self, identities: Iterable[Identity]) -> Inventory:
         gone = frozenset(identities)
-        return Inventory.of(entry for identity, entry in self.entries.items() if identity not in gone)
+        return Inventory.of((e for identity, e in self.entries.items() if identity not in gone), ran=self.ran)
+
+    def remembering(self, gone: Iterable[Identity], applications: Collection[str]) -> Inventory:
+        """Without what is gone; of Jobs that succeeded for one of these applications, that they ran is remembered.
+
+        An application that Git does not have any more begins anew when it comes back: what its Jobs did may be gone.
+        """
+        left = frozenset(gone)
+        turn = max((entry.turn for entry in self.ran.values()), default=0) + 1
+        new = {i: replace(self.entries[i], turn=turn) for i in left & self.entries.keys() if self.entries[i].result}
+        past = {i: e for i, e in {**self.ran, **new}.items() if e.application in applications}
+        return Inventory.of(self.without(left).entries.values(), ran=_newest(past.values()))
 
     def noted(self, uids: Mapping[Identity, str]) -> Inventory:
         """With the UIDs that the server gave."""
@@ -84,10 +105,21 @@ class Inventory:
         return tuple(sorted({identity.namespace for identity in self.entries if identity.namespace}))
 
 
+def _newest(runs: Iterable[Entry]) -> Mapping[Identity, Entry]:
+    """Of each Job those of its last releases: its name without the release's digest tells which belong together."""
+    by_job: dict[tuple[str, str, str], list[Entry]] = {}
+    for entry in sorted(runs, key=lambda each: (each.turn, each.identity), reverse=True):
+        if entry.result == SUCCEEDED:
+            key = entry.application, entry.identity.namespace, entry.identity.name.rpartition("-")[0]
+            by_job.setdefault(key, []).append(entry)
+    kept = (entry for found in by_job.values() for entry in found[:RUNS_PER_JOB])
+    return {entry.identity: entry for entry in sorted(kept, key=lambda each: each.identity)}
+
+
 def encode(inventory: Inventory) -> tuple[str, ...]:
     """One base64 text per shard. The same entries give the same bytes, so that unchanged shards are not written."""
     parts: list[list[Entry]] = [[] for _ in range(inventory.shards)]
-    for entry in inventory.entries.values():
+    for entry in (*inventory.entries.values(), *inventory.ran.values()):
         parts[_shard(entry.identity, inventory.shards)].append(entry)
     return tuple(base64.b64encode(zlib.compress(canonical([_row(e) for e in part]), 6)).decode() for part in parts)
 
@@ -104,7 +136,9 @@ def decode(shards: Iterable[str]) -> Inventory:
             rule="record-damaged",
             hint="restore the environment's control namespace from a backup; nothing was changed",
         ) from None
-    return Inventory({entry.identity: entry for entry in sorted(entries, key=lambda e: e.identity)}, len(texts) or 1)
+    ordered = sorted(entries, key=lambda entry: entry.identity)
+    members, past = ({e.identity: e for e in ordered if bool(e.turn) is gone} for gone in (False, True))
+    return Inventory(members, len(texts) or 1, past)
 
 
 _MOST_BYTES = 32 << 20
@@ -126,11 +160,14 @@ def _shard(identity: Identity, shards: int) -> int:
 def _row(entry: Entry) -> list[object]:
     i = entry.identity
     row: list[object] = [i.group, i.kind, i.namespace, i.name, entry.application, entry.nonce, entry.uid, entry.adopted]
-    return [*row, *([True] if entry.keep else []), *([entry.result] if entry.result else [])]
+    turn = [entry.turn] if entry.turn else []
+    return [*row, *([True] if entry.keep else []), *([entry.result] if entry.result else []), *turn]
 
 
 def _entry(row: list[Any]) -> Entry:
     group, kind, namespace, name, application, nonce, uid, adopted, *more = row
     result = next((each for each in more if isinstance(each, str)), "")
+    turn = next((each for each in more if type(each) is int), 0)
+    keep = any(each is True for each in more)
     identity = Identity(group, kind, namespace, name)
-    return Entry(identity, application, nonce, uid, bool(adopted), keep=True in more, result=result)
+    return Entry(identity, application, nonce, uid, bool(adopted), keep=keep, result=result, turn=turn)

@@ -92,7 +92,7 @@ class Unit:
     needed: bool = False
     """Whether another one, or a Job of its own, waits for it. Then what could refuse writes is applied with it."""
     jobs: tuple[ReleaseJob, ...] = ()
-    """What runs around its release: before its workloads, and when it is healthy."""
+    """What runs around its release: before its workloads, when it is healthy, and when it fails."""
 
     @property
     def first(self) -> tuple[Stage, ...]:
@@ -135,9 +135,10 @@ def course(items: Iterable[PlanItem], after: Mapping[str, tuple[str, ...]], jobs
     running = tuple(jobs)
     apart = {job.identity for job in running}
     chosen = sorted((item for item in items if item.identity not in apart), key=lambda item: rank(item.identity))
-    changing = dict.fromkeys([*(item.application for item in chosen), *(job.application for job in running)])
+    around = [job.application for job in running if job.outstanding]
+    changing = dict.fromkeys([*(item.application for item in chosen), *around])
     needed = {other for name in changing for other in after.get(name, ())}
-    needed |= {job.application for job in running if job.when == When.AFTER}
+    needed |= {job.application for job in running if job.when != When.BEFORE and job.application in changing}
     shared: dict[str, list[PlanItem]] = {name: [] for name in STAGES}
     own: dict[str, dict[str, list[PlanItem]]] = {name: {} for name in sorted({*changing, *needed})}
     for item in chosen:

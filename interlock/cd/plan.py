@@ -251,6 +251,11 @@ class Plan:
         return tuple(job for job in self.jobs if job.outstanding)
 
     @property
+    def running(self) -> tuple[ReleaseJob, ...]:
+        """Those, and what runs when something fails."""
+        return tuple(job for job in self.jobs if job.state in {JobState.TO_RUN, JobState.RUNNING})
+
+    @property
     def empty(self) -> bool:
         """Whether there is nothing to write or to wait for, neither objects nor inventory nor Jobs."""
         nothing = not (self.writes or self.stops or self.repairs or self.forgotten or self.released)
@@ -309,6 +314,8 @@ class Scope:
     """By namespace: the other environment of this cluster that has it at this commit."""
     lost: Lost | None = None
     """The cluster has no record of the environment."""
+    after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By application: those that it waits for, also of what Git does not have any more."""
     contested: tuple[Contest, ...] = ()
     """Fields that somebody takes again and again, whose undo waits for now."""
     recreate: tuple[str, ...] = ()

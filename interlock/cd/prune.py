@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from graphlib import TopologicalSorter
 
 from interlock.cd import compare
 from interlock.cd.blockers import waits_for
@@ -14,10 +15,13 @@ from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import PART_OF, Body, controlled, label, subject, uid
 from interlock.cd.order import rank, stage_of
 from interlock.cd.plan import Action, PlanItem, Scope
+from interlock.cd.release_jobs import is_held
 from interlock.contract.render import Identity
 from interlock.contract.report import counted
 
 _NAMESPACE = ("", "Namespace")
+After = Mapping[str, tuple[str, ...]]
+"""By application: those that it waits for. Without a circle."""
 
 
 def leaving(entry: Entry, live: Body | None, scope: Scope) -> PlanItem | None:
@@ -25,7 +29,7 @@ def leaving(entry: Entry, live: Body | None, scope: Scope) -> PlanItem | None:
     if live is None or not entry.means(live):
         return None
     item = PlanItem(entry.identity, Action.PRUNE, application=entry.application, uid=uid(live))
-    if "deletionTimestamp" in live["metadata"]:
+    if "deletionTimestamp" in live["metadata"] and not is_held(live):
         return kept(item, _going_since(live, None))
     if reason := scope.elsewhere.get(entry.identity, ""):
         return kept(item, reason)
@@ -116,7 +120,12 @@ def unseen(entry: Entry, why: str) -> PlanItem:
 
 
 def weighed(
-    items: Iterable[PlanItem], live: Mapping[Identity, Body], staying: Collection[Identity], *, hidden: str = ""
+    items: Iterable[PlanItem],
+    live: Mapping[Identity, Body],
+    staying: Collection[Identity],
+    *,
+    hidden: str = "",
+    after: After | None = None,
 ) -> tuple[PlanItem, ...]:
     """What leaves, after a look at all of it: nothing goes with what it holds that must stay, nor before its users.
 
@@ -124,7 +133,7 @@ def weighed(
     """
     found = tuple(items)
     checked = tuple(_contained(item, found, live, staying, hidden) for item in found)
-    return _after_users(checked)
+    return _after_users(checked, after or {})
 
 
 def _contained(
@@ -168,24 +177,61 @@ def wave(identity: Identity) -> int:
     return {"admission": 0, "workloads": 1}.get(stage_of(identity), 2)
 
 
-def waves(items: Iterable[PlanItem]) -> tuple[tuple[PlanItem, ...], ...]:
-    """What is deleted, wave after wave; within one, the order in which things are made, backwards."""
-    ordered = sorted(items, key=lambda item: rank(item.identity), reverse=True)
-    found = (tuple(item for item in ordered if wave(item.identity) == number) for number in range(5))
-    return tuple(chosen for chosen in found if chosen)
+def waves(items: Iterable[PlanItem], after: After | None = None) -> tuple[tuple[PlanItem, ...], ...]:
+    """What is deleted, wave after wave; within one, the order in which things are made, backwards.
+
+    What could refuse writes goes first and what contains others last; in between, applications go before those that
+    they wait for.
+    """
+    places = _places(after or {})
+    found: dict[tuple[int, int, int], list[PlanItem]] = {}
+    for item in sorted(items, key=lambda item: rank(item.identity), reverse=True):
+        number = wave(item.identity)
+        key = (number, 0, 0) if number in {0, 4} else (1, places.get(item.application, 0), number)
+        found.setdefault(key, []).append(item)
+    return tuple(tuple(found[key]) for key in sorted(found))
 
 
-def _after_users(items: tuple[PlanItem, ...]) -> tuple[PlanItem, ...]:
-    """What an application's users may still need waits until they are gone."""
-    users: dict[str, PlanItem] = {}
+def _places(after: After) -> Mapping[str, int]:
+    """How many steps of waiting lead to an application, at most: nobody waits for those at 0."""
+    users = _users(after)
+    places: dict[str, int] = {}
+    for name in reversed(tuple(TopologicalSorter(after).static_order())):
+        places[name] = max((places[user] + 1 for user in users.get(name, ())), default=0)
+    return places
+
+
+def _users(after: After) -> Mapping[str, frozenset[str]]:
+    """By application: who waits for it itself."""
+    found: dict[str, set[str]] = {}
+    for name, others in after.items():
+        for other in others:
+            found.setdefault(other, set()).add(name)
+    return {name: frozenset(users) for name, users in found.items()}
+
+
+def _after_users(items: tuple[PlanItem, ...], after: After) -> tuple[PlanItem, ...]:
+    """What an application's users may still need waits until they are gone: its own, and applications that wait for
+    it.
+    """
+    leaving_: dict[str, PlanItem] = {}
     for item in sorted(filter(going, items), key=lambda item: wave(item.identity)):
-        users.setdefault(item.application, item)
-    return tuple(_after(item, users.get(item.application)) for item in items)
+        leaving_.setdefault(item.application, item)
+    behind: dict[str, PlanItem] = {}
+    users = _users(after)
+    for name in reversed(tuple(TopologicalSorter(after).static_order())):
+        found = (leaving_.get(user) or behind.get(user) for user in sorted(users.get(name, ())))
+        if user := next(filter(None, found), None):
+            behind[name] = user
+    return tuple(_after(item, leaving_.get(item.application), behind.get(item.application)) for item in items)
 
 
-def _after(item: PlanItem, user: PlanItem | None) -> PlanItem:
-    later = user is not None and wave(item.identity) > wave(user.identity)
-    if user is None or not later or item.action != Action.PRUNE or item.release:
+def _after(item: PlanItem, own: PlanItem | None, other: PlanItem | None) -> PlanItem:
+    """`own` is a user in the same application, `other` one in an application that waits for it."""
+    if own is not None and wave(item.identity) <= wave(own.identity):
+        own = None
+    user = own or other
+    if user is None or item.action != Action.PRUNE or item.release:
         return item
     return kept(item, f"goes after {subject(user.identity)}, which is not gone yet")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from interlock.cd.inventory import Inventory, encode
@@ -30,6 +30,8 @@ class Record:
     """The allowance by which the pending commit's sync began over the budget; empty when it needed none."""
     covered: str = ""
     """The marks of the changes that it is of, one behind the other."""
+    after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By application that owns objects: those that it waits for, also when Git does not have it any more."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Mark:
 T = TypeVar("T", Record, Mark)
 _MARK = 16
 """Characters of the mark of one change."""
-_LATER = frozenset({"removed", "allowed", "covered"})
+_LATER = frozenset({"removed", "allowed", "covered", "after"})
 """Fields that a record of an older version has not."""
 
 
@@ -74,7 +76,7 @@ def read(model: type[T], data: str | bytes, *, subject: str) -> T:
     """What `write` wrote; Refused when it is anything else."""
     try:
         value: dict[str, Any] = json.loads(data)
-        sound = value.pop("format") == 1 and value.keys() | _LATER == {field.name for field in fields(model)} | _LATER
+        sound = value.pop("format") == 1 and value.keys() | _LATER == {each.name for each in fields(model)} | _LATER
     except (ValueError, KeyError, AttributeError, TypeError):
         sound = False
     if not sound:
@@ -83,7 +85,23 @@ def read(model: type[T], data: str | bytes, *, subject: str) -> T:
             rule="record-damaged",
             hint="remove it: the next run verifies everything again from the root pin",
         )
+    if "after" in value:
+        value["after"] = {name: tuple(others) for name, others in value["after"].items()}
     return model(**value)
+
+
+def remembered_order(
+    after: Mapping[str, tuple[str, ...]], applications: Collection[str], record: Record | None, owners: Collection[str]
+) -> Mapping[str, tuple[str, ...]]:
+    """Who waits for whom: as Git says, and of applications that Git does not have any more as it said last, as long as
+    they own something. What goes together goes in this order, backwards.
+    """
+    left = {
+        name: others
+        for name, others in (record.after if record else {}).items()
+        if name in owners and name not in applications
+    }
+    return {**left, **after}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 A Job cannot be changed once it is made (its pod template is immutable), so each release gets one of its own. Its name
 holds a digest of the Job and of the images that its application runs: the same release finds the same Job again, and
-what is known of it stays in the inventory when the Job itself is gone.
+what is known of it stays in the inventory when the Job itself is gone. Until its end is known there, a finalizer keeps
+the Job: whoever deletes it, and however long CD is away, no end is missed.
 """
 
 from __future__ import annotations
@@ -22,19 +23,56 @@ from interlock.contract.workloads import mapping
 SECONDS = 600
 """How long a release Job may run that gives no `activeDeadlineSeconds` itself."""
 _DIGITS = 10
+HELD = "interlock.dev/result"
+"""The finalizer of a release Job whose end is not in the inventory yet."""
 
 
 def is_release_job(manifest: Manifest) -> bool:
     return bool(annotation(manifest.body, RUN))
 
 
-def for_release(rendered: Rendered) -> Rendered:
-    """The same, with every release Job under the name that it has for the release of its application."""
+def for_release(rendered: Rendered, inventory: Inventory) -> Rendered:
+    """The same, with every release Job under the name that it has for the release of its application.
+
+    Those whose end is not known are held until it is.
+    """
     jobs = [each for each in rendered.manifests if is_release_job(each)]
     if not jobs:
         return rendered
-    manifests = (_for_release(each, rendered, jobs) if is_release_job(each) else each for each in rendered.manifests)
+    manifests = (
+        _until_known(_for_release(each, rendered, jobs), inventory) if is_release_job(each) else each
+        for each in rendered.manifests
+    )
     return replace(rendered, manifests=tuple(manifests))
+
+
+def _until_known(manifest: Manifest, inventory: Inventory) -> Manifest:
+    metadata = manifest.body["metadata"]
+    if _result(manifest.identity, inventory) or HELD in (metadata.get("finalizers") or ()):
+        return manifest
+    finalizers = [*(metadata.get("finalizers") or ()), HELD]
+    return replace(manifest, body={**manifest.body, "metadata": {**metadata, "finalizers": finalizers}})
+
+
+def _result(identity: Identity, inventory: Inventory) -> str:
+    """How a Job ended, as far as that is known; one that ran when its release was here before counts as well."""
+    entry, before = inventory.get(identity), inventory.ran.get(identity)
+    return (entry.result if entry and entry.uid else "") or (before.result if before else "")
+
+
+def is_held(live: Body) -> bool:
+    """Whether our finalizer is on an object."""
+    return HELD in (live["metadata"].get("finalizers") or ())
+
+
+def letting_go(live: Body) -> tuple[Body, ...]:
+    """A JSON Patch (RFC 6902) that takes our finalizer off this very object, and leaves all others on it."""
+    place = f"/metadata/finalizers/{live['metadata']['finalizers'].index(HELD)}"
+    return (
+        {"op": "test", "path": "/metadata/uid", "value": live["metadata"]["uid"]},
+        {"op": "test", "path": place, "value": HELD},
+        {"op": "remove", "path": place},
+    )
 
 
 def _for_release(manifest: Manifest, rendered: Rendered, jobs: Iterable[Manifest]) -> Manifest:
@@ -73,10 +111,12 @@ def _job(item: PlanItem, body: Body, inventory: Inventory) -> ReleaseJob:
     when, entry = When(annotation(body, RUN)), inventory.get(item.identity)
     if entry and _replaced(item, entry):
         item = replace(item, action=Action.BLOCKED, reason="another Job has its name, and not ours: delete it")
-    state = _state(item, entry)
+    state = _state(item, _result(item.identity, inventory))
     job = ReleaseJob(item, when, state, _seconds(body), _earlier(item, inventory))
     if item.action in STOPS and state in {JobState.TO_RUN, JobState.RUNNING}:
         return job
+    if _held_on(item, state):
+        return replace(job, item=replace(item, reason=f"{state}: it is held no longer", drift=False))
     runs = job.outstanding and state == JobState.TO_RUN
     told = PlanItem(item.identity, Action.CREATE if runs else Action.UNCHANGED, _reason(job), body=item.body)
     return replace(job, item=replace(told, application=item.application, uid=entry.uid if entry else ""))
@@ -87,9 +127,18 @@ def _replaced(item: PlanItem, entry: Entry) -> bool:
     return not entry.result and (entry.adopted or bool(entry.uid and item.uid and item.uid != entry.uid))
 
 
-def _state(item: PlanItem, entry: Entry | None) -> JobState:
-    if entry and entry.uid and entry.result:
-        return JobState(entry.result)
+def _held_on(item: PlanItem, state: JobState) -> bool:
+    """Whether its end is known, and our finalizer is still on it: a run was killed between the two."""
+    known = state in {JobState.SUCCEEDED, JobState.FAILED} and item.action == Action.CHANGE
+    return known and any(HELD in (field.live or "") for field in item.fields if field.at[:2] == _FINALIZERS)
+
+
+_FINALIZERS = ("metadata", "finalizers")
+
+
+def _state(item: PlanItem, result: str) -> JobState:
+    if result:
+        return JobState(result)
     return JobState.TO_RUN if item.action == Action.CREATE else JobState.RUNNING
 
 

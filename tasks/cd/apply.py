@@ -16,6 +16,7 @@ from interlock.cd.objects import NONCE, Body, annotation, identify, stamped, sub
 from interlock.cd.order import Stage
 from interlock.cd.plan import Action, Plan, PlanItem, Scope
 from interlock.cd.prune import not_ours_to_delete, waves
+from interlock.cd.release_jobs import is_held, letting_go
 from interlock.contract.render import Identity
 from interlock.errors import ClusterError, Conflict
 from tasks.cd.cluster import Cluster
@@ -239,7 +240,7 @@ def prune(
     """
     gone: list[Identity] = []
     deadline = time.monotonic() + seconds
-    for wave in waves(items):
+    for wave in waves(items, scope.after):
         lock.renew()
         asked = side_by_side(lambda i: _taken_away(cluster, i, lock, scope=scope, thorough=thorough), wave)
         done = side_by_side(lambda pair: pair[1] and _gone(cluster, pair[0], deadline), zip(wave, asked, strict=True))
@@ -259,12 +260,14 @@ def _taken_away(cluster: Cluster, item: PlanItem, lock: Lock, *, scope: Scope, t
         if not item.release and not_ours_to_delete(live, scope):
             return False
         try:
+            if is_held(live):  # its end is awaited no longer
+                live = cluster.patch(item.identity, letting_go(live), manager=scope.manager)
             if item.release:
                 cluster.patch(item.identity, release_patch(live, scope.manager), manager=scope.manager)
             else:
                 cluster.delete(item.identity, uid=item.uid, version=_version(live), foreground=thorough)
         except ClusterError as error:
-            if error.status not in {409, 422}:
+            if error.status not in {404, 409, 422}:
                 raise
             continue  # written in between
         return True

@@ -366,7 +366,7 @@ def _leaving(cluster: Cluster, rendered: Rendered, live: Live, inventory: Invent
         items = [*prune.with_blockers(items, seen, cluster.groups())]
     staying = named | (inventory.entries.keys() - {item.identity for item in items} - {*forgotten})
     hidden = "; ".join(sorted(live.unreadable.values())[:1])
-    weighed = _tried(cluster, prune.weighed(items, seen, staying, hidden=hidden))
+    weighed = _tried(cluster, prune.weighed(items, seen, staying, hidden=hidden, after=scope.after))
     return Leaving(weighed, tuple(forgotten), released, tuple(notes))
 
 
@@ -377,7 +377,7 @@ def remaining(cluster: Cluster, inventory: Inventory, scope: Scope) -> tuple[str
     found = _look_aside(cluster, entries)
     live = {identity: body for identity, body in found.items() if isinstance(body, dict)}
     items = [item for e in entries if (item := prune.leaving(e, live.get(e.identity), scope))]
-    told = prune.with_blockers(prune.weighed(items, live, ()), live, cluster.groups())
+    told = prune.with_blockers(prune.weighed(items, live, (), after=scope.after), live, cluster.groups())
     unseen = [prune.unseen(e, error.message) for e in entries if isinstance(error := found[e.identity], ClusterError)]
     return tuple(f"{subject(item.identity)}: {item.reason or 'not deleted yet'}" for item in (*told, *unseen))
 

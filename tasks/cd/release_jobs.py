@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from interlock.cd.causes import Crash
 from interlock.cd.inventory import Inventory
-from interlock.cd.objects import Body, controlled, subject, uid
+from interlock.cd.objects import Body, controlled, identify, subject, uid
 from interlock.cd.plan import JobState, PlanItem, ReleaseJob, Scope
-from interlock.cd.release_jobs import Ended, JobRun, ended
+from interlock.cd.release_jobs import Ended, JobRun, ended, is_held, letting_go
 from interlock.contract.render import Identity
 from interlock.errors import ClusterError, Unhealthy
 from tasks.cd import apply
@@ -20,6 +20,7 @@ from tasks.cd.lease import Lock
 from tasks.cd.logs import Logs
 from tasks.common.effect import effect
 
+_MANAGER = "interlock"
 _PAUSE_SECONDS = 1.0
 _GRACE_SECONDS = 60.0
 """How much later than its deadline a Job may end: its controller needs a moment, and a queue may start it late."""
@@ -27,10 +28,12 @@ _GRACE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Keeping:
-    """Who is told of Jobs that run, and who stores how they ended."""
+    """Who is told of Jobs that run, and who stores that they will be made and how they ended."""
 
     say: Callable[[str], None]
     keep: Callable[[Sequence[JobRun]], None]
+    intend: Callable[[Sequence[PlanItem]], Inventory]
+    """For those that no plan was sure of: stores the intents, and gives the inventory with them."""
 
 
 class Runner:
@@ -58,6 +61,7 @@ class Runner:
         body, how = await self._end(job, made)
         log = await asyncio.to_thread(_log, self._cluster, body) if how.result == JobState.FAILED else ()
         await self._keep(JobRun(job, uid(body), how, time.monotonic() - started, log))
+        await asyncio.to_thread(let_go, self._cluster, body)
         if how.result == JobState.FAILED:
             raise Unhealthy(self.runs[-1].line, hint="the report `jobs` has the end of its log")
 
@@ -71,6 +75,7 @@ class Runner:
                 )
             if how := ended(live):
                 return live, how
+            await self._leave_to_deletion(live)
             if time.monotonic() > deadline:
                 raise Unhealthy(
                     f"{subject(job.identity)} has not ended in {job.seconds} s",
@@ -82,9 +87,15 @@ class Runner:
         """Wait for another release's Job of the same name, left behind by a run that was killed."""
         deadline = time.monotonic() + seconds + _GRACE_SECONDS
         while (live := await self._find(earlier)) and not ended(live):
+            await self._leave_to_deletion(live)
             if time.monotonic() > deadline:
                 raise Unhealthy(f"{subject(earlier)}, of an earlier release, has not ended", hint="see what it does")
             await asyncio.sleep(_PAUSE_SECONDS)
+
+    async def _leave_to_deletion(self, live: Body) -> None:
+        """What somebody deletes before its end has none to be kept for."""
+        if "deletionTimestamp" in live["metadata"]:
+            await asyncio.to_thread(let_go, self._cluster, live)
 
     async def _find(self, identity: Identity) -> Body | None:
         return await asyncio.to_thread(self._cluster.find, identity)
@@ -97,6 +108,18 @@ class Runner:
             batch, self._new = self._new, []
             if batch:
                 await asyncio.to_thread(self._keeping.keep, batch)
+
+
+def let_go(cluster: Cluster, job: Body) -> None:
+    """Take our finalizer off a Job, whatever else is written to it meanwhile. One that is gone is let go of."""
+    identity, live = identify(job), cluster.find(identify(job))
+    while live and uid(live) == uid(job) and is_held(live):
+        try:
+            cluster.patch(identity, letting_go(live), manager=_MANAGER)
+        except ClusterError as error:
+            if error.status not in {404, 409, 422}:
+                raise
+        live = cluster.find(identity)
 
 
 def _log(cluster: Cluster, job: Body) -> tuple[str, ...]:
@@ -120,9 +143,10 @@ def _of(pod: Body, job: Body) -> bool:
 
 @effect(name="run on failure")
 def run_on_failure(
-    cluster: Cluster, jobs: Sequence[ReleaseJob], *, inventory: Inventory, scope: Scope, lock: Lock, keeping: Keeping
+    cluster: Cluster, jobs: Sequence[ReleaseJob], *, scope: Scope, lock: Lock, keeping: Keeping
 ) -> tuple[JobRun, ...]:
     """Run what is for the failure of a release. That it fails itself is told, and changes nothing any more."""
+    inventory = keeping.intend([job.item for job in jobs])
 
     async def make(item: PlanItem) -> str:
         written = await asyncio.to_thread(apply.apply_one, cluster, item, inventory=inventory, scope=scope, lock=lock)

@@ -8,13 +8,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from interlock.cd.advance import joined
 from interlock.cd.inventory import Inventory
 from interlock.cd.order import Stage, Unit
-from interlock.cd.plan import PlanItem, Scope, When
+from interlock.cd.plan import PlanItem, ReleaseJob, Scope, When
 from interlock.cd.progress import Progress
-from interlock.cd.release_jobs import JobRun
+from interlock.cd.release_jobs import JobRun, on_failure
 from interlock.contract.render import Identity, Manifest
 from interlock.errors import ClusterError, InterlockError, Unhealthy
 from tasks.cd import apply, wait
@@ -22,7 +23,7 @@ from tasks.cd.apply import Written
 from tasks.cd.cluster import CONNECTIONS, Cluster
 from tasks.cd.lease import Lock
 from tasks.cd.observe import Observer
-from tasks.cd.release_jobs import Keeping, Runner
+from tasks.cd.release_jobs import Keeping, Runner, run_on_failure
 from tasks.common.effect import effect
 
 
@@ -33,6 +34,8 @@ class Rolled:
     uids: Mapping[Identity, str]
     failed: Mapping[str, InterlockError]
     jobs: tuple[JobRun, ...] = ()
+    cleaned: frozenset[str] = frozenset()
+    """The applications for whose failure everything has run that is for it."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def apply_applications(
 ) -> Rolled:
     """Apply every unit once those that it waits for are ready, units side by side in one pool of connections.
 
-    Its Jobs run before its workloads, and when it is healthy.
+    Its Jobs run before its workloads, when it is healthy, and as soon as it has failed.
 
     `manifests` are what the units' health is read from. With `together`, nothing new is begun after a failure.
     Superseded when a newer commit arrives while one is waited for; LockHeld when the lock is lost.
@@ -68,7 +71,8 @@ def apply_applications(
 
     with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="cluster") as pool:
         write = partial(apply.apply_one, cluster, inventory=inventory, scope=scope, lock=lock)
-        rollout = _RollOut(manifests, lambda item: pool.submit(write, item), _Watch(watching), together=together)
+        clean = partial(run_on_failure.fn, cluster, scope=scope, lock=lock, keeping=keeping)
+        rollout = _RollOut(manifests, lambda item: pool.submit(write, item), _Watch(watching), clean, together=together)
         return asyncio.run(rollout.run(units, cluster, keeping))
 
 
@@ -80,6 +84,7 @@ class _RollOut:
         manifests: Iterable[Manifest],
         write: Callable[[PlanItem], Future[Written]],
         watch: _Watch,
+        clean: Callable[[Sequence[ReleaseJob]], Sequence[JobRun]],
         *,
         together: bool,
     ) -> None:
@@ -88,6 +93,8 @@ class _RollOut:
             self._manifests.setdefault(manifest.application, []).append(manifest)
         self._write = write
         self._watch = watch
+        self._clean = clean
+        self._cleaned: dict[str, Sequence[JobRun]] = {}
         self._together = together
         self._through: dict[str, asyncio.Future[bool]] = {}
         self._written: list[Written] = []
@@ -98,7 +105,9 @@ class _RollOut:
         running = asyncio.get_running_loop()
         self._through = {unit.application: running.create_future() for unit in units}
         await asyncio.gather(*(self._bring(unit, runner) for unit in units))
-        return Rolled(Written.of(self._written).uids, dict(sorted(self._failed.items())), tuple(runner.runs))
+        runs = (*runner.runs, *chain.from_iterable(self._cleaned.values()))
+        failed = dict(sorted(self._failed.items()))
+        return Rolled(Written.of(self._written).uids, failed, runs, frozenset(self._cleaned))
 
     async def _bring(self, unit: Unit, runner: Runner) -> None:
         needed = [await self._through[name] for name in unit.after]
@@ -111,6 +120,13 @@ class _RollOut:
                 self._through[unit.application].set_result(True)
                 return
         self._through[unit.application].set_result(False)
+        if unit.application in self._failed:
+            await self._clean_up(unit)
+
+    async def _clean_up(self, unit: Unit) -> None:
+        """At once: others may take long, and what failed holds on to what it has begun."""
+        jobs = on_failure(unit.jobs, {unit.application})
+        self._cleaned[unit.application] = await asyncio.to_thread(self._clean, jobs) if jobs else ()
 
     async def _steps(self, unit: Unit, runner: Runner) -> None:
         written: set[Identity] = set()

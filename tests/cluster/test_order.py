@@ -8,11 +8,12 @@ from typing import ParamSpec, TypeVar
 import pytest
 import yaml
 
+from flows.cd import removal
 from interlock.cd.objects import Body
 from interlock.contract import layout
 from interlock.errors import Blocked, Conflict, FormatError, Unhealthy
 from tasks.common.effect import Effect
-from tests.cluster.worlds import Recorder, World, config_map, service
+from tests.cluster.worlds import Recorder, World, config_map, manifest_path, service
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -242,3 +243,52 @@ async def test_a_circle_is_refused_with_all_of_it(world: World) -> None:
     )
     with pytest.raises(FormatError, match=r"environments/dev/environment.yaml:\d+:3: .*api → db → web → api"):
         await world.deploy()
+
+
+# removal ---------------------------------------------------------------------------------------------
+
+
+def _held(world: World, name: str, *, held: bool) -> None:
+    finalizers = ["example.org/stays"] if held else None
+    world.merge(world.path("configmaps", name), {"metadata": {"finalizers": finalizers}})
+
+
+async def test_applications_that_leave_git_go_backwards(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git says no more who waited for whom, and it counts all the same: the database goes after its users."""
+    monkeypatch.setattr(removal, "PRUNE_SECONDS", 1)
+    every = {**application("db"), **application("web"), **application("mail")}
+    world.push(every | ordered(world, web=["db"]))
+    await world.deploy()
+    _held(world, "web", held=True)
+    world.push(dict.fromkeys(every) | ordered(world))
+
+    await world.deploy()
+    assert (exists(world, "db"), exists(world, "mail")) == (True, False)
+    kept = {item.identity.name: item.reason for item in (await world.plan()).kept}
+    assert kept["db"] == f"kept: goes after ConfigMap/{world.namespace}/web, which is not gone yet"
+    await world.deploy()
+    assert exists(world, "db")
+
+    _held(world, "web", held=False)
+    await world.deploy()
+    assert (exists(world, "db"), exists(world, "web")) == (False, False)
+
+
+async def test_an_environment_is_removed_backwards(world: World) -> None:
+    """Its tombstone names no application any more; what others waited for goes last."""
+    every = {**application("db"), **application("shop")}
+    world.push(every | ordered(world, shop=["db"]))
+    await world.deploy()
+    _held(world, "shop", held=True)
+    gone = {**dict.fromkeys(every), manifest_path("base"): None}
+    world.push_settings(gone, state="removed", health_seconds=1)
+    allow = {"changes": (await world.plan()).mark, "reason": "the environment is given up"}
+    world.push_settings(state="removed", health_seconds=1, allow=allow)
+
+    with pytest.raises(Blocked, match=r"ConfigMap/t\w+/db: kept: goes after ConfigMap/t\w+/shop"):
+        await world.deploy()
+
+    assert exists(world, "db")
+    _held(world, "shop", held=False)
+    assert (await world.deploy()).said == "removed"
+    assert not exists(world, "db")

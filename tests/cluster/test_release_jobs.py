@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Coroutine, Mapping
+from typing import cast
 
 import pytest
 
 from interlock.cd.objects import Body, identify, uid
+from interlock.cd.release_jobs import HELD
 from interlock.cd.reports import Outcome
-from interlock.errors import Blocked, RenderError, Unhealthy
+from interlock.errors import Blocked, ClusterError, RenderError, Unhealthy
+from tasks.cd import release_jobs
 from tests.cluster import killed
 from tests.cluster.test_order import application, exists, ordered
 from tests.cluster.worlds import IMAGE, Recorder, World, config_map, deployment, service
@@ -147,9 +150,9 @@ async def test_a_failed_job_stops_its_application_and_runs_what_is_for_failure(w
     assert "api: waits for web" in failed.value.message
     assert world.get("Deployment", "web", "apps/v1") is None
     assert (exists(world, "api"), exists(world, "other")) == (False, True)
-    migration, clean_up = [report for report in presenter.reports if report.key == "jobs"]
-    assert "(its log is empty)" in migration.body
-    assert clean_up.data[0]["result"] == "succeeded"  # type: ignore[index]
+    report = presenter.report("jobs")
+    assert "(its log is empty)" in report.body
+    assert [row["result"] for row in cast("list[dict[str, str]]", report.data)] == ["failed", "succeeded"]
     results = {i.name.rpartition("-")[0]: e.result for i, e in world.inventory().entries.items() if i.kind == "Job"}
     assert results == {"migrate": "failed", "clean": "succeeded"}
     receipts = len(world.receipts())
@@ -186,25 +189,156 @@ async def test_a_job_after_a_release_judges_it(world: World) -> None:
 async def test_a_killed_run_is_taken_up_where_its_job_is(world: World) -> None:
     """CD dies while the Job runs: the next run waits for that one and starts no other."""
     world.push(migrating())
-    running = asyncio.create_task(asyncio.to_thread(exit_code, killed.run, str(world.config), "job runs 1"))
-    assert await running == -signal.SIGKILL
-    (first,) = jobs(world).values()
-    live = world.get("Lease", world.manager, "coordination.k8s.io/v1", world.control)
-    assert live is not None
-    world.admin.replace({**live, "spec": {**live["spec"], "holderIdentity": ""}}, manager="admin")
+    first = await _killed_while_it_runs(world)
 
     await deployed(world, "migrate")
     assert [uid(body) for body in jobs(world).values()] == [uid(first)]
 
 
-async def test_another_ones_job_is_no_success(world: World) -> None:
-    """Somebody puts a Job of his own in the place of one whose end is not known: blocked until it is gone."""
-    world.push(migrating())
+async def test_what_is_for_a_failure_waits_for_no_neighbour(world: World) -> None:
+    """It runs as soon as its application has failed, while another one is under way still."""
+    world.push({**migrating(job("clean", "on-failure")), **application("slow", job("long", "before"))})
+    deploying = asyncio.create_task(world.deploy())
+    await ended(deploying, finish(world, "migrate", "Failed"))
+    await ended(deploying, finish(world, "clean"))
+    assert not deploying.done()
+    await ended(deploying, finish(world, "long"))
+    with pytest.raises(Unhealthy, match="migrate"):
+        await deploying
+
+
+async def test_an_unhealthy_workload_runs_what_is_for_failure_at_once(impatient_world: World) -> None:
+    """Also where no Job runs around the release, and nobody waits for the application."""
+    world = impatient_world
+    world.push(
+        {
+            **application("web", deployment(replicas=1), job("clean", "on-failure")),
+            **application("slow", job("long", "before")),
+        }
+    )
+    deploying = asyncio.create_task(world.deploy())
+    await ended(deploying, finish(world, "clean"))
+    assert not deploying.done()
+    await ended(deploying, finish(world, "long"))
+    with pytest.raises(Unhealthy, match="0 of 1 replicas"):
+        await deploying
+
+
+async def _killed_while_it_runs(world: World) -> Body:
+    """CD is dead, its lock is free, and the Job runs on."""
     assert await asyncio.to_thread(exit_code, killed.run, str(world.config), "job runs 1") == -signal.SIGKILL
     live = world.get("Lease", world.manager, "coordination.k8s.io/v1", world.control)
     assert live is not None
     world.admin.replace({**live, "spec": {**live["spec"], "holderIdentity": ""}}, manager="admin")
-    ((name, body),) = jobs(world).items()
+    (body,) = jobs(world).values()
+    return body
+
+
+async def test_an_end_that_nobody_saw_is_kept(world: World) -> None:
+    """CD dies, the Job succeeds, and somebody deletes it before the next run: it has succeeded, and runs no more."""
+    world.push(migrating())
+    first = await _killed_while_it_runs(world)
+    name = first["metadata"]["name"]
+    await finish(world, "migrate")
+    for _ in range(100):
+        if any(each["type"] == "Complete" for each in jobs(world)[name]["status"].get("conditions", ())):
+            break
+        await asyncio.sleep(0.2)
+    world.admin.delete(identify(first), uid=uid(first))
+    assert "deletionTimestamp" in jobs(world)[name]["metadata"]
+
+    assert (await world.deploy()).said == "deployed"
+
+    assert jobs(world) == {}
+    assert [(e.uid, e.result) for i, e in world.inventory().entries.items() if i.kind == "Job"] == [
+        (uid(first), "succeeded")
+    ]
+    plan = await world.plan()
+    assert (plan.empty, plan.drifted) == (True, ())
+
+
+async def test_a_job_that_is_deleted_before_its_end_goes_and_runs_again(world: World) -> None:
+    """Nothing of ours holds up who deletes a running Job; that it did not end is no success."""
+    world.push(migrating())
+    deploying = asyncio.create_task(world.deploy())
+    for _ in range(100):
+        if jobs(world, "migrate-"):
+            break
+        await asyncio.sleep(0.1)
+    (first,) = jobs(world).values()
+    world.admin.delete(identify(first), uid=uid(first))
+    with pytest.raises(Unhealthy, match="was deleted before it had ended"):
+        await deploying
+    await deployed(world, "migrate")
+    assert [uid(body) for body in jobs(world).values()] != [uid(first)]
+
+
+async def test_a_held_job_is_let_go_by_the_next_run(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run ends after the end was stored and before the Job was let go of; the next one does it."""
+
+    def refuse(*_: object) -> None:
+        raise ClusterError("no answer", transient=True)
+
+    world.push(migrating())
+    with monkeypatch.context() as broken:
+        broken.setattr(release_jobs, "let_go", refuse)
+        with pytest.raises(ClusterError, match="no answer"):
+            await deployed(world, "migrate")
+    (first,) = jobs(world).values()
+    assert first["metadata"]["finalizers"] == [HELD]
+    reasons = {item.identity.kind: item.reason for item in (await world.plan()).writes}
+    assert reasons["Job"] == "succeeded: it is held no longer"
+
+    await world.deploy()
+
+    (live,) = jobs(world).values()
+    assert (uid(live), "finalizers" in live["metadata"]) == (uid(first), False)
+    assert (await world.plan()).empty
+
+
+async def test_a_release_that_comes_back_runs_no_job_again(world: World) -> None:
+    """Rolled back by a commit, the older release has its migration behind it, though that Job itself is gone."""
+    world.push(migrating())
+    await deployed(world, "migrate")
+    world.push(migrating(command="up-again"))
+    await deployed(world, "migrate")
+    world.push(migrating())
+
+    assert (await world.deploy()).said == "deployed"
+
+    assert jobs(world) == {}
+    plan = await world.plan()
+    assert plan.empty
+    assert "succeeded for this release" in {item.reason for item in plan.items}
+
+
+async def test_an_application_that_comes_back_runs_its_jobs(world: World) -> None:
+    """What its Jobs did may be gone with all else of it."""
+    world.push(migrating())
+    await deployed(world, "migrate")
+    world.push(dict.fromkeys(application("web")))
+    await world.deploy()
+    assert jobs(world) == {}
+    world.push(migrating())
+    await deployed(world, "migrate")
+
+
+async def test_a_running_job_that_git_drops_goes(world: World) -> None:
+    """Held by us, left behind by a run that was killed: pruned like anything else, and not in its own way."""
+    world.push(migrating())
+    await _killed_while_it_runs(world)
+    world.push(dict.fromkeys(application("web")))
+    await world.deploy()
+    assert jobs(world) == {}
+    assert all(identity.kind != "Job" for identity in world.inventory().entries)
+
+
+async def test_another_ones_job_is_no_success(world: World) -> None:
+    """Somebody puts a Job of his own in the place of one whose end is not known: blocked until it is gone."""
+    world.push(migrating())
+    body = await _killed_while_it_runs(world)
+    name = body["metadata"]["name"]
+    world.merge(world.path("jobs", name, "batch/v1"), {"metadata": {"finalizers": None}})
     await remove(world, body)
     world.admin.create(
         {**job(name, "before"), "metadata": {"name": name, "namespace": world.namespace}}, manager="somebody"

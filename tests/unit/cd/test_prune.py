@@ -197,6 +197,37 @@ def test_waves_take_users_before_what_they_use() -> None:
     ]
 
 
+def test_waves_go_backwards_along_what_applications_wait_for() -> None:
+    """All of an application goes before anything of those that it waits for; admission first, containers last."""
+    after = {"shop": ("api",), "api": ("db", "cache"), "other": ()}
+    items = [
+        PlanItem(Identity(group, kind, "s", name), Action.PRUNE, application=name)
+        for name in ("db", "cache", "api", "shop", "other")
+        for group, kind in (("", "ConfigMap"), ("apps", "Deployment"))
+    ]
+    items.append(PlanItem(Identity("", "Namespace", "", "s"), Action.PRUNE, application="shop"))
+    found = [sorted({(i.application, i.identity.kind) for i in wave}) for wave in prune.waves(items, after)]
+    assert found == [
+        [("other", "Deployment"), ("shop", "Deployment")],
+        [("other", "ConfigMap"), ("shop", "ConfigMap")],
+        [("api", "Deployment")],
+        [("api", "ConfigMap")],
+        [("cache", "Deployment"), ("db", "Deployment")],
+        [("cache", "ConfigMap"), ("db", "ConfigMap")],
+        [("shop", "Namespace")],
+    ]
+
+
+def test_what_an_application_needs_waits_until_who_waits_for_it_is_gone() -> None:
+    """Also over applications in between; one that nobody who is going waits for goes at once."""
+    going = prune.kept(PlanItem(C, Action.PRUNE, application="shop", uid=UID), "is being deleted since then")
+    rest = [PlanItem(C._replace(name=name), Action.PRUNE, application=name, uid=name) for name in ("db", "mail")]
+    after = {"shop": ("api",), "api": ("db",)}
+    found = {item.application: item for item in prune.weighed([going, *rest], {}, (), after=after)}
+    assert (found["db"].kept, found["mail"].kept) == (True, False)
+    assert found["db"].reason == "kept: goes after ConfigMap/shop/c, which is not gone yet"
+
+
 def test_the_environments_file_gives_the_guards() -> None:
     """Own kinds are added to the built-in ones and take none away."""
     file = EnvironmentFile.model_validate(

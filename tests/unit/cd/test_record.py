@@ -138,3 +138,12 @@ def test_uids_are_noted_and_entries_forgotten() -> None:
     assert inventory.noted({first.identity: "new"}).entries[first.identity].uid == "new"
     assert list(inventory.without([first.identity]).entries) == [second.identity]
     assert (inventory.group_kinds, inventory.namespaces) == (("Deployment.apps",), ("shop",))
+
+
+def test_the_order_of_what_left_git_is_remembered() -> None:
+    """As long as it owns something; of what Git has, only what Git says now counts."""
+    before = Record(ID, A, A, after={"shop": ("db",), "web": ("db",), "old": ("db",)})
+    found = form.remembered_order({"web": ("cache",)}, {"web", "cache", "db"}, before, {"shop", "web", "db"})
+    assert found == {"shop": ("db",), "web": ("cache",)}
+    assert form.remembered_order({}, {"web"}, None, ()) == {}
+    assert form.read(Record, form.write(before), subject="record") == before

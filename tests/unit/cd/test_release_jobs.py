@@ -9,7 +9,17 @@ import pytest
 from interlock.cd.inventory import Entry, Inventory, decode, encode
 from interlock.cd.order import course
 from interlock.cd.plan import Action, JobState, Plan, PlanItem, When
-from interlock.cd.release_jobs import Ended, apart, ended, for_release, on_failure, planned
+from interlock.cd.release_jobs import (
+    HELD,
+    Ended,
+    apart,
+    ended,
+    for_release,
+    is_held,
+    letting_go,
+    on_failure,
+    planned,
+)
 from interlock.contract.render import Identity, Manifest, Rendered
 
 IMAGES = ("r.example/a@sha256:" + "1" * 64, "r.example/a@sha256:" + "2" * 64)
@@ -35,7 +45,7 @@ def workload(image: str, *, replicas: int = 1, application: str = "web") -> Mani
 
 
 def named(*manifests: Manifest) -> list[str]:
-    return [each.identity.name for each in for_release(Rendered("dev", manifests, ())).manifests]
+    return [each.identity.name for each in for_release(Rendered("dev", manifests, ()), Inventory.of()).manifests]
 
 
 def test_a_name_stands_for_a_job_and_the_images_beside_it() -> None:
@@ -62,9 +72,62 @@ def test_what_is_for_a_failure_may_run_again_when_the_jobs_beside_it_change() ->
 def test_a_deadline_is_given_where_there_is_none() -> None:
     """Ten minutes, unless the Job says otherwise; what was rendered stays as it was."""
     plain, own = job(), job(activeDeadlineSeconds=7)
-    made = for_release(Rendered("dev", (plain, own), ())).manifests
+    made = for_release(Rendered("dev", (plain, own), ()), Inventory.of()).manifests
     assert [each.body["spec"]["activeDeadlineSeconds"] for each in made] == [600, 7]
     assert "activeDeadlineSeconds" not in plain.body["spec"]
+
+
+def test_a_job_is_held_until_its_end_is_known() -> None:
+    """Whoever deletes it meanwhile, its end is still to be seen; a manifest's own finalizers stay."""
+    manifest = job()
+    manifest.body["metadata"]["finalizers"] = ["example.org/own"]
+    rendered = Rendered("dev", (manifest,), ())
+    (held,) = for_release(rendered, Inventory.of()).manifests
+    assert held.body["metadata"]["finalizers"] == ["example.org/own", HELD]
+    ended_ = Entry(held.identity, "web", "n", "u", result="succeeded")
+    for known in (Inventory.of([ended_]), Inventory.of([ended_]).remembering([held.identity], {"web"})):
+        (free,) = for_release(rendered, known).manifests
+        assert free.body["metadata"]["finalizers"] == ["example.org/own"]
+        assert free.identity == held.identity
+
+
+def test_a_held_job_is_let_go_by_a_patch_of_its_own() -> None:
+    """Of this very Job, and of all its finalizers only ours."""
+    live = {"metadata": {"uid": "u", "finalizers": ["example.org/own", HELD]}}
+    assert is_held(live)
+    assert letting_go(live)[-1] == {"op": "remove", "path": "/metadata/finalizers/1"}
+    assert not is_held({"metadata": {"uid": "u"}})
+
+
+def test_a_run_is_remembered_after_its_job_is_gone() -> None:
+    """Only a success, only of applications that Git still has, and of each Job only the last ten releases."""
+
+    def entry(name: str, result: str = "succeeded", application: str = "web") -> Entry:
+        return Entry(job(name).identity, application, "n", f"u-{name}", result=result)
+
+    inventory = Inventory.of()
+    for number in range(12):
+        release = entry(f"migrate-{number:010d}")
+        inventory = inventory.with_entries([release]).remembering([release.identity], {"web", "other"})
+    others = [entry("smoke-aaaaaaaaaa", "failed"), entry("seed-aaaaaaaaaa", application="other"), entry("c-1", "")]
+    inventory = inventory.with_entries(others).remembering([each.identity for each in others], {"web", "other"})
+    assert inventory.entries == {}
+    assert [i.name[-2:] for i in inventory.ran if i.name.startswith("migrate")] == [f"{n:02d}" for n in range(2, 12)]
+    assert [i.name for i in inventory.ran if not i.name.startswith("migrate")] == ["seed-aaaaaaaaaa"]
+    assert decode(encode(inventory)) == inventory
+    assert inventory.group_kinds == ()
+    assert len(inventory.remembering([], {"other"}).ran) == 1
+
+
+def test_a_release_that_comes_back_has_run_its_jobs() -> None:
+    """A commit that brings back an older release starts no Job again that succeeded for it."""
+    manifest = job("migrate-0123456789")
+    known = Inventory.of([Entry(manifest.identity, "web", "n", "u", result="succeeded")])
+    known = known.remembering([manifest.identity], {"web"})
+    item = PlanItem(manifest.identity, Action.CREATE, application="web", body=manifest.body)
+    plan = planned(Plan("dev", "c" * 40, (item,)), [manifest], known)
+    assert (plan.jobs[0].state, plan.items[0].action) == (JobState.SUCCEEDED, Action.UNCHANGED)
+    assert plan.empty
 
 
 def test_a_release_job_is_no_part_of_what_an_environment_is() -> None:
@@ -160,6 +223,15 @@ def test_an_applications_jobs_are_in_its_unit_and_in_no_stage() -> None:
     (unit,) = course(plan.writes, {}, plan.outstanding).units
     assert (unit.application, unit.stages, unit.needed) == ("web", (), True)
     assert unit.having(When.AFTER) == plan.jobs
+
+
+def test_what_is_for_a_failure_goes_with_its_application() -> None:
+    """It makes no unit of its own; where there is one, its health is waited for there, so that a failure is seen."""
+    plan = plan_of("on-failure", Action.CREATE)
+    change = PlanItem(workload(IMAGES[0]).identity, Action.CHANGE, application="web")
+    assert course([], {}, plan.running).units == ()
+    (unit,) = course([change], {}, plan.running).units
+    assert (unit.needed, unit.having(When.ON_FAILURE)) == (True, plan.jobs)
 
 
 @pytest.mark.parametrize(
