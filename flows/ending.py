@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+import httpx
 from prefect import get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.client.schemas.objects import State
@@ -65,7 +66,10 @@ async def _ended_by(error: InterlockError) -> State[Any]:
     get_run_logger().error("%s: %s", name, error)
     hint = f"\n\n**What to do:** {cell(error.hint)}" if error.hint else ""
     lines = "\n".join(f"{cell(line)}  " for line in message.splitlines())
-    await acreate_markdown_artifact(
-        key="ending", description=f"{name}: {message.splitlines()[0]}", markdown=f"# {name}\n\n{lines}{hint}"
-    )
+    try:
+        await acreate_markdown_artifact(
+            key="ending", description=f"{name}: {message.splitlines()[0]}", markdown=f"# {name}\n\n{lines}{hint}"
+        )
+    except httpx.HTTPError as away:
+        get_run_logger().warning("Prefect was not told how it ended: %s: %s", type(away).__name__, away)
     return Failed(name=name, message=message)

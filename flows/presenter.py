@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Coroutine, Sequence
 from contextvars import copy_context
 from functools import partial
-from typing import ParamSpec, Protocol, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
 
+import httpx
 from prefect import get_run_logger
 from prefect.artifacts import (
     acreate_link_artifact,
@@ -24,6 +27,10 @@ from tasks.common.effect import Effect
 
 P = ParamSpec("P")
 R = TypeVar("R")
+TELL_SECONDS = 30.0
+"""How long Prefect may take to be told something; it is tried again meanwhile."""
+AWAY_SECONDS = 10.0
+"""After that it is told nothing for a while, so that no run waits for it again and again."""
 FINISH_SECONDS = 10.0
 """How long a cancelled run waits for a step that is under way; half of what the worker gives it before SIGKILL."""
 
@@ -58,6 +65,8 @@ class PrefectPresenter:
 
     def __init__(self) -> None:
         self._progress: dict[str, UUID] = {}
+        self._unshown: list[Report] = []
+        self._away_until = 0.0
 
     async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         # Quoted, Prefect does not search the arguments for futures: they are large, and its search calls `keys`.
@@ -72,33 +81,66 @@ class PrefectPresenter:
             raise
 
     async def show(self, report: Report) -> None:
-        await acreate_markdown_artifact(
-            key=report.key, description=report.title, markdown=f"# {report.title}\n\n{report.body}"
-        )
+        """What could not be shown meanwhile is shown first."""
+        self._unshown.append(report)
+        while self._unshown:
+            first = self._unshown[0]
+            if not await self._told(_shown(first), f"the report `{first.key}` ({first.title})"):
+                return
+            self._unshown.pop(0)
 
     async def progress(self, key: str, done: float, note: str) -> None:
-        percent = min(100.0, max(0.0, done))
+        await self._told(self._progressed(key, min(100.0, max(0.0, done)), note), note)
+
+    async def _progressed(self, key: str, percent: float, note: str) -> None:
         if known := self._progress.get(key):
             await aupdate_progress_artifact(known, progress=percent, description=note)
         else:
             self._progress[key] = await acreate_progress_artifact(progress=percent, key=key, description=note)
 
     async def name(self, name: str) -> None:
-        async with get_client() as client:
-            await client.update_flow_run(_run_id(), name=name)
+        await self._told(_named(name), f"the name {name}")
 
     async def tag(self, *tags: str) -> None:
-        run = _run_id()
-        async with get_client() as client:
-            known = (await client.read_flow_run(run)).tags
-            if missing := set(tags) - set(known):
-                await client.update_flow_run(run, tags=[*known, *sorted(missing)])
+        await self._told(_tagged(tags), f"the tags {', '.join(tags)}")
 
     async def link(self, key: str, url: str, text: str) -> None:
-        await acreate_link_artifact(link=url, link_text=text, key=key, description=text)
+        await self._told(acreate_link_artifact(link=url, link_text=text, key=key, description=text), url)
 
     def say(self, message: str) -> None:
         get_run_logger().info(message)
+
+    async def _told(self, telling: Coroutine[Any, Any, object], what: str) -> bool:
+        """Whether Prefect took it. While it is away a run goes on: what it does does not hang on being told of."""
+        if time.monotonic() < self._away_until:
+            telling.close()
+            return False
+        try:
+            await asyncio.wait_for(telling, TELL_SECONDS)
+        except (httpx.HTTPError, TimeoutError) as error:
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            self.say(f"Prefect was not told {what}: {type(error).__name__}: {error}")
+            return False
+        return True
+
+
+async def _shown(report: Report) -> None:
+    await acreate_markdown_artifact(
+        key=report.key, description=report.title, markdown=f"# {report.title}\n\n{report.body}"
+    )
+
+
+async def _named(name: str) -> None:
+    async with get_client() as client:
+        await client.update_flow_run(_run_id(), name=name)
+
+
+async def _tagged(tags: Sequence[str]) -> None:
+    run = _run_id()
+    async with get_client() as client:
+        known = (await client.read_flow_run(run)).tags
+        if missing := set(tags) - set(known):
+            await client.update_flow_run(run, tags=[*known, *sorted(missing)])
 
 
 def _run_id() -> UUID:

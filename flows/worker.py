@@ -50,6 +50,8 @@ KEPT = (
 AWAY_SECONDS = 2.0
 MOST_RUNS = 8
 """Runs of one pool at a time; the others wait in Prefect. Each is a process of some 100 MB."""
+SETTLE_SECONDS = 3600.0
+"""How long a worker waits for Prefect to tell it how a run ended whose own process could not."""
 LOOK_SECONDS = 1.0
 """How often a running run is asked whether it is to be cancelled."""
 SEEN_SECONDS = 10.0
@@ -176,7 +178,7 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
             if await self._is_cancelled(run):
                 break
         await stop(child)
-        await self._settle(run, _how_it_ended(await ended))
+        await self._settle(run, _how_it_ended(await ended), patience=SETTLE_SECONDS)
 
     async def _is_cancelled(self, run: UUID) -> bool:
         """No answer means no: a deploy goes on while Prefect is away, and also when its database was wiped."""
@@ -188,13 +190,18 @@ class InterlockWorker(BaseWorker[NoConfiguration, NoVariables, BaseWorkerResult]
             self._logger.debug("run %s: %s", run, error)
             return False
 
-    async def _settle(self, run: UUID, how: str) -> None:
-        """Give the run a final state when its own process could not."""
-        try:
-            state = (await self.client.read_flow_run(run)).state
-        except (ObjectNotFound, httpx.HTTPError) as error:
-            self._logger.warning("run %s %s, which Prefect was not told: %s", run, how, error)
-            return
+    async def _settle(self, run: UUID, how: str, *, patience: float = 0.0) -> None:
+        """Give the run a final state when its own process could not. Prefect may be away for `patience` seconds."""
+        until = time.monotonic() + patience
+        while True:
+            try:
+                state = (await self.client.read_flow_run(run)).state
+                break
+            except (ObjectNotFound, httpx.HTTPError) as error:
+                if isinstance(error, ObjectNotFound) or time.monotonic() > until:
+                    self._logger.warning("run %s %s, which Prefect was not told: %s", run, how, error)
+                    return
+            await asyncio.sleep(AWAY_SECONDS)
         if state is not None and state.is_cancelling():
             await self._end(run, Cancelled(message="Cancelled. What was under way has cleaned up after itself."))
         elif state is None or not state.is_final():

@@ -18,6 +18,7 @@ from sandbox.parts.node import Node
 from sandbox.parts.registry import credentials
 from sandbox.place import Place
 from sandbox.supervisor import Sandbox
+from tests.cluster.test_outages import Meanwhile
 from tests.cluster.test_release_jobs import job
 from tests.cluster.worlds import Recorder, World, deployment, make_world, manifest_path, secret, service
 from tests.git.conftest import Server
@@ -70,6 +71,30 @@ async def test_a_deploy_ends_when_the_containers_run(patient_world: World, image
     assert any("2 of 3 healthy: Deployment" in note for note in presenter.notes)
     pods = world.admin.list(world.admin.resource("v1", "Pod"), world.namespace)
     assert [pod["status"]["containerStatuses"][0]["imageID"].split("@")[1] for pod in pods] == [image.split("@")[1]] * 2
+
+
+async def test_the_registry_is_away_in_the_middle_of_a_deploy(
+    patient_world: World, sandbox: Sandbox, image: str
+) -> None:
+    """Only the node asks it. The run names image and cause; with the registry back, the next one ends well."""
+    world = patient_world
+    program = provide_binaries("pause", report=lambda *_: None) / "pause"
+    fresh = _push(program.read_bytes(), place=sandbox.place, name="away")  # what the node has not got yet
+    world.push_settings(health_seconds=40)
+    world.push_objects("web", _web(fresh, replicas=1))
+    try:
+        with pytest.raises(Unhealthy, match=r"cannot pull image .*/away@sha256:"):
+            await world.deploy(Meanwhile("apply applications", lambda: sandbox.kill("registry")))
+        record = world.stored().record
+        assert record is not None
+        assert (record.deployed, record.pending) == (None, world.head)
+        assert not (await world.plan()).stops
+    finally:
+        sandbox.revive("registry")
+
+    world.push_settings(health_seconds=240)  # the kubelet asks again in ever longer intervals
+    assert (await world.deploy()).said == "deployed"
+    assert world.receipts()[-1] == ("result", "healthy")
 
 
 @pytest.fixture(scope="session")

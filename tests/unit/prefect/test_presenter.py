@@ -1,0 +1,52 @@
+"""What a run does when nobody takes what it tells."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from flows import presenter
+from flows.presenter import PrefectPresenter
+from interlock.contract.report import Report
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The titles of what Prefect took; it takes nothing while `away` is among them."""
+    titles: list[str] = []
+
+    async def shown(report: Report) -> None:
+        if "away" in titles:
+            raise httpx.ConnectError("refused")
+        titles.append(report.title)
+
+    monkeypatch.setattr(presenter, "_shown", shown)
+    monkeypatch.setattr(PrefectPresenter, "say", lambda _, message: said.append(message))
+    said.clear()
+    return titles
+
+
+said: list[str] = []
+
+
+async def test_what_prefect_did_not_take_is_told_later(taken: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run ends for no telling; what could not be shown comes before what is shown next."""
+    monkeypatch.setattr(presenter, "AWAY_SECONDS", 0)
+    teller = PrefectPresenter()
+    await teller.show(Report("a", "first", ""))
+    taken.append("away")
+    await teller.show(Report("b", "second", ""))
+    await teller.show(Report("c", "third", ""))
+    taken.remove("away")
+    await teller.show(Report("d", "fourth", ""))
+    assert taken == ["first", "second", "third", "fourth"]
+    assert said[0] == "Prefect was not told the report `b` (second): ConnectError: refused"
+
+
+async def test_prefect_is_left_alone_for_a_while(taken: list[str]) -> None:
+    """After one failure nothing is tried, so that no run waits for Prefect again and again."""
+    teller = PrefectPresenter()
+    taken.append("away")
+    for number in range(5):
+        await teller.show(Report("a", str(number), ""))
+    assert len(said) == 1
