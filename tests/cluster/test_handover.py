@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-import uuid
 from dataclasses import dataclass, field
 
 import pytest
@@ -22,7 +21,17 @@ from interlock.errors import Blocked
 from tasks.cd import record
 from tests.cluster import killed
 from tests.cluster.test_faults import _free
-from tests.cluster.worlds import USER, Recorder, World, config_map, deployment, manifest_path, service, wait_for_rights
+from tests.cluster.worlds import (
+    USER,
+    Recorder,
+    World,
+    config_map,
+    deployment,
+    manifest_path,
+    new_id,
+    service,
+    wait_for_rights,
+)
 from tests.killed import exit_code
 
 PATIENT_SECONDS = 90
@@ -92,7 +101,7 @@ class Pair:
 @pytest.fixture
 def pair(world: World) -> Pair:
     """Both environments, each in its own namespace; nothing is in `shared`."""
-    found = Pair(world, f"{world.namespace}-p", f"{world.namespace}-s", uuid.uuid4().hex[:12])
+    found = Pair(world, f"{world.namespace}-p", f"{world.namespace}-s", new_id())
     subject = Subject("User", USER)
     for control, spaces in (
         (world.control, [world.namespace, found.shared]),

@@ -200,13 +200,18 @@ class World:
         return f"{root}/namespaces/{self.namespace}/{plural}/{name}"
 
 
+def new_id() -> str:
+    """For an environment. It begins with a letter: `6e8094404272`, unquoted, is a number to some readers of YAML."""
+    return f"a{uuid.uuid4().hex[:11]}"
+
+
 def manifest_path(name: str) -> str:
     return f"{layout.manifests('dev', 'shop')}/{name}.yaml"
 
 
 def make_world(place: Place, server: Server, folder: Path, *, drift: str = "undo", health_seconds: int = 20) -> World:
     """A new environment: namespaces and rights by the administrator, one signed commit with one ConfigMap."""
-    token = uuid.uuid4().hex[:12]
+    token = new_id()
     namespace = f"t{token}"
     admin = connect(place.kubeconfig)
     subject = Subject("User", USER)
@@ -240,7 +245,7 @@ def wait_for_rights(kubeconfig: Path, *namespaces: str) -> None:
 
 def _files(key: Key, namespace: str, token: str, *, drift: str, health_seconds: int) -> dict[str, str]:
     return {
-        layout.ENVIRONMENTS: f'format: 1\nid: "{uuid.uuid4().hex[:12]}"\n',
+        layout.ENVIRONMENTS: f'format: 1\nid: "{new_id()}"\n',
         layout.SIGNERS: yaml.safe_dump(
             {
                 "format": 1,
