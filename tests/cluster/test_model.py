@@ -1,7 +1,9 @@
-"""A model of an environment's life, run at random against the real order and the real API server (hypothesis).
+"""A model of two environments' life, run at random against the real order and the real API server (hypothesis).
 
-Git changes, objects move between applications, CD runs and dies between any two writes; meanwhile somebody edits,
-deletes and replaces objects, copies labels, forges managers, strips claims and keeps objects from going.
+Git changes, objects move between applications and a namespace between environments, CD runs and dies between any two
+writes; meanwhile somebody edits, deletes and replaces objects, copies labels, forges managers, strips claims and keeps
+objects from going. The objects are ConfigMaps, a Secret whose manifest has a finalizer, a Deployment, and a
+PriorityClass, which has no namespace.
 
 INTERLOCK_MODEL_STEPS says about how many steps are taken; without it as many as a test run has time for.
 """
@@ -9,12 +11,13 @@ INTERLOCK_MODEL_STEPS says about how many steps are taken; without it as many as
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import secrets
 import threading
-import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -27,10 +30,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from flows.cd import removal, walk
-from interlock.cd.control import Subject, control_manifests
+from interlock.cd.control import ACCOUNT, Subject, control_manifests
 from interlock.cd.host import CdHost
+from interlock.cd.inventory import Entry
 from interlock.cd.lock import PROCESS
-from interlock.cd.objects import PART_OF, Body, uid
+from interlock.cd.objects import PART_OF, Body, Resource, uid
 from interlock.cd.record import part_of
 from interlock.cd.reports import Outcome
 from interlock.contract import layout, repository
@@ -47,17 +51,102 @@ from tasks.cd.rules import hold_to_rules
 from tasks.common.effect import Effect
 from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
 from tasks.common.render import render_environment
-from tests.cluster.worlds import USER, Recorder
+from tests.cluster.worlds import USER, Recorder, deployment, new_id, wait_for_rights
 
 P = ParamSpec("P")
 R = TypeVar("R")
 STEPS_OF_ONE = 40
 STEPS = int(os.environ.get("INTERLOCK_MODEL_STEPS", "200"))
-NAMES = ("a", "b", "c")
+ENVIRONMENTS = ("dev", "prod")
 APPS = ("left", "right")
-names = st.sampled_from(NAMES)
+"""Of `dev`; `prod` has one, `only`."""
+SHARED = ("p", "q")
+"""In the namespace that is either environment's; all others are of `dev`."""
+STAYS, SEALED = "example.org/stays", "example.org/sealed"
+CLASS = "PriorityClass"
+names = st.sampled_from(("a", "b", "c", *SHARED, "s", "w", "k"))
+inside = st.sampled_from(("a", "b", "c", *SHARED, "s", "w"))
+environments = st.sampled_from(ENVIRONMENTS)
 apps = st.sampled_from(APPS)
 values = st.sampled_from(("1", "2", "3"))
+
+
+# kinds -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How objects of a kind are made, read and meddled with. `value` is what Git says, and all that it says."""
+
+    api_version: str
+    kind: str
+    make: Callable[[str, str], Body]
+    value: Callable[[Body], str]
+    edits: tuple[Body, ...]
+    """Merge patches that change what Git says, or add what it does not."""
+
+
+def _map(name: str, value: str) -> Body:
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"v": value}}
+
+
+def _secret(name: str, value: str) -> Body:
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"v": value}}
+
+
+def _web(name: str, value: str) -> Body:
+    body = deployment(name)
+    body["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "V", "value": value}]
+    return body
+
+
+def _class(name: str, value: str) -> Body:
+    named = {"apiVersion": "scheduling.k8s.io/v1", "kind": CLASS, "metadata": {"name": name}}
+    return {**named, "value": 7, "description": value}
+
+
+def _data(live: Body) -> str:
+    found = {key: base64.b64decode(text).decode() for key, text in live["data"].items()}
+    return found["v"] if found.keys() == {"v"} else str(found)
+
+
+def _plain_data(live: Body) -> str:
+    return str(live["data"]["v"] if live["data"].keys() == {"v"} else live["data"])
+
+
+def _environment(live: Body) -> str:
+    containers = live["spec"]["template"]["spec"]["containers"]
+    return str(containers[0]["env"][0]["value"] if len(containers) == 1 else [each["name"] for each in containers])
+
+
+MAPS = Kind("v1", "ConfigMap", _map, _plain_data, ({"data": {"v": "evil"}}, {"data": {"more": "1"}}, {"data": None}))
+SECRETS = Kind(
+    "v1", "Secret", _secret, _data, ({"stringData": {"v": "evil"}}, {"stringData": {"more": "1"}}, {"data": None})
+)
+DEPLOYMENTS = Kind(
+    "apps/v1",
+    "Deployment",
+    _web,
+    _environment,
+    (
+        {"spec": {"minReadySeconds": 5}},
+        {"spec": {"template": {"metadata": {"annotations": {"evil": "1"}}}}},
+        {"spec": {"revisionHistoryLimit": 3}},
+    ),
+)
+CLASSES = Kind(
+    "scheduling.k8s.io/v1",
+    CLASS,
+    _class,
+    lambda live: str(live["description"]),
+    ({"description": "evil"}, {"metadata": {"labels": {"evil": "1"}}}, {"description": None}),
+)
+_KINDS = {"s": SECRETS, "w": DEPLOYMENTS, "k": CLASSES}
+
+
+def kind_of(name: str) -> Kind:
+    """By the last part: `copy-w` is of the kind of `w`."""
+    return _KINDS.get(name.rpartition("-")[2], MAPS)
 
 
 class Died(BaseException):
@@ -103,19 +192,21 @@ class Deaths:
 class Shortcut(Recorder):
     """The order's steps, all real but git's: the commit is the model's, and receipts are kept here."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, environment: str) -> None:
         super().__init__()
-        self._model = model
+        self._model, self._environment = model, environment
 
     async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        model, name = self._model, self._environment
+        receipts = model.receipts[name]
         instead = {
-            fetch_verified.name: self._model.head,
-            read_verified.name: self._model.head,
-            render_environment.name: lambda: render(self._model.head().repository, "dev"),
+            fetch_verified.name: model.head,
+            read_verified.name: model.head,
+            render_environment.name: lambda: render(model.head().repository, name),
             hold_to_rules.name: lambda: args[0],  # the plan as it is: there is no older commit in git to read
-            ledger.append.name: self._model.append,
+            ledger.append.name: lambda: model.append(name),
             ledger.read.name: lambda: (),  # no receipt tells of objects that were let go
-            ledger.last.name: lambda: self._model.receipts[-1] if self._model.receipts else None,
+            ledger.last.name: lambda: receipts[-1] if receipts else None,
         }
         if effect.name in instead:
             return cast("R", instead[effect.name]())  # type: ignore[no-untyped-call]
@@ -129,56 +220,122 @@ class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = TemporaryDirectory()
-        self.id = uuid.uuid4().hex[:12]
-        self.namespace, self.control = f"m{self.id}", f"m{self.id}-control"
+        self.ids = {name: new_id() for name in ENVIRONMENTS}
+        self.spaces = {name: f"m{identifier}" for name, identifier in self.ids.items()}
+        self.controls = {name: f"{space}-control" for name, space in self.spaces.items()}
+        self.shared = f"{self.spaces['dev']}-shared"
+        self.parts = {name: part_of(self.ids[name], self.controls[name]) for name in ENVIRONMENTS}
         self.admin = connect(self.place.kubeconfig)
-        self.maps = self.admin.resource("v1", "ConfigMap")
-        self.part_of = part_of(self.id, self.control)
+        self.owner = "dev"
+        """Of the shared namespace."""
         self.git: dict[str, tuple[str, str]] = {}
         self.commits: list[str] = []
-        self.receipts: list[Any] = []
+        self.receipts: dict[str, list[Any]] = {name: [] for name in ENVIRONMENTS}
         self.theirs: dict[str, tuple[str, str]] = {}
-        """What somebody else made: name and resourceVersion by UID."""
+        """What somebody else made: name and content by UID."""
         self.replaced: set[str] = set()
         """UIDs of what somebody put in the place of ours: CD may take it, and never deletes it."""
+        self.why = ""
+        """What the last run that was stopped said."""
         self.tampered: set[str] = set()
         """Names of ours of which somebody took away the label or the claims: CD may keep them."""
 
     @initialize()
     def begin(self) -> None:
         subject = Subject("User", USER)
-        for body in control_manifests(control_namespace=self.control, namespaces=[self.namespace], subject=subject):
-            self.admin.apply(body, manager="admin")
+        for name in ENVIRONMENTS:
+            given = [self.spaces[name], self.shared]
+            for body in control_manifests(control_namespace=self.controls[name], namespaces=given, subject=subject):
+                self.admin.apply(body, manager="admin")
+        self._give_classes()
         self.kubeconfig = Path(self.folder.name) / "cd.kubeconfig"
         client_kubeconfig(self.place, user=USER, path=self.kubeconfig, owner_uid=0)
+        wait_for_rights(self.kubeconfig, *self.controls.values(), *self.spaces.values(), self.shared)
         self._commit()
 
+    def _give_classes(self) -> None:
+        rule_ = {"apiGroups": ["scheduling.k8s.io"], "resources": ["priorityclasses"]}
+        rules = [{**rule_, "verbs": ["get", "create", "patch", "delete"]}]
+        subjects = [Subject("User", USER), Subject("ServiceAccount", ACCOUNT, self.controls["dev"])]
+        group, named = "rbac.authorization.k8s.io", {"metadata": {"name": self.shared}}
+        bound = {
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": self.shared},
+            "subjects": [each.body for each in subjects],
+        }
+        for kind, part in (("ClusterRole", {"rules": rules}), ("ClusterRoleBinding", bound)):
+            self.admin.apply({"apiVersion": f"{group}/v1", "kind": kind, **named, **part}, manager="admin")
+
     def teardown(self) -> None:
-        for name in (self.namespace, self.control):
+        for name in (*self.spaces.values(), *self.controls.values(), self.shared):
             self.admin.request("DELETE", f"/api/v1/namespaces/{name}")
-        for body in self._live().values():
-            self._finalizers(body, [])
+        for name, body in self._live().items():
+            self._finalizers(name, body, [])
+        for plural in ("clusterrolebindings", "clusterroles"):
+            self.admin.request("DELETE", f"/apis/rbac.authorization.k8s.io/v1/{plural}/{self.shared}")
+        if self._one("k"):
+            self.admin.request("DELETE", self._path("k"))
         self.admin.__exit__()
         self.folder.cleanup()
 
+    # where things are --------------------------------------------------------------------------------
+
+    def _space(self, name: str) -> str:
+        last = name.rpartition("-")[2]
+        return (
+            "" if last == "k" else self.shared if last in SHARED else self.spaces["prod" if last == "prod" else "dev"]
+        )
+
+    def _full(self, name: str) -> str:
+        """Its name in the cluster: what is in no namespace shares the cluster with other runs of the model."""
+        return f"{name}-{self.ids['dev']}" if kind_of(name) is CLASSES else name
+
+    def _resource(self, name: str) -> Resource:
+        return self.admin.resource(kind_of(name).api_version, kind_of(name).kind)
+
+    def _path(self, name: str) -> str:
+        return self._resource(name).path(self._space(name), self._full(name))
+
+    def _environment_of(self, name: str) -> str:
+        return self.owner if self._space(name) == self.shared else "dev"
+
+    def _made(self, name: str, value: str) -> Body:
+        """An object as anybody makes it, with its namespace."""
+        body = kind_of(name).make(self._full(name), value)
+        space = {"namespace": self._space(name)} if self._space(name) else {}
+        return {**body, "metadata": {**body["metadata"], **space}}
+
+    def _declared(self, name: str, value: str) -> Body:
+        """As Git has it."""
+        body = self._made(name, value)
+        return {**body, "metadata": {**body["metadata"], "finalizers": [SEALED]}} if name == "s" else body
+
     # git ---------------------------------------------------------------------------------------------
+
+    def _wanted(self) -> dict[tuple[str, str], dict[str, str]]:
+        """By environment and application: the values by name."""
+        found: dict[tuple[str, str], dict[str, str]] = {("dev", app): {f"base-{app}": "0"} for app in APPS}
+        found["prod", "only"] = {"base-prod": "0"}
+        for name, (app, value) in sorted(self.git.items()):
+            environment = self._environment_of(name)
+            found[environment, "only" if environment == "prod" else app][name] = value
+        return found
 
     def _commit(self) -> None:
         self.commits.append(secrets.token_hex(20))
         files = {
-            layout.ENVIRONMENTS: f'format: 1\nid: "{self.id}"\n',
+            layout.ENVIRONMENTS: f'format: 1\nid: "{self.ids["dev"]}"\n',
             layout.SIGNERS: yaml.safe_dump({"format": 1, "signers": [SIGNER]}),
             layout.BINDINGS: "format: 1\nbindings: []\n",
             layout.GATE: "format: 1\n",
-            layout.environment("dev"): (
-                f'format: 1\nid: "{self.id}"\ncluster: sandbox\nnamespaces: [{self.namespace}]\ndrift: undo\n'
-                "health_seconds: 10\n"
-            ),
         }
-        for app in APPS:
-            wanted = {name: value for name, (owner, value) in self.git.items() if owner == app}
-            bodies = [_map(f"base-{app}", "0"), *(_map(name, value) for name, value in sorted(wanted.items()))]
-            files[f"{layout.manifests('dev', app)}/all.yaml"] = yaml.safe_dump_all(bodies)
+        for name, identifier in self.ids.items():
+            spaces = [self.spaces[name], *([self.shared] if name == self.owner else [])]
+            file = {"format": 1, "id": identifier, "cluster": "sandbox", "namespaces": spaces, "health_seconds": 1}
+            file |= {"cluster_kinds": [CLASS]} if name == "dev" else {}
+            files[layout.environment(name)] = yaml.safe_dump(file)
+        for (environment, app), wanted in self._wanted().items():
+            bodies = [self._declared(name, value) for name, value in wanted.items()]
+            files[f"{layout.manifests(environment, app)}/all.yaml"] = yaml.safe_dump_all(bodies)
         tree = Tree.of({path: text.encode() for path, text in files.items()}, commit=self.commits[-1])
         passed = tuple(SimpleNamespace(commit=commit) for commit in self.commits)
         self._head = VerifiedHead(self.commits[-1], tree, repository.read(tree), cast("Any", passed))
@@ -186,20 +343,21 @@ class Model(RuleBasedStateMachine):
     def head(self) -> VerifiedHead:
         return self._head
 
-    def append(self) -> Any:
-        number = len(self.receipts) + 1
-        self.receipts.append(SimpleNamespace(receipt=SimpleNamespace(number=number), digest=f"sha256:{number:064x}"))
-        return self.receipts[-1]
+    def append(self, environment: str) -> Any:
+        receipts = self.receipts[environment]
+        number = len(receipts) + 1
+        receipts.append(SimpleNamespace(receipt=SimpleNamespace(number=number), digest=f"sha256:{number:064x}"))
+        return receipts[-1]
 
-    def _changed(self, deployed: bool) -> None:
+    def _changed(self, *deployed: str) -> None:
         self._commit()
-        if deployed:
-            self._try()
+        for environment in deployed:
+            self._try(environment)
 
     @rule(name=names, app=apps, value=values, deployed=st.booleans())
     def declare(self, name: str, app: str, value: str, deployed: bool) -> None:
         self.git[name] = (app, value)
-        self._changed(deployed)
+        self._changed(*([self._environment_of(name)] if deployed else []))
 
     @rule(name=names, stays=st.booleans(), deployed=st.booleans())
     def drop(self, name: str, stays: bool, deployed: bool) -> None:
@@ -207,14 +365,20 @@ class Model(RuleBasedStateMachine):
         if name in self.git and stays:
             self.keep(name, stays=True)
         self.git.pop(name, None)
-        self._changed(deployed)
+        self._changed(*([self._environment_of(name)] if deployed else []))
 
     @rule(name=names, value=values, deployed=st.booleans())
     def hand_over(self, name: str, value: str, deployed: bool) -> None:
         """In one commit to the other application, sometimes with another content."""
         if name in self.git:
             self.git[name] = (APPS[1 - APPS.index(self.git[name][0])], value)
-            self._changed(deployed)
+            self._changed(*([self._environment_of(name)] if deployed else []))
+
+    @rule(deployed=st.sampled_from(((), ("dev",), ("prod",), ("dev", "prod"), ("prod", "dev"))))
+    def move(self, deployed: tuple[str, ...]) -> None:
+        """The shared namespace, with all that Git has in it, becomes the other environment's in one commit."""
+        self.owner = ENVIRONMENTS[1 - ENVIRONMENTS.index(self.owner)]
+        self._changed(*deployed)
 
     # runs --------------------------------------------------------------------------------------------
 
@@ -223,6 +387,15 @@ class Model(RuleBasedStateMachine):
         folder = self.folder.name
         remote = {"url": "http://127.0.0.1:1/x.git", "auth": f"{folder}/auth"}
         root = {"commit": "0" * 40, "keys": [SIGNER["key"]]}
+        given = {
+            name: {
+                "cluster": "sandbox",
+                "namespaces": [self.spaces[name], self.shared],
+                "control_namespace": self.controls[name],
+                "cluster_kinds": [CLASS] if name == "dev" else [],
+            }
+            for name in ENVIRONMENTS
+        }
         return CdHost.model_validate_json(
             json.dumps(
                 {
@@ -233,55 +406,52 @@ class Model(RuleBasedStateMachine):
                     "ledger": {"name": "ledger", **remote},
                     "signing": {"signer": "cd", "key": f"{folder}/key"},
                     "clusters": {"sandbox": {"kubeconfig": str(self.kubeconfig)}},
-                    "environments": {
-                        "dev": {
-                            "cluster": "sandbox",
-                            "namespaces": [self.namespace],
-                            "control_namespace": self.control,
-                        }
-                    },
+                    "environments": given,
                 }
             )
         )
 
-    def _run(self, *, upkeep: bool = False) -> Outcome:
+    def _run(self, environment: str, *, upkeep: bool = False) -> Outcome:
         async def order() -> Outcome:
-            async with walk.opened(Shortcut(self), self.host, "dev", what="deploy", actor="model") as site:
+            presenter = Shortcut(self, environment)
+            async with walk.opened(presenter, self.host, environment, what="deploy", actor="model") as site:
                 return await walk.reconcile(site, upkeep=upkeep)
 
         return asyncio.run(order())
 
-    def _try(self, *, upkeep: bool = False) -> str:
+    def _try(self, environment: str, *, upkeep: bool = False) -> str:
         """How a run ends: it may be stopped by what others did, never by what CD has written itself."""
         try:
-            return self._run(upkeep=upkeep).said
+            return self._run(environment, upkeep=upkeep).said
         except (Refused, LockHeld, HostConfigError, InputError, GitError):
             raise
         except InterlockError as error:
+            self.why = error.message
             return type(error).__name__
 
-    @rule()
-    def deploy(self) -> None:
-        self._try()
+    @rule(environment=environments)
+    def deploy(self, environment: str) -> None:
+        self._try(environment)
 
-    @rule()
-    def resync(self) -> None:
-        self._try(upkeep=True)
+    @rule(environment=environments)
+    def resync(self, environment: str) -> None:
+        self._try(environment, upkeep=True)
 
-    @rule(writes=st.integers(1, 16), after=st.booleans())
-    def die(self, writes: int, after: bool) -> None:
+    @rule(environment=environments, writes=st.integers(1, 16), after=st.booleans())
+    def die(self, environment: str, writes: int, after: bool) -> None:
         """A run ends at its n-th write, which the server has seen or not; whatever it held stays as it is."""
         self.deaths.plan(self.kubeconfig, writes, after=after)
         try:
-            self._try()
+            self._try(environment)
         except Died:
-            self._bury()
+            self._bury(environment)
         finally:
             self.deaths.end()
 
-    def _bury(self) -> None:
+    def _bury(self, environment: str) -> None:
         """Our own process lives on, so the Lease is made to name one that does not."""
-        lease = self.admin.get(self.admin.resource(LEASE, "Lease"), f"interlock-{self.id}", self.control)
+        name, control = f"interlock-{self.ids[environment]}", self.controls[environment]
+        lease = self.admin.get(self.admin.resource(LEASE, "Lease"), name, control)
         if lease and (process := (lease["metadata"].get("annotations") or {}).get(PROCESS)):
             lease["metadata"]["annotations"][PROCESS] = process.rpartition("/")[0] + "/1"
             self.admin.replace(lease, manager="admin")
@@ -289,45 +459,53 @@ class Model(RuleBasedStateMachine):
     # others ------------------------------------------------------------------------------------------
 
     def _live(self) -> dict[str, Body]:
-        found = self.admin.list(self.maps, self.namespace)
-        return {body["metadata"]["name"]: body for body in found if body["metadata"]["name"] != "kube-root-ca.crt"}
+        own, found = self.spaces["dev"], dict[str, Body]()
+        for kind, space in (
+            (MAPS, own),
+            (MAPS, self.shared),
+            (MAPS, self.spaces["prod"]),
+            (SECRETS, own),
+            (DEPLOYMENTS, own),
+        ):
+            for body in self.admin.list(self.admin.resource(kind.api_version, kind.kind), space):
+                found[body["metadata"]["name"]] = body
+        found.pop("kube-root-ca.crt", None)
+        return {**found, **({"k": live} if (live := self._one("k")) else {})}
 
     def _one(self, name: str) -> Body | None:
-        return self.admin.get(self.maps, name, self.namespace)
+        return self.admin.get(self._resource(name), self._full(name), self._space(name))
 
-    def _written(self, body: Body | None) -> None:
+    def _written(self, name: str, body: Body | None) -> None:
         """Somebody wrote an object: when it is his own, this is how it has to stay."""
         if body and (uid(body) in self.theirs):
-            self.theirs[uid(body)] = (body["metadata"]["name"], body["metadata"]["resourceVersion"])
+            self.theirs[uid(body)] = (name, content(body))
 
     def _merge(self, name: str, patch: Body, manager: str = "kubectl-edit") -> None:
-        path = self.maps.path(self.namespace, name)
-        kind, query = "application/merge-patch+json", {"fieldManager": manager}
-        self._written(self.admin._exchange("PATCH", path, query=query, body=patch, content=kind, subject=path)[1])
+        path, kind, query = self._path(name), "application/merge-patch+json", {"fieldManager": manager}
+        made = self.admin._exchange("PATCH", path, query=query, body=patch, content=kind, subject=path)[1]
+        self._written(name, made)
 
-    def _finalizers(self, body: Body, wanted: list[str]) -> None:
+    def _finalizers(self, name: str, body: Body, wanted: list[str]) -> None:
         if body["metadata"].get("finalizers", []) != wanted:
-            self._merge(body["metadata"]["name"], {"metadata": {"finalizers": wanted}})
+            self._merge(name, {"metadata": {"finalizers": wanted}})
 
-    def _create(self, body: Body, *, manager: str = "somebody") -> None:
-        made = self.admin.create(
-            {**body, "metadata": {**body["metadata"], "namespace": self.namespace}}, manager=manager
-        )
-        self.theirs[uid(made)] = (made["metadata"]["name"], made["metadata"]["resourceVersion"])
+    def _make(self, name: str, body: Body, *, manager: str = "somebody") -> None:
+        made = self.admin.create(body, manager=manager)
+        self.theirs[uid(made)] = (name, content(made))
 
-    @rule(name=names, data=st.sampled_from(({"v": "evil"}, {"foreign": "1"}, {"v": None})))
-    def edit(self, name: str, data: Mapping[str, str | None]) -> None:
+    @rule(name=names, number=st.integers(0, 2))
+    def edit(self, name: str, number: int) -> None:
         if self._one(name):
-            self._merge(name, {"data": data})
+            self._merge(name, kind_of(name).edits[number])
 
     @rule(name=names)
     def delete(self, name: str) -> None:
         if live := self._one(name):
-            self.admin.request("DELETE", self.maps.path(self.namespace, name))
+            self.admin.request("DELETE", self._path(name))
             if not live["metadata"].get("finalizers"):
                 self.theirs.pop(uid(live), None)
             else:
-                self._written(self._one(name))
+                self._written(name, self._one(name))
 
     @rule(name=names, in_place_of_ours=st.booleans())
     def make(self, name: str, in_place_of_ours: bool) -> None:
@@ -337,36 +515,36 @@ class Model(RuleBasedStateMachine):
             self.delete(name)
             live = None
         if live is None:
-            self._create(_map(name, "theirs"))
-            if any(identity.name == name for identity in self._inventory()):
+            self._make(name, self._made(name, "theirs"))
+            if name in self._known():
                 self.replaced.add(next(u for u, (n, _) in self.theirs.items() if n == name))
 
-    @rule(name=names)
+    @rule(name=inside)
     def copy(self, name: str) -> None:
         """A controller that copies labels and annotations to what it makes, as some do."""
         live = self._one(name)
         if live and self._one(f"copy-{name}") is None:
             copied = {key: live["metadata"].get(key) or {} for key in ("labels", "annotations")}
-            body = _map(f"copy-{name}", "copied")
-            self._create({**body, "metadata": {**body["metadata"], **copied}}, manager="copier")
+            body = self._made(f"copy-{name}", "copied")
+            self._make(f"copy-{name}", {**body, "metadata": {**body["metadata"], **copied}}, manager="copier")
 
-    @rule(name=names)
-    def forge(self, name: str) -> None:
+    @rule(name=inside, environment=environments)
+    def forge(self, name: str, environment: str) -> None:
         """An object that says it is ours: by label, and by the name of our field manager."""
         if self._one(f"forged-{name}") is None:
-            body = _map(f"forged-{name}", "forged")
-            body["metadata"] |= {"labels": {PART_OF: self.part_of}, "namespace": self.namespace}
-            made = self.admin.apply(body, manager=f"interlock-{self.id}").body
-            self.theirs[uid(made)] = (made["metadata"]["name"], made["metadata"]["resourceVersion"])
+            body = self._made(f"forged-{name}", "forged")
+            body["metadata"] |= {"labels": {PART_OF: self.parts[environment]}}
+            made = self.admin.apply(body, manager=f"interlock-{self.ids[environment]}").body
+            self.theirs[uid(made)] = (f"forged-{name}", content(made))
 
-    @rule(name=names)
-    def claim(self, name: str) -> None:
+    @rule(name=names, environment=environments)
+    def claim(self, name: str, environment: str) -> None:
         """Somebody writes under our field manager's name."""
         if live := self._one(name):
-            body = _map(name, "claimed")
-            body["data"]["more"] = "1"
-            body["metadata"] |= {"namespace": self.namespace, "uid": uid(live)}
-            self._written(self.admin.apply(body, manager=f"interlock-{self.id}", force=True).body)
+            body = self._made(name, "claimed")
+            body["metadata"] |= {"uid": uid(live), "annotations": {"claimed": "1"}}
+            made = self.admin.apply(body, manager=f"interlock-{self.ids[environment]}", force=True).body
+            self._written(name, made)
             self.tampered.add(name)
 
     @rule(name=names)
@@ -388,63 +566,95 @@ class Model(RuleBasedStateMachine):
         live = self._one(name)
         if live is None or (stays and "deletionTimestamp" in live["metadata"]):
             return
-        self._finalizers(live, ["example.org/stays"] if stays else [])
+        self._finalizers(name, live, [STAYS] if stays else [])
         if "deletionTimestamp" in live["metadata"]:
             self.theirs.pop(uid(live), None)
 
     # what must hold ----------------------------------------------------------------------------------
 
-    def _inventory(self) -> Mapping[Any, Any]:
-        read = record.read_stored.fn(self.admin, control_namespace=self.control, environment_id=self.id)
-        return read.inventory.entries
+    def _inventory(self, environment: str) -> Mapping[str, Entry]:
+        control, identifier = self.controls[environment], self.ids[environment]
+        read = record.read_stored.fn(self.admin, control_namespace=control, environment_id=identifier)
+        return {identity.name.removesuffix(f"-{self.ids['dev']}"): e for identity, e in read.inventory.entries.items()}
+
+    def _known(self) -> frozenset[str]:
+        """What either environment says that it owns."""
+        return frozenset(name for environment in ENVIRONMENTS for name in self._inventory(environment))
 
     @invariant()
-    def nothing_of_others_is_touched(self) -> None:
-        live = {uid(body): body for body in self._live().values()}
-        for theirs, (name, version) in self.theirs.items():
-            assert theirs in live, f"{name} of somebody else was deleted"
-            touched = live[theirs]["metadata"]["resourceVersion"] != version
+    def nothing_of_others_is_touched_and_nothing_of_ours_forgotten(self) -> None:
+        live = self._live()
+        by_uid = {uid(body): body for body in live.values()}
+        for theirs, (name, before) in self.theirs.items():
+            assert theirs in by_uid, f"{name} of somebody else was deleted"
+            touched = content(by_uid[theirs]) != before
             assert not touched or theirs in self.replaced, f"{name} of somebody else was written"
-
-    @invariant()
-    def nothing_of_ours_is_forgotten(self) -> None:
-        known = {identity.name for identity in self._inventory()}
-        for name, body in self._live().items():
-            ours = body["metadata"].get("labels", {}).get(PART_OF) == self.part_of
+        known = self._known()
+        for name, body in live.items():
+            ours = body["metadata"].get("labels", {}).get(PART_OF) in self.parts.values()
             if ours and uid(body) not in self.theirs:
                 assert name in known, f"{name} was made by us, and is in no inventory"
 
     @rule()
     def settle(self) -> None:
         """When nobody interferes any more, some runs later everything is as Git says."""
-        for name, body in self._live().items():
-            self._finalizers(body, [])
-            if uid(body) in self.theirs and uid(body) not in self.replaced and name in self.git:
-                self.admin.request("DELETE", self.maps.path(self.namespace, name))
-                del self.theirs[uid(body)]
-        ends = [self._try() for _ in range(2)]
-        while ends[-1] != "in sync" and len(ends) < 6:
-            ends.append(self._try())
-        assert ends[-1] == "in sync", ends
+        ends: list[str] = []
+        while ends[-2:] != ["in sync", "in sync"] and len(ends) < 40:
+            self._nobody_interferes()
+            ends += [self._try(environment) for environment in ENVIRONMENTS]
+        assert ends[-2:] == ["in sync", "in sync"], (ends, self.why)
         self._is_as_git_says()
 
+    def _nobody_interferes(self) -> None:
+        for name, body in self._live().items():
+            going = "deletionTimestamp" in body["metadata"]
+            kept = [SEALED] if SEALED in body["metadata"].get("finalizers", ()) and not going else []
+            self._finalizers(name, body, kept)
+            if going:
+                self.theirs.pop(uid(body), None)
+            elif uid(body) in self.theirs and name in self.git:
+                adopted = uid(body) in self.replaced and name in self._inventory(self._environment_of(name))
+                if not adopted:
+                    self.admin.request("DELETE", self._path(name))
+                    del self.theirs[uid(body)]
+
     def _is_as_git_says(self) -> None:
-        wanted = {name: value for name, (_, value) in self.git.items()} | {f"base-{app}": "0" for app in APPS}
-        live, known = self._live(), {identity.name: entry for identity, entry in self._inventory().items()}
+        live = self._live()
         adopted = {name for name, body in live.items() if uid(body) in self.replaced}
-        for name, value in wanted.items():
-            assert live[name]["data"] == {"v": value} or name in adopted, name
-            assert live[name]["data"]["v"] == value, name
-            assert known[name].uid == uid(live[name]), name
-            assert live[name]["metadata"]["labels"][PART_OF] == self.part_of, name
-        left = known.keys() - wanted.keys()
-        assert left <= adopted | self.tampered, "left in the inventory"
+        left: set[str] = set()
+        every: set[str] = set()
+        for environment in ENVIRONMENTS:
+            known = self._inventory(environment)
+            shares = (wanted for (of, _), wanted in self._wanted().items() if of == environment)
+            wanted = {name: value for share in shares for name, value in share.items()}
+            for name, value in wanted.items():
+                if name not in adopted:  # what was there before us may hold more
+                    assert kind_of(name).value(live[name]) == value, name
+                assert known[name].uid == uid(live[name]), name
+                assert live[name]["metadata"]["labels"][PART_OF] == self.parts[environment], name
+            left |= known.keys() - wanted.keys()
+            every |= wanted.keys()
+        assert left <= adopted | self.tampered, "left in an inventory"
         ours = {
             n for n, b in live.items() if b["metadata"].get("labels", {}).get(PART_OF) and uid(b) not in self.theirs
         }
-        assert ours - wanted.keys() <= left, "made by us, and neither in Git nor kept"
+        assert ours - every <= left, "made by us, and neither in Git nor kept"
         # What is as Git says again was seen to.
         self.tampered &= left
+
+
+def content(body: Body) -> str:
+    """All of an object that anybody writes, and who claims it; not what the cluster's controllers write."""
+    metadata = {
+        k: v for k, v in body["metadata"].items() if k not in {"managedFields", "resourceVersion", "generation"}
+    }
+    notes = {
+        k: v for k, v in (metadata.get("annotations") or {}).items() if not k.startswith("deployment.kubernetes.io")
+    }
+    claims = {(c.get("manager"), c.get("operation")) for c in body["metadata"].get("managedFields") or ()}
+    rest = {key: value for key, value in body.items() if key not in {"metadata", "status", "apiVersion", "kind"}}
+    others = sorted(claim for claim in claims if claim[0] != "kube-controller-manager")
+    return json.dumps([{**metadata, "annotations": notes}, others, rest], sort_keys=True)
 
 
 LEASE = "coordination.k8s.io/v1"
@@ -455,10 +665,6 @@ SIGNER = {
     "approves": True,
     "machine": False,
 }
-
-
-def _map(name: str, value: str) -> Body:
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"v": value}}
 
 
 @pytest.fixture
@@ -476,7 +682,7 @@ def model(cluster: Kubernetes, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
     yield Model
 
 
-@pytest.mark.timeout(max(300, STEPS))
+@pytest.mark.timeout(max(600, 3 * STEPS))
 def test_whatever_happens_it_converges(model: type[Model]) -> None:
     """Nothing that we own is forgotten, nothing that we do not own is touched, and in the end all is as Git says."""
     run_state_machine_as_test(
