@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from bench import ground, rows
+from bench.flux import Programs
 from bench.measure import Row
 from bench.peers import kubectl, kubectl_version
 from tasks.common.garbage import collected_rarely
@@ -28,6 +29,9 @@ _VERSIONS = ("interlock", "kubernetes", "urllib3", "orjson")
 def main(
     names: Annotated[list[str] | None, typer.Argument(help=f"Rows, of: {', '.join(rows.ROWS)}. All without.")] = None,
     objects: Annotated[int, typer.Option(help="How many objects.")] = 10_000,
+    flux: Annotated[
+        Path | None, typer.Option(help="A folder with Flux's source-controller, kustomize-controller and crds/*.yaml.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = Path("build/bench.json"),
 ) -> None:
     """Measure our plan and apply beside kubectl and beside bare requests, on one real control plane.
@@ -42,15 +46,25 @@ def main(
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     if kubectl() is None:
         console.print("kubectl is not here: its rows are left out; `make bench` installs it")
+    if flux is None:
+        console.print("Flux's controllers were not given: their rows are left out; --flux FOLDER names them")
+    programs = _given(flux) if flux else None
     found: list[Row] = []
     with tempfile.TemporaryDirectory() as folder, ground.control_plane() as sandbox, collected_rarely():
         for name in names or rows.ROWS:
             console.print(f"measuring {name} with {objects} objects …")
-            found += rows.ROWS[name](sandbox, Path(folder), objects)
+            found += rows.ROWS[name](sandbox, Path(folder), objects, programs)
             console.print(_table(found))
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(_document(found), indent=2) + "\n")
     console.print(f"written: {output}")
+
+
+def _given(folder: Path) -> Programs:
+    try:
+        return Programs.of(folder.resolve())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _table(found: list[Row]) -> Table:

@@ -112,6 +112,16 @@ class Estate:
     def _mirror(self) -> Path:
         return self.folder / "developer.git"
 
+    @property
+    def names(self) -> Sequence[str]:
+        return application_names(self.count)
+
+    def plain(self) -> Repository:
+        """An empty repository beside it, on the same server, for a peer that takes plain manifests."""
+        return Repository(
+            Remote(url=self.remote.url.replace("environments", "plain"), auth=self.remote.auth), self._mirror
+        )
+
     def push(self, greeting: str, *, applications: int | None = None) -> None:
         """Another greeting for the first so many applications, or for all."""
         names = application_names(self.count)[:applications]
@@ -144,13 +154,25 @@ def application_names(count: int) -> Sequence[str]:
     return [f"app-{number:04}" for number in range(count)]
 
 
+@dataclass
+class Repository:
+    """A repository of somebody else's on a git server. Every push is a commit on the one before."""
+
+    remote: Remote
+    mirror: Path
+    head: str = ""
+
+    def push(self, changes: Mapping[str, str]) -> None:
+        self.head = _push(self.mirror, self.remote, self.head or None, changes)
+
+
 @contextmanager
 def estate(ground: Ground, count: int) -> Iterator[Estate]:
     """The repository with its first commit, and a CD host that knows it. Nothing is deployed yet."""
     folder = ground.folder
     folder.mkdir(parents=True, exist_ok=True)
     key, public = folder / "key", _make_key(folder / "key")
-    with _git_server(folder / "git", ("environments", "ledger")) as address:
+    with _git_server(folder / "git", ("environments", "ledger", "plain")) as address:
         auth = folder / "auth"
         auth.touch(mode=0o600)
         auth.write_text(f"{_ACCOUNT}:{_PASSWORD}\n")
@@ -241,7 +263,7 @@ def _git_server(folder: Path, repositories: Sequence[str]) -> Iterator[str]:
         path = folder / "repositories" / f"{name}.git"
         subprocess.run(["git", "init", "--bare", "--quiet", "--initial-branch=main", str(path)], check=True)
         subprocess.run(["git", "-C", str(path), "config", "http.receivepack", "true"], check=True)
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "sandbox.git_server", str(folder), str(port)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
         try:
@@ -251,7 +273,7 @@ def _git_server(folder: Path, repositories: Sequence[str]) -> Iterator[str]:
             server.terminate()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

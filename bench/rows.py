@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from bench import estate as estates
+from bench import flux
 from bench import ground as grounds
 from bench.ground import Ground
 from bench.measure import RUNS, Claim, Row, Work, compare, row, timed
@@ -103,32 +104,46 @@ def apply_few(sandbox: Sandbox, folder: Path, count: int) -> list[Row]:
         return compare((Claim(f"apply-{few}-of-{count}", what, ours, {peer: "≤ 1.5"}),), {peer: patches})
 
 
-def many_all(sandbox: Sandbox, folder: Path, count: int) -> list[Row]:
+def many_all(sandbox: Sandbox, folder: Path, count: int, programs: flux.Programs | None = None) -> list[Row]:
     """One commit that changes every object of every application."""
     what = f"a commit that changes all of {count} applications of 4 objects"
-    return _many(sandbox, folder, count, changed=count, name=f"apps-{count}-all", what=what, goal="≤ 15 s")
+    return _many(sandbox, folder, count, programs, changed=count, name=f"apps-{count}-all", what=what, goal="≤ 15 s")
 
 
-def many_one(sandbox: Sandbox, folder: Path, count: int) -> list[Row]:
+def many_one(sandbox: Sandbox, folder: Path, count: int, programs: flux.Programs | None = None) -> list[Row]:
     """One commit that changes one application."""
     what = f"a commit that changes one of {count} applications of 4 objects"
-    return _many(sandbox, folder, count, changed=1, name=f"apps-{count}-one", what=what, goal="≤ 2 s")
+    return _many(sandbox, folder, count, programs, changed=1, name=f"apps-{count}-one", what=what, goal="≤ 2 s")
 
 
-def _many(sandbox: Sandbox, folder: Path, count: int, *, changed: int, name: str, what: str, goal: str) -> list[Row]:
-    """The peer lists what there is and patches what changed, in a namespace that has the same objects."""
+def _many(
+    sandbox: Sandbox,
+    folder: Path,
+    count: int,
+    programs: flux.Programs | None,
+    *,
+    changed: int,
+    name: str,
+    what: str,
+    goal: str,
+) -> list[Row]:
+    """Each peer has a namespace with the same objects. The raw one lists what there is and patches what changed."""
     with (
         grounds.environment(sandbox, folder) as ground,
         grounds.environment(sandbox, folder) as other,
         estates.estate(ground, count) as estate,
+        ExitStack() as stack,
     ):
         raw, values, wanted = Raw(other), itertools.count(), list[Body]()
         estate.deploy()
         raw.apply(estate.bodies(other.namespace))
+        works = stack.enter_context(_by_flux(programs, sandbox, folder, estate)) if programs else None
 
         def before() -> None:
             estate.push(f"value-{next(values)}", applications=changed)
             wanted[:] = estate.bodies(other.namespace, applications=changed)
+            if works:
+                works.push(estate.bodies(works.ground.namespace, applications=changed))
 
         def patches() -> None:
             raw.list()
@@ -137,12 +152,27 @@ def _many(sandbox: Sandbox, folder: Path, count: int, *, changed: int, name: str
         def recorded() -> None:
             estate.deploy()
 
-        peer = "raw LIST, raw PATCHes"
+        peers: dict[str, Work] = {"raw LIST, raw PATCHes": patches}
+        if works:
+            peers[flux.NAME] = works.reconcile
+        goals, none = dict.fromkeys(peers, goal), dict.fromkeys(peers, "")
         claims = (
-            Claim(name, f"deploy, from fetch to applied, of {what}", estate.deploy, {peer: goal}),
-            Claim(f"{name}-recorded", f"the same until it is healthy and recorded, of {what}", recorded, {peer: ""}),
+            Claim(name, f"deploy, from fetch to applied, of {what}", estate.deploy, goals),
+            Claim(f"{name}-recorded", f"the same until it is healthy and recorded, of {what}", recorded, none),
         )
-        return compare(claims, {peer: patches}, before=before, runs=3)
+        return compare(claims, peers, before=before, runs=3)
+
+
+@contextmanager
+def _by_flux(programs: flux.Programs, sandbox: Sandbox, folder: Path, estate: estates.Estate) -> Iterator[flux.Flux]:
+    """Flux with the same applications, in a namespace of its own, all of them applied once."""
+    with (
+        grounds.environment(sandbox, folder) as ground,
+        flux.running(programs, ground, estate.plain(), estate.names) as works,
+    ):
+        works.push(estate.bodies(ground.namespace))
+        works.reconcile()
+        yield works
 
 
 def memory(sandbox: Sandbox, folder: Path, count: int) -> list[Row]:
@@ -182,12 +212,19 @@ def growth(sandbox: Sandbox, folder: Path, count: int) -> list[Row]:
         return [row(claim, ours, LIST, lists, unit="times")]
 
 
-ROWS: Mapping[str, Callable[[Sandbox, Path, int], list[Row]]] = {
-    "plan-unchanged": plan_unchanged,
-    "apply-new": apply_new,
-    "apply-100": apply_few,
-    "apps-all": lambda sandbox, folder, count: many_all(sandbox, folder, count // 10),
-    "memory": memory,
-    "growth": growth,
-    "apps-one": lambda sandbox, folder, count: many_one(sandbox, folder, count // 10),
+def _alone(
+    measure: Callable[[Sandbox, Path, int], list[Row]],
+) -> Callable[[Sandbox, Path, int, flux.Programs | None], list[Row]]:
+    """A row that Flux has no part in."""
+    return lambda sandbox, folder, count, _: measure(sandbox, folder, count)
+
+
+ROWS: Mapping[str, Callable[[Sandbox, Path, int, flux.Programs | None], list[Row]]] = {
+    "plan-unchanged": _alone(plan_unchanged),
+    "apply-new": _alone(apply_new),
+    "apply-100": _alone(apply_few),
+    "apps-all": lambda sandbox, folder, count, programs: many_all(sandbox, folder, count // 10, programs),
+    "memory": _alone(memory),
+    "growth": _alone(growth),
+    "apps-one": lambda sandbox, folder, count, programs: many_one(sandbox, folder, count // 10, programs),
 }
