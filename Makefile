@@ -14,9 +14,10 @@ help: ## List these targets
 # Only when it is given to make itself: a developer's environment often has one that is not meant.
 ifeq ($(origin KUBECONFIG),command line)
 demo: linux setup ## Show the whole walk on real parts; ONCE=1 ends after it; KUBECONFIG=… shows CD on your cluster, without root
-	@ONCE="$(ONCE)" IMAGE="$(IMAGE)" NAMESPACE="$(NAMESPACE)" exec $(PYTHON) -m sandbox.demo.existing "$(KUBECONFIG)"
+	@ONCE="$(ONCE)" IMAGE="$(IMAGE)" NODES="$(NODES)" NAMESPACE="$(NAMESPACE)" exec $(PYTHON) -m sandbox.demo.existing "$(KUBECONFIG)"
 else
 demo: root setup
+	@test -z "$(NODES)" || { echo "make: NODES=$(NODES) is for a cluster of yours: give KUBECONFIG=… too" >&2; exit 2; }
 	@ONCE="$(ONCE)" exec $(PYTHON) -m sandbox.demo
 endif
 

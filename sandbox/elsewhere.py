@@ -28,6 +28,7 @@ from interlock.errors import InterlockError
 from sandbox.developer import Developer
 from sandbox.http import LOCAL
 from sandbox.part import Daemon, Report, SandboxError, clean_environment, tail, wait_until
+from sandbox.parts.kwok import simulated
 from sandbox.parts.prefect import empty_database, provide_empty_database, server_environment
 from sandbox.runs import Runs
 from tasks.cd.cluster import Cluster, connect
@@ -65,16 +66,25 @@ class _Servers:
 
 @contextmanager
 def stand_up(
-    kubeconfig: Path, folder: Path, files: Mapping[str, str], *, namespace: str, report: Report
+    kubeconfig: Path,
+    folder: Path,
+    files: Mapping[str, str],
+    *,
+    namespace: str,
+    report: Report,
+    nodes: Sequence[str] = (),
 ) -> Iterator[Elsewhere]:
     """Everything, for the length of a block, with these files in the environment repository.
 
+    `nodes` are the names of simulated ones that the cluster gets for that time.
     SandboxError when a namespace of these names is there already.
     """
     control = f"{namespace}-control"
     with ExitStack() as stack:
         admin = stack.enter_context(_connected(kubeconfig))
         _require_absent(admin, namespace, control)
+        if nodes:
+            stack.enter_context(simulated(admin, kubeconfig, folder, names=nodes, report=report))
         address, auth = stack.enter_context(_git_server(folder, report))
         servers = _Servers(address, auth, stack.enter_context(_prefect(folder, report)))
         developer, root = _environments(folder, servers, namespace)

@@ -23,6 +23,7 @@ KUBERNETES_VERSION = "v1.37.2"
 CONTAINERD_VERSION = "v2.4.2"
 REGISTRY_VERSION = "v3.1.2"
 COSIGN_VERSIONS = {2: "v2.6.5", 3: "v3.1.3"}
+KWOK_VERSION = "v0.8.0"
 # What go needs of its caller's environment to find its caches and to reach a module proxy.
 GO_VARIABLES = ("HOME", "XDG_CACHE_HOME", "GOPROXY", "GOCACHE", "GOMODCACHE")
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -126,6 +127,13 @@ PROGRAMS = {
     },
     "referrers": Programs(
         module="referrers", packages={"referrers": "interlock.sandbox/referrers"}, estimate="20 seconds"
+    ),
+    "kwok": Programs(
+        module="kwok",
+        packages={"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
+        estimate="2 minutes",
+        version=r"\bv0\.8\.",
+        variables={"sigs.k8s.io/kwok/pkg/consts.Version": KWOK_VERSION},
     ),
     "pause": Programs(module="pause", packages={"pause": "interlock.sandbox/pause"}, estimate="10 seconds"),
 }

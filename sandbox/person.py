@@ -33,12 +33,9 @@ def running(name: str) -> Place:
 
 
 def exports(place: Place) -> str:
-    """Lines for `eval`: where things are, and the developer's password for the sandbox's git server alone."""
-    server = f"http://127.0.0.1:{place.git_port}"
-    login = base64.b64encode(git.credentials(place, "developer").read_text().strip().encode()).decode()
+    """Lines for `eval`: where things are, and the developer's password for the sandbox's git server, if it has one."""
     values = {
         NAME: place.name,
-        "GIT": server,
         "REGISTRY": place.registry,
         "ENVIRONMENTS": str(place.state / "person" / "environments"),
         "CI_CONFIG": str(place.state / "ci" / "ci.yaml"),
@@ -49,15 +46,27 @@ def exports(place: Place) -> str:
         "KUBECONFIG": str(place.kubeconfig),
         "DOCKER_HOST": Docker(place).docker_host,
         "TRIVY_CACHE": str(Trivy(place).cache),
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"http.{server}/.extraHeader",
-        "GIT_CONFIG_VALUE_0": f"Authorization: Basic {login}",
+        **_git_account(place),
     }
     lines = [f"export {name}={shlex.quote(value)}" for name, value in values.items()]
     # git needs an address for whoever commits, and a bare machine gives none.
     lines.append('export EMAIL="${EMAIL:-you@example.org}"')
     lines.append(f'export PATH={shlex.quote(str(Path(sys.prefix) / "bin"))}:"$PATH"')
     return "\n".join(lines)
+
+
+def _git_account(place: Place) -> dict[str, str]:
+    password = git.credentials(place, "developer")
+    if not password.exists():  # a sandbox may have other parts only
+        return {}
+    server = f"http://127.0.0.1:{place.git_port}"
+    login = base64.b64encode(password.read_text().strip().encode()).decode()
+    return {
+        "GIT": server,
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"http.{server}/.extraHeader",
+        "GIT_CONFIG_VALUE_0": f"Authorization: Basic {login}",
+    }
 
 
 def ask(place: Place, service: str, path: str, *, namespace: str, seconds: float) -> str:

@@ -1,11 +1,13 @@
 """`python -m sandbox.demo.existing KUBECONFIG`: what CD does, on a cluster that exists already. Needs no root.
 
-With IMAGE=…@sha256:… the Deployment runs two pods of it; without, it wants none. NAMESPACE names the namespace that is
-made for it, and removed again. With ONCE=1 it ends after the table.
+With IMAGE=…@sha256:… the Deployment runs two pods of it; without, it wants none. With NODES=kwok the cluster gets two
+simulated nodes meanwhile, which take the two pods and run nothing. NAMESPACE names the namespace that is made for it,
+and removed again. With ONCE=1 it ends after the table.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -22,6 +24,7 @@ from sandbox.demo.stage import Act, Stage
 from sandbox.demo.stage import run as run_demo
 from sandbox.elsewhere import CLUSTER, ENVIRONMENT, Elsewhere, stand_up
 from sandbox.part import SandboxError
+from sandbox.parts.kwok import LABEL, TAINT
 from sandbox.runs import Run
 from sandbox.terminal import Terminal
 from tasks.cd.cluster import Cluster
@@ -31,8 +34,10 @@ NOTES = f"environments/{ENVIRONMENT}/notes/manifests/notes.yaml"
 _NO_IMAGE = "registry.example.org/hello@sha256:" + "0" * 64
 
 
-def manifests(image: str | None, *, greeting: str = "hello") -> str:
+def manifests(image: str | None, *, simulated: bool = False, greeting: str = "hello") -> str:
     """A ConfigMap, a Service and a Deployment that reads the one and stands behind the other."""
+    taken = json.dumps({"key": TAINT["key"], "operator": "Exists"})
+    where = f"nodeSelector: {json.dumps(LABEL)}\n      tolerations: [{taken}]" if simulated else "nodeSelector: {}"
     return f"""\
 apiVersion: v1
 kind: ConfigMap
@@ -50,11 +55,12 @@ apiVersion: apps/v1
 kind: Deployment
 metadata: {{name: hello}}
 spec:
-  replicas: {2 if image else 0}
+  replicas: {2 if image or simulated else 0}
   selector: {{matchLabels: {{app: hello}}}}
   template:
     metadata: {{labels: {{app: hello}}}}
     spec:
+      {where}
       containers:
         - name: hello
           image: {image or _NO_IMAGE}
@@ -70,6 +76,7 @@ class Show:
     stage: Stage
     place: Elsewhere
     image: str | None
+    simulated: bool = False
 
     @property
     def admin(self) -> Cluster:
@@ -101,18 +108,27 @@ def main() -> int:
     report = Terminal(stage.console)
     image, namespace = os.environ.get("IMAGE") or None, os.environ.get("NAMESPACE") or "interlock-demo"
     notes = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\ndata: {a: b}\n"
-    files = {HELLO: manifests(image), NOTES: notes}
+    nodes = _nodes(namespace)
+    files = {HELLO: manifests(image, simulated=bool(nodes)), NOTES: notes}
     with (
         tempfile.TemporaryDirectory(prefix="interlock-demo-") as folder,
-        stand_up(kubeconfig, Path(folder), files, namespace=namespace, report=report) as place,
+        stand_up(kubeconfig, Path(folder), files, namespace=namespace, report=report, nodes=nodes) as place,
     ):
-        play(Show(stage, place, image))
+        play(Show(stage, place, image, bool(nodes)))
         if not os.environ.get("ONCE"):
             stage.say(f"\nIt stays until Ctrl-C. Prefect UI: {place.runs.page}; namespace: {namespace}")
             with suppress(KeyboardInterrupt):
                 signal.pause()
     stage.say("\nNothing is left running, and the namespaces are being deleted.")
     return 0 if stage.holds else 1
+
+
+def _nodes(namespace: str) -> tuple[str, ...]:
+    """The names of the simulated nodes that are asked for."""
+    asked = os.environ.get("NODES") or ""
+    if asked not in {"", "kwok"}:
+        raise SandboxError(f"NODES={asked}: there is only NODES=kwok, which simulates two")
+    return tuple(f"{namespace}-kwok-{number}" for number in range(2)) if asked else ()
 
 
 def play(show: Show) -> None:
@@ -137,6 +153,12 @@ def first_deploy(show: Show, act: Act) -> None:
     show.deployed(act, "the first deploy", show.place.environments.head(), frozenset())
     there = [f"{kind}/{name}" for kind, name, version in _OBJECTS if show.exists(kind, name, version)]
     show.stage.check(act, "objects", ", ".join(there), holds=len(there) == len(_OBJECTS))
+    if show.image or show.simulated:
+        ready = show.admin.request("GET", show.path("deployments", "hello", "apps/v1"))["status"].get(
+            "readyReplicas", 0
+        )
+        kind = "simulated pods" if show.simulated else "pods"
+        show.stage.check(act, f"{kind} that are ready", f"{ready} of 2", holds=ready == 2)
 
 
 _OBJECTS = (("ConfigMap", "hello", "v1"), ("Service", "hello", "v1"), ("Deployment", "hello", "apps/v1"))
@@ -190,7 +212,7 @@ def refused(show: Show, act: Act) -> None:
 def removed(show: Show, act: Act) -> None:
     """A changed value arrives; a removed application is pruned, and nothing else."""
     person, known = show.place.environments, show.place.runs.ids("deploy")
-    head = person.commit("Greet", {HELLO: manifests(show.image, greeting="welcome")})
+    head = person.commit("Greet", {HELLO: manifests(show.image, simulated=show.simulated, greeting="welcome")})
     person.push()
     show.deployed(act, "a changed value", head, known)
     known = show.place.runs.ids("deploy")
