@@ -20,6 +20,7 @@ from prefect.artifacts import (
 )
 from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound
 from prefect.utilities.annotations import quote
 
 from interlock.contract.report import Report
@@ -111,13 +112,15 @@ class PrefectPresenter:
         get_run_logger().info(message)
 
     async def _told(self, telling: Coroutine[Any, Any, object], what: str) -> bool:
-        """Whether Prefect took it. While it is away a run goes on: what it does does not hang on being told of."""
+        """Whether Prefect took it. While it is away, or knows the run no more, the run goes on: what it does to the
+        cluster does not hang on being told of.
+        """
         if time.monotonic() < self._away_until:
             telling.close()
             return False
         try:
             await asyncio.wait_for(telling, TELL_SECONDS)
-        except (httpx.HTTPError, TimeoutError) as error:
+        except (httpx.HTTPError, ObjectNotFound, TimeoutError) as error:
             self._away_until = time.monotonic() + AWAY_SECONDS
             self.say(f"Prefect was not told {what}: {type(error).__name__}: {error}")
             return False
