@@ -72,8 +72,9 @@ def report(plan: Plan, *, most: int | None = MOST_OBJECTS) -> Report:
 
 
 def _head(plan: Plan, named: int) -> Iterator[str]:
-    same = counted(len(plan.items) - named, "object is as it should be", "objects are as they should be")
-    yield f"Commit `{plan.commit[:12]}`. {same}."
+    same = len(plan.items) - named
+    told = f" {counted(same, 'object is as it should be', 'objects are as they should be')}." if same else ""
+    yield f"Commit `{plan.commit[:12]}`.{told}"
     if plan.standings:
         yield f"In its namespaces live: {strangers.told(plan.standings)}."
     yield from (f"- note: {cell(note)}" for note in plan.notes[:_MOST_NOTES])
@@ -180,7 +181,7 @@ def _object_branch(item: PlanItem) -> Branch:
 def _about(item: PlanItem) -> Iterator[str]:
     if item.manager or item.time:
         yield f"by {item.manager or 'unknown'}, since {item.time or 'unknown'}"
-    if item.origin and not item.fields:
+    if item.origin and not item.fields and item.origin.path not in item.reason:
         yield place(item.origin)
 
 

@@ -232,8 +232,9 @@ def chosen(items: Iterable[PlanItem], names: Sequence[str]) -> tuple[PlanItem, .
     found = {subject(item.identity): item for item in items if item.whose == "a stranger's"}
     for name in names:
         if name not in found:
-            known = ", ".join(found) or "nothing: no object of somebody else is in the way"
-            raise ParameterError(f"{name}: not an object to take over", hint=f"there is {known}")
+            known = f"these do: {', '.join(found)}" if found else "nobody's does"
+            hint = f"an object is taken over when Git names it and somebody else's is in its way; now {known}"
+            raise ParameterError(f"{name}: not an object to take over", hint=hint)
     return tuple(found[name] for name in dict.fromkeys(names)) if names else tuple(found.values())
 
 

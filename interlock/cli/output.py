@@ -112,7 +112,7 @@ def _drawn(table: Table) -> str:
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for place, name in enumerate(table.columns):
         # A commit or a name that is cut in a narrow window is of no use.
-        short = all(len(row[place]) <= _UNBROKEN for row in table.rows)
+        short = all(len(row[place]) <= _UNBROKEN and " " not in row[place] for row in table.rows)
         drawn.add_column(name, no_wrap=short, overflow="fold")
     for row in table.rows:
         drawn.add_row(*(Text(_line(cell)) for cell in row))

@@ -104,10 +104,10 @@ def _told(stood: Standing) -> Iterator[str]:
     """What keeps the newest commit from being deployed, and what to do: Markdown."""
     found = stood.outlook
     if found and found.state != "deployed":
-        first, *rest = found.why.removeprefix(f"{stood.environment}: ").splitlines() or [""]
+        first, *rest = _reasons(stood) or [""]
         since = f" since {found.since}" if found.since else ""
         yield f"**{stood.environment}: the newest commit {found.commit[:12]} is {found.state}{since}:** {cell(first)}"
-        yield from (f"- {cell(line.strip().removeprefix('- '))}" for line in rest[:_MOST_REASONS])
+        yield from (f"- {cell(line)}" for line in rest[:_MOST_REASONS])
         if len(rest) > _MOST_REASONS:
             yield f"- … and {len(rest) - _MOST_REASONS} more"
         yield f"- to do: {cell(found.to_do)}"
@@ -117,13 +117,20 @@ def _told(stood: Standing) -> Iterator[str]:
         yield f"**{stood.environment}: problem:** {cell(stood.problem)}"
 
 
+def _reasons(stood: Standing) -> list[str]:
+    """What is wrong, and below it each reason."""
+    why = stood.outlook.why if stood.outlook else ""
+    return [line.strip().removeprefix("- ") for line in why.removeprefix(f"{stood.environment}: ").splitlines()]
+
+
 def _syncs(stood: tuple[Standing, ...]) -> Table:
-    columns = ("environment", "newest", "state", "deployed", "last receipt", "time")
+    columns = ("environment", "newest", "state", "deployed", "last receipt", "time (UTC)")
     rows = tuple(
         (
             each.environment,
             *((each.outlook.commit[:12], each.outlook.state) if each.outlook else ("", "unknown")),
-            *(each.deployed[:12], ": ".join(part for part in (each.last, each.outcome) if part), each.time),
+            *(each.deployed[:12], ": ".join(part for part in (each.last, each.outcome) if part)),
+            each.time[:16].replace("T", " "),
         )
         for each in stood
     )
@@ -147,7 +154,7 @@ def _data(stood: Standing) -> object:
         **{key: value for key, value in vars(stood).items() if key not in {"health", "outlook"}},
         "newest": found.commit if found else "",
         "state": found.state if found else "unknown",
-        "why": found.why.splitlines() if found else [],
+        "why": _reasons(stood),
         "to_do": found.to_do if found else "",
         "since": found.since if found else "",
         "health": health_data(stood.health) if stood.health else None,
