@@ -6,15 +6,15 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 from interlock.contract import layout
 from interlock.contract.application import read_application
-from interlock.errors import FormatError, InputError, ParameterError
-from tasks.ci.source import Checkout, History, write_history
-from tasks.common import git
+from interlock.errors import FormatError, GitError, InputError, ParameterError
+from tasks.ci.source import MOST_COMMITS, Checkout, History, write_history
 from tasks.common.effect import effect
 
 _SECONDS = 60
@@ -82,33 +82,93 @@ def _names(folder: Path, files: Files) -> list[str]:
 
 def _export(folder: Path, commit: str, *targets: Path) -> None:
     """As CI checks it out: symlinks and submodules are refused."""
-    found = _asked(folder, "rev-parse", "--absolute-git-dir", *_commit(commit))
-    if len(found) != 2:
+    found = _resolved(folder, commit)
+    if found is None:
         raise ParameterError(f"{commit!r} is no commit of {folder}")
+    entries = dict(_entries(_git(folder, "ls-tree", "-r", "-z", "--full-tree", found)))
+    contents = _read_blobs(folder, sorted(set(entries.values())))
     for target in targets:
-        git.export(Path(found[0]), found[1], target)
+        for name, blob in entries.items():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).write_bytes(contents[blob])
+
+
+def _entries(listing: bytes) -> Iterator[tuple[str, str]]:
+    """Path and blob of each file."""
+    for line in listing.split(b"\0")[:-1]:
+        described, _, path = line.partition(b"\t")
+        mode, _, blob = described.decode().split(" ")
+        if mode not in {"100644", "100755"} or b".." in path.split(b"/"):
+            hint = "CI builds no symlinks and submodules: replace it"
+            raise InputError(f"{os.fsdecode(path)} is not a regular file", hint=hint)
+        yield os.fsdecode(path), blob
 
 
 def _history(folder: Path, commit: str, tree: Path, scanned: Path, released: Collection[str]) -> History:
     """None where there is no commit yet, or the folder is only a part of a repository."""
-    found = _asked(folder, "rev-parse", "--absolute-git-dir", *_commit(commit))
-    if len(found) != 2 or any(_asked(folder, "rev-parse", "--show-prefix")):
+    head = _resolved(folder, commit)
+    if head is None or _git(folder, "rev-parse", "--show-prefix").strip():
         return History()
-    known = released or _asked(folder, "for-each-ref", "--format=%(objectname)", "refs/remotes")
+    known = released or _git(folder, "for-each-ref", "--format=%(objectname)", "refs/remotes").decode().split()
     there = {_blob(path.read_bytes()) for path in tree.rglob("*") if path.is_file()}
-    return write_history(Path(found[0]), found[1], scanned, known, there=there)
+    gone = {blob: name for blob, name in _additions(folder, head, known) if blob not in there}
+    return write_history(scanned, gone, partial(_read_blobs, folder), unsearched="")
 
 
-def _commit(name: str) -> tuple[str, ...]:
-    return "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}"
-
-
-def _asked(folder: Path, *words: str) -> list[str]:
-    """The lines that git answers; none when it does not."""
-    done = subprocess.run(
-        ("git", *words), cwd=folder, capture_output=True, check=False, timeout=_SECONDS, encoding="utf-8"
+def _additions(folder: Path, head: str, known: Collection[str]) -> Iterator[tuple[str, str]]:
+    """What the commits in `head` and in none of `known` wrote, newest first: blob, and `path@commit`."""
+    limits = "".join(f"^{each}\n" for each in known)
+    ids = _git(
+        folder,
+        *("rev-list", "--topo-order", f"--max-count={MOST_COMMITS}", "--ignore-missing", "--stdin"),
+        given=f"{head}\n{limits}".encode(),
     )
-    return done.stdout.splitlines() if done.returncode == 0 else []
+    compare = (
+        "diff-tree",
+        "--stdin",
+        "-r",
+        "-z",
+        "--no-renames",
+        "--no-abbrev",
+        "--root",
+        "--diff-merges=first-parent",
+    )
+    fields = iter(_git(folder, *compare, given=ids).split(b"\0"))
+    commit = ""
+    for text in fields:
+        if text.startswith(b":"):
+            _, mode, _, blob, _ = text.decode().split(" ")
+            path = os.fsdecode(next(fields))
+            if mode.startswith("100"):
+                yield blob, f"{path}@{commit[:12]}"
+        else:
+            commit = text.decode().strip()
+
+
+def _resolved(folder: Path, commit: str) -> str | None:
+    asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}")
+    done = subprocess.run(("git", *asked), cwd=folder, capture_output=True, check=False, timeout=_SECONDS)
+    return done.stdout.decode().strip() if done.returncode == 0 else None
+
+
+def _git(folder: Path, *words: str, given: bytes = b"") -> bytes:
+    """What the person's own git answers, in their own repository."""
+    done = subprocess.run(("git", *words), cwd=folder, input=given, capture_output=True, check=False, timeout=_SECONDS)
+    if done.returncode != 0:
+        raise GitError(f"{folder}: git {words[0]}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+def _read_blobs(folder: Path, blobs: Sequence[str]) -> dict[str, bytes]:
+    answer = _git(folder, "cat-file", "--batch", given="".join(f"{blob}\n" for blob in blobs).encode())
+    found: dict[str, bytes] = {}
+    at = 0
+    for blob in blobs:
+        end = answer.index(b"\n", at)
+        size = int(answer[at:end].split(b" ")[2])
+        found[blob] = answer[end + 1 : end + 1 + size]
+        at = end + size + 2
+    return found
 
 
 def _blob(content: bytes) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from interlock.ci.host import CiHost
@@ -16,7 +17,7 @@ from interlock.errors import FormatError, ParameterError
 from tasks.common import git
 from tasks.common.effect import effect
 
-_MOST_COMMITS = 5_000
+MOST_COMMITS = 5_000
 _MOST_BYTES = 1 << 30
 _BATCH = 200
 
@@ -102,24 +103,30 @@ def check_out(host: CiHost, head: Head, folder: Path, *, released: Iterable[str]
         ) from None
     except UnicodeDecodeError as error:
         raise FormatError(f"not UTF-8 at byte {error.start}", path=layout.APPLICATION_REPOSITORY) from None
-    there = {entry.blob for entry in git.list_files(mirror, head.commit)}
-    history = write_history(mirror, head.commit, scanned, released, there=there)
+    history = _history(mirror, head.commit, scanned, released)
     return Checkout(tree, scanned, read_application(described), history)
 
 
-def write_history(mirror: Path, head: str, scanned: Path, released: Iterable[str], *, there: Container[str]) -> History:
+def _history(mirror: Path, head: str, scanned: Path, released: Iterable[str]) -> History:
+    additions, oldest = git.read_additions(mirror, head, known=released, most=MOST_COMMITS)
+    there = {entry.blob for entry in git.list_files(mirror, head)}
+    # The oldest commit that wrote a text counts: it comes last.
+    gone = {each.blob: f"{each.path}@{each.commit[:12]}" for each in additions if each.blob not in there}
+    unsearched = f"what was written before {oldest[:12]}" if oldest else ""
+    return write_history(scanned, gone, partial(git.read_blobs, mirror), unsearched=unsearched)
+
+
+def write_history(
+    scanned: Path, gone: Mapping[str, str], read: Callable[[Sequence[str]], Mapping[str, bytes]], *, unsearched: str
+) -> History:
     """Who pushes a secret and removes it in the next commit has published it all the same.
 
-    `there` are the ids of what is searched anyway.
+    `gone` has by their ids the texts that are not in the newest tree any more, and what people know them by.
     """
-    additions, oldest = git.read_additions(mirror, head, known=released, most=_MOST_COMMITS)
-    # The oldest commit that wrote a text counts: it comes last.
-    gone = {each.blob: each for each in additions if each.blob not in there}
-    unsearched = f"what was written before {oldest[:12]}" if oldest else ""
     names: dict[str, str] = {}
     written = 0
     for blobs in _batches(sorted(gone)):
-        found = git.read_blobs(mirror, blobs)
+        found = read(blobs)
         if len(found) < len(blobs):
             unsearched = f"a file of more than {git.MAX_FILE_BYTES >> 20} MiB"
         for blob, content in found.items():
@@ -130,7 +137,7 @@ def write_history(mirror: Path, head: str, scanned: Path, released: Iterable[str
                 name = f"history/{len(names)}.txt"
                 (scanned / "history").mkdir(mode=0o700, exist_ok=True)
                 (scanned / name).write_bytes(readable_text)
-                names[name] = f"{gone[blob].path}@{gone[blob].commit[:12]}"
+                names[name] = gone[blob]
     return History(names, unsearched)
 
 
