@@ -17,7 +17,10 @@ from interlock.contract.report import Report, Table, cell
 
 _LISTED = 500
 _CURES: Mapping[Kind, str] = {
-    "secret": "secret: revoke the credential first (it is in the history), then remove it and push again",
+    "secret": (
+        "secret: revoke the credential first; then take its commit out of the branch, or remove the secret and waive "
+        "what stays in the history (`id@path@commit`)"
+    ),
     "vulnerability": "vulnerability: raise the package to the fixed version that stands in the row",
     "rule": "rule: change the template or the value that the line names; policy/rules.yaml has the rules",
     "misconfiguration": "misconfiguration: change the file in the row",
