@@ -7,7 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.cd.walk import decide, flow_run, introduce, opened, permitted
+from flows.cd.walk import decide, flow_run, introduce, opened, show_lacking
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.cd import plan_report
@@ -35,8 +35,7 @@ async def plan_order(
         decision = await decide(site)
         await introduce(site, decision)
         await presenter.show(plan_report.report(decision.plan, most=None if everything else plan_report.MOST_OBJECTS))
-        if decision.plan.stops:
-            await permitted(site, decision.plan)
+        await show_lacking(site, decision.lacking)
     if revision and revision != decision.commit:
         presenter.say(f"planned {decision.commit[:12]}, the newest verified commit, not {revision[:12]}")
     return decision.plan

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from interlock.cd.guards import Guards
-from interlock.cd.handover import Neighbour
+from interlock.cd.handover import Neighbour, place
 from interlock.cd.inventory import Inventory
 from interlock.cd.plan import Lost, Scope
 from interlock.cd.receipts import newest_healthy
 from interlock.cd.record import Known, part_of, remembered_order
+from interlock.contract.kinds import cluster_kind
 from interlock.contract.render import Identity, Rendered
 from interlock.contract.repository import Environment, Repository
+from interlock.errors import InputError
 from tasks.cd import contests, ledger, record
 from tasks.cd.record import Stored
 from tasks.common.render import render_environment
@@ -48,6 +50,7 @@ async def scope_of(
         covered=known.began(repository.commit, guards.allowed),
         neighbours=_neighbours(site, repository),
         claimed=_claimed(repository, environment),
+        given_away=await _given_away(site, repository, environment, rendered, stored.inventory),
         conflicts=environment.file.conflicts,
         take_over=environment.file.take_over,
         recreate=environment.file.recreate,
@@ -89,10 +92,37 @@ def _neighbours(site: Site, repository: Repository) -> tuple[Neighbour, ...]:
     return tuple(found)
 
 
+async def _given_away(
+    site: Site, repository: Repository, environment: Environment, rendered: Rendered, inventory: Inventory
+) -> Mapping[Identity, str]:
+    """Of what leaves and is in no namespace: what another environment of the cluster has in Git, or may have as long as
+    that cannot be rendered.
+    """
+    named = {manifest.identity for manifest in rendered.manifests}
+    leaving = {identity for identity in inventory.entries if not place(identity)} - named
+    kinds = {cluster_kind(identity.group, identity.kind) for identity in leaving}
+    found: dict[Identity, str] = {}
+    for other in _others(repository, environment):
+        if not kinds.intersection(other.cluster_kinds):
+            continue
+        try:
+            made = await site.presenter.step(render_environment, repository, other.name, STAND_IN)
+            theirs = leaving & {manifest.identity for manifest in made.manifests}
+        except InputError:
+            theirs = {i for i in leaving if cluster_kind(i.group, i.kind) in other.cluster_kinds}
+        found |= dict.fromkeys(theirs, other.name)
+    return found
+
+
+def _others(repository: Repository, environment: Environment) -> Sequence[Environment]:
+    """The other environments of the same cluster."""
+    others = [each for each in repository.environments.values() if each.name != environment.name and not each.removed]
+    return [each for each in others if each.cluster == environment.cluster]
+
+
 def _claimed(repository: Repository, environment: Environment) -> Mapping[str, str]:
     """By namespace: which other environment has it."""
-    others = [each for each in repository.environments.values() if each.name != environment.name and not each.removed]
-    return {space: each.name for each in others if each.cluster == environment.cluster for space in each.namespaces}
+    return {space: each.name for each in _others(repository, environment) for space in each.namespaces}
 
 
 async def _lost(site: Site, environment: Environment) -> Lost:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flows.cd.walk import decide, introduce, opened
+from flows.cd.walk import decide, introduce, opened, permitted, show_lacking
 from flows.presenter import Presenter
 from interlock.cd import plan_report, reports
 from interlock.cd.host import CdHost
@@ -48,7 +48,9 @@ async def take_over_order(
         plan = await step(inspect.make_plan, site.cluster, decision.rendered, decision.stored.inventory, scope)
         wanted = {item.identity for item in found}
         plan = replace(plan, items=tuple(item for item in plan.items if item.identity in wanted))
+        plan, lacking = await permitted(site, plan)
         await presenter.show(plan_report.report(plan))
+        await show_lacking(site, lacking)
         await presenter.show(reports.take_over_report(plan, entries))
     if plan.stops:
         raise Blocked(

@@ -24,7 +24,7 @@ from interlock.cd.advance import Advance, begun
 from interlock.cd.budget import allowance
 from interlock.cd.explain import explained
 from interlock.cd.host import CdHost, Ceiling
-from interlock.cd.permissions import forbidden
+from interlock.cd.permissions import Lacking, forbidden
 from interlock.cd.plan import Action, Plan, Scope
 from interlock.cd.policed import to_judge, versions_differ
 from interlock.cd.receipts import Kind, Statement
@@ -34,10 +34,19 @@ from interlock.cd.reports import Outcome
 from interlock.cd.reviewed import Reviewed, require_same
 from interlock.cd.roll import rolled
 from interlock.contract.canonical import digest
-from interlock.contract.health import BUILT_IN_GROUPS
+from interlock.contract.kinds import BUILT_IN_GROUPS
 from interlock.contract.render import Manifest, Rendered
 from interlock.contract.repository import Environment
-from interlock.errors import Blocked, InputError, InterlockError, ParameterError, PlanMoved, Refused, Superseded
+from interlock.errors import (
+    Blocked,
+    ClusterError,
+    InputError,
+    InterlockError,
+    ParameterError,
+    PlanMoved,
+    Refused,
+    Superseded,
+)
 from tasks.cd import contests, endings, inspect, lease, ledger, permissions, record, verdicts, wait
 from tasks.cd.cluster import Cluster, connect
 from tasks.cd.digest_key import digest_key
@@ -106,6 +115,8 @@ class Decision:
     plan: Plan
     older: OlderHealth
     """Health rules of the commits before, which still judge what this one changes."""
+    lacking: Lacking | None = None
+    """What RBAC does not allow of the plan: what needs it is blocked."""
 
     @property
     def commit(self) -> str:
@@ -140,7 +151,27 @@ async def opened(
     await presenter.tag(f"environment:{environment}")
     cluster = connect(host.clusters[host.environments[environment].cluster].kubeconfig)
     with cluster, collected_rarely():
-        yield Site(presenter, host, environment, cluster, what, actor, prove_all)
+        site = Site(presenter, host, environment, cluster, what, actor, prove_all)
+        try:
+            yield site
+        except ClusterError as error:
+            if error.status == 403:
+                await _require_control(site, error)
+            raise
+
+
+async def _require_control(site: Site, refusal: ClusterError) -> None:
+    """After a refusal that no plan could tell of: Blocked when it is about the lock or the record."""
+    control = site.ceiling.control_namespace
+    found = await asyncio.to_thread(permissions.lacking_control, site.cluster, control)
+    if found is None:
+        return
+    await site.presenter.show(reports.permissions_report(site.name, found, control))
+    raise Blocked(
+        f"{site.name}: {found.username} lacks rights in the control namespace {control}",
+        reasons=tuple(f"it may not {need}" for need in found.needs),
+        hint=f"an administrator runs {reports.bootstrap_command(site.name, found.username, control)}",
+    ) from refusal
 
 
 def flow_run() -> str:
@@ -190,10 +221,11 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
             plan = await _held_to_rules(site, head, written, known, plan)
         plan = replace(plan, notes=(*plan.notes, *versions_differ(environment.kubernetes, site.cluster.version)))
         plan = planned(plan, rendered.manifests, stored.inventory)
+        plan, lacking = await permitted(site, plan)
         plan = explained(plan, rendered.manifests, head.repository.tree)
         plan = replace(plan, blocked=begun(plan, environment).blocked)
     mark = mark or Mark(environment.id)
-    return Decision(head, environment, apart(rendered), mark, stored, known, scope, plan, older)
+    return Decision(head, environment, apart(rendered), mark, stored, known, scope, plan, older, lacking)
 
 
 async def _older_health(site: Site, head: VerifiedHead, rendered: Rendered, known: Known) -> OlderHealth:
@@ -290,13 +322,9 @@ def _environment(site: Site, head: VerifiedHead, mark: Mark | None) -> Environme
             hint="its objects stay: bring its environment.yaml back, with `state: removed` to take them away; "
             "take it out of cd.yaml when they are to stay",
         )
-    ceiling = site.ceiling
-    beyond = [f"namespace {name}" for name in sorted(set(found.namespaces) - set(ceiling.namespaces))]
-    beyond += [f"kind {kind}" for kind in sorted(set(found.cluster_kinds) - set(ceiling.cluster_kinds))]
-    if found.cluster != ceiling.cluster or beyond:
-        what = f"cluster {found.cluster}" if found.cluster != ceiling.cluster else ", ".join(beyond)
+    if beyond := site.ceiling.beyond(found.cluster, found.namespaces, found.cluster_kinds):
         raise Refused(
-            f"{head.commit[:12]}: environment {site.name} asks for {what}, which this host does not give it",
+            f"{head.commit[:12]}: environment {site.name} asks for {beyond}, which this host does not give it",
             rule="ceiling",
             hint="correct environment.yaml, or widen cd.yaml on the host",
         )
@@ -334,13 +362,18 @@ def require_within_budget(plan: Plan) -> None:
         )
 
 
-async def permitted(site: Site, plan: Plan) -> Plan:
-    """The plan with what RBAC does not allow blocked; the Role that is missing is shown."""
+async def permitted(site: Site, plan: Plan) -> tuple[Plan, Lacking | None]:
+    """The plan with what RBAC does not allow blocked. Nothing is asked when there is nothing to write or to look at."""
+    if not (plan.writes or plan.stops or plan.unseen):
+        return plan, None
     found = await asyncio.to_thread(permissions.lacking, site.cluster, plan)
-    if found is None:
-        return plan
-    await site.presenter.show(reports.permissions_report(plan.environment, found, site.ceiling.control_namespace))
-    return forbidden(plan, found)
+    return (forbidden(plan, found), found) if found else (plan, None)
+
+
+async def show_lacking(site: Site, lacking: Lacking | None) -> None:
+    """The rights that are missing, with what gives them."""
+    if lacking:
+        await site.presenter.show(reports.permissions_report(site.name, lacking, site.ceiling.control_namespace))
 
 
 async def introduce(site: Site, decision: Decision) -> None:
@@ -592,7 +625,7 @@ async def _by_writing(
         # Whoever had the lock before may have done it all.
         if done := await _without_writing(site, decision, upkeep=upkeep):
             return done
-        decision = replace(decision, plan=await permitted(site, decision.plan))
+        await show_lacking(site, decision.lacking)
         if not decision.scope.again or decision.plan.stops or decision.plan.over:
             await site.presenter.show(plan_report.report(decision.plan))
         require_within_budget(decision.plan)

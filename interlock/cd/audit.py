@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from interlock.cd.control import role_name
+from interlock.cd.control import ACCOUNT
 from interlock.cd.objects import Body
 
 _READS = frozenset({"get", "list", "watch"})
@@ -53,15 +53,18 @@ def grants(
     roles: Iterable[Body],
     bindings: Iterable[Body],
     accepted: Collection[str] = (),
+    replaced: Collection[tuple[str, str]] = (),
 ) -> tuple[Grant, ...]:
     """Everybody but us, the cluster's own components, and who is `accepted`, that may write in the namespace.
 
     `bindings`: the RoleBindings of the control namespace and all ClusterRoleBindings; `roles`: those that they name.
+    `replaced` are bindings, by kind and name, that are about to be written over: who is in them now is in them no more.
     """
+    accepted = {*accepted, f"ServiceAccount/{control_namespace}/{ACCOUNT}"}
     by_name = {(role["kind"], role["metadata"]["name"]): role for role in roles}
     found: set[Grant] = set()
     for binding in bindings:
-        if _own(binding, control_namespace):
+        if (binding["kind"], binding["metadata"]["name"]) in replaced:
             continue
         ref = binding["roleRef"]
         may = _writes((by_name.get((ref["kind"], ref["name"])) or {}).get("rules") or ())
@@ -74,12 +77,6 @@ def grants(
                 where = f"{binding['kind']} {binding['metadata']['name']}"
                 found.add(Grant(name, where, may, admin and not _anybody(subject)))
     return tuple(sorted(found))
-
-
-def _own(binding: Body, control_namespace: str) -> bool:
-    """Those that `control_manifests` makes: who can change one could change this test's subject too."""
-    name = role_name(control_namespace)
-    return binding["kind"] == "RoleBinding" and binding["metadata"]["name"] in {name, f"{name}-writer"}
 
 
 def _writes(rules: Iterable[Body]) -> str:

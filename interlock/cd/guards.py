@@ -14,7 +14,9 @@ from interlock.contract.workloads import mapping
 GroupKind = tuple[str, str]
 CLAIM: GroupKind = ("", "PersistentVolumeClaim")
 VOLUMES: frozenset[GroupKind] = frozenset({CLAIM, ("", "PersistentVolume")})
-CONTAINERS: frozenset[GroupKind] = frozenset({("", "Namespace"), ("apiextensions.k8s.io", "CustomResourceDefinition")})
+NAMESPACE: GroupKind = ("", "Namespace")
+DEFINITION: GroupKind = ("apiextensions.k8s.io", "CustomResourceDefinition")
+CONTAINERS: frozenset[GroupKind] = frozenset({NAMESPACE, DEFINITION})
 """With each of these goes all that is in it."""
 PROTECTED = VOLUMES | CONTAINERS
 """Kinds that go only by confirmation, in every environment."""

@@ -10,6 +10,7 @@ from interlock.cd.foreign import guarded
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import NONCE, PART_OF, Body, label
 from interlock.cd.record import parent_name, part_of
+from interlock.contract.kinds import cluster_kind
 from interlock.contract.render import Identity
 
 
@@ -50,7 +51,7 @@ def may_be_given(identity: Identity, neighbour: Neighbour) -> bool:
 
     A namespace is one environment's. What is in none may be named by both: it is his as long as he may have its kind.
     """
-    return bool(place(identity)) or identity.kind not in neighbour.cluster_kinds
+    return bool(place(identity)) or cluster_kind(identity.group, identity.kind) not in neighbour.cluster_kinds
 
 
 def marked(live: Body, neighbour: Neighbour) -> bool:
@@ -64,12 +65,12 @@ def given(identity: Identity, live: Body, neighbour: Neighbour, inventory: Inven
     return Given(neighbour, entry) if entry and entry.means(live) else None
 
 
-def released(entries: Iterable[Entry], takers: Mapping[str, Inventory]) -> tuple[Identity, ...]:
-    """Of what leaves, by the environment that its namespace is of now: what that one has noted with its UID."""
+def released(entries: Iterable[Entry], takers: Mapping[Identity, Inventory]) -> tuple[Identity, ...]:
+    """Of what leaves, with the inventory of the environment that has it now: what that one has noted with its UID."""
     return tuple(
         entry.identity
         for entry in entries
-        for inventory in (takers.get(place(entry.identity)),)
+        for inventory in (takers.get(entry.identity),)
         if inventory and (theirs := inventory.get(entry.identity)) and theirs.uid
     )
 
@@ -118,6 +119,11 @@ def _taken(live: Body, manager: str, former: Collection[str]) -> list[dict[str, 
             taken.append({**claim, "manager": manager})
             applied = True
     return taken
+
+
+def applied_by(live: Body) -> frozenset[str]:
+    """The managers that claim to have applied an object."""
+    return frozenset(name for claim in _all(live) if _applied(claim, name := str(claim.get("manager", ""))))
 
 
 def _applied(claim: Mapping[str, Any], manager: str) -> bool:

@@ -13,7 +13,8 @@ from enum import StrEnum
 from typing import Any
 
 from interlock.cd.objects import Body, conditions, group_of
-from interlock.contract.health import BUILT_IN_GROUPS, Judges
+from interlock.contract.health import Judges
+from interlock.contract.kinds import BUILT_IN_GROUPS
 
 
 class State(StrEnum):

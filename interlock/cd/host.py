@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -35,6 +35,14 @@ class Ceiling(Model):
         if self.control_namespace in self.namespaces:
             raise ValueError(f"control_namespace {self.control_namespace} must not be one of the namespaces")
         return self
+
+    def beyond(self, cluster: str, namespaces: Iterable[str], cluster_kinds: Iterable[str]) -> str:
+        """What of an environment's wishes this does not give, in words; nothing when it gives all."""
+        if cluster != self.cluster:
+            return f"cluster {cluster}"
+        spaces = (f"namespace {name}" for name in sorted(set(namespaces) - set(self.namespaces)))
+        kinds = (f"kind {kind}" for kind in sorted(set(cluster_kinds) - set(self.cluster_kinds)))
+        return ", ".join((*spaces, *kinds))
 
 
 class CdHost(HostFile):

@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from interlock.cd.control import ACCOUNT, Subject, extra_role
+from interlock.cd.control import (
+    ACCOUNT,
+    VERBS_WIDE,
+    Subject,
+    control_manifests,
+    extra_role,
+    role_name,
+    subject_of,
+    verbs_inside,
+)
 from interlock.cd.objects import Body, Resource
 from interlock.cd.plan import Action, Plan, PlanItem
 
-_ACCOUNT_PREFIX = "system:serviceaccount:"
 _NONE = frozenset({Action.UNCHANGED, Action.FOREIGN, Action.CONFLICT})
 
 
 @dataclass(frozen=True, order=True)
 class Need:
-    """One right: a verb on a kind, in a namespace, or on one object of a kind that has none."""
+    """One right: a verb on a kind, in a namespace, or on one object or all objects of a kind that has none."""
 
     namespace: str
     group: str
@@ -26,18 +34,29 @@ class Need:
 
     def __str__(self) -> str:
         kind = f"{self.plural}.{self.group}".rstrip(".")
-        return f"{self.verb} {kind} " + (f"in {self.namespace}" if self.namespace else f"named {self.name}")
+        return f"{self.verb} {kind} {self.where}"
+
+    @property
+    def where(self) -> str:
+        """`in shop`, `named shop`, or `in the whole cluster`."""
+        if self.namespace and self.name:
+            return f"{self.name} in {self.namespace}"
+        if self.namespace:
+            return f"in {self.namespace}"
+        return f"named {self.name}" if self.name else "in the whole cluster"
 
     @property
     def attributes(self) -> Body:
         """As a SubjectAccessReview asks for it."""
-        found = {"namespace": self.namespace, "group": self.group, "resource": self.plural, "verb": self.verb}
-        return found | ({"name": self.name} if self.name else {})
+        resource, _, part = self.plural.partition("/")
+        found = {"namespace": self.namespace, "group": self.group, "resource": resource, "verb": self.verb}
+        return found | ({"subresource": part} if part else {}) | ({"name": self.name} if self.name else {})
 
     def concerns(self, item: PlanItem) -> bool:
+        """Whether the item cannot be brought about without it."""
         identity = item.identity
         same = (self.group, self.kind, self.namespace) == (identity.group, identity.kind, identity.namespace)
-        return same and self.name in {"", identity.name} and self.verb in _verbs(item)
+        return same and self.name in {"", identity.name} and self.verb in _verbs(item) - {"watch"}
 
 
 @dataclass(frozen=True)
@@ -49,23 +68,53 @@ class Lacking:
 
 
 def needs(plan: Plan, resources: Mapping[tuple[str, str], Resource]) -> tuple[Need, ...]:
-    """What the plan's writes ask for, and those of its objects that are blocked: perhaps for want of just that."""
+    """What the plan's writes ask for, those of its objects that are blocked, perhaps for want of just that, and what it
+    could not look at. `resources` are kinds as they are served.
+    """
     found: set[Need] = set()
     for item in plan.items:
         resource = resources.get((item.identity.group, item.identity.kind))
         if resource is None or item.action in _NONE:
             continue
         namespace, name = item.identity.namespace, "" if resource.namespaced else item.identity.name
-        verbs = _verbs(item) if resource.namespaced else _verbs(item) - {"list"}
-        found |= {Need(namespace, resource.group, resource.kind, resource.plural, verb, name) for verb in verbs}
+        found |= {_need(resource, namespace, verb, name) for verb in _verbs(item)}
+    for unseen in plan.unseen:
+        if resource := resources.get((unseen.group, unseen.kind)):
+            found.add(_need(resource, unseen.namespace, "list"))
     return tuple(sorted(found))
+
+
+def control_needs(username: str, control_namespace: str) -> tuple[Need, ...]:
+    """What who asks needs in the control namespace: just what he is given there."""
+    subject = subject_of(username)
+    account = subject == Subject("ServiceAccount", ACCOUNT, control_namespace)
+    bodies = control_manifests(control_namespace=control_namespace, namespaces=(), subject=None if account else subject)
+    name = role_name(control_namespace)
+    (role,) = (body for body in bodies if body["kind"] == "Role" and body["metadata"]["name"] == name)
+    return tuple(
+        sorted(
+            Need(control_namespace, group, "", plural, verb, named)
+            for rule in role["rules"]
+            for group in rule["apiGroups"]
+            for plural in rule["resources"]
+            for verb in rule["verbs"]
+            for named in rule.get("resourceNames") or ("",)
+        )
+    )
+
+
+def _need(resource: Resource, namespace: str, verb: str, name: str = "") -> Need:
+    return Need(namespace, resource.group, resource.kind, resource.plural, verb, name)
 
 
 def _verbs(item: PlanItem) -> frozenset[str]:
     """An apply of an object that does not live yet needs both `create` and `patch`."""
+    identity = item.identity
+    every = frozenset(verbs_inside(identity.group, identity.kind) if identity.namespace else VERBS_WIDE)
     if item.action == Action.PRUNE:
-        return frozenset({"get", "list", "delete"})
-    return frozenset({"get", "list", "patch"}) | (frozenset() if item.uid else {"create"})
+        return every - {"watch", "create", "delete" if item.release else "patch"}
+    spared = frozenset() if item.recreated else frozenset({"delete"}) if not item.uid else {"create", "delete"}
+    return every - spared
 
 
 def forbidden(plan: Plan, lacking: Lacking) -> Plan:
@@ -75,7 +124,7 @@ def forbidden(plan: Plan, lacking: Lacking) -> Plan:
 
 def _forbidden(item: PlanItem, lacking: Lacking) -> PlanItem:
     lack = [] if item.action in _NONE else [str(need) for need in lacking.needs if need.concerns(item)]
-    reason = f"{lacking.username} may not {' or '.join(lack)}: the report `permissions` has the Role that is missing"
+    reason = f"{lacking.username} may not {' or '.join(lack)}: the report `permissions` has the command that gives it"
     return replace(item, action=Action.BLOCKED, reason=reason) if lack else item
 
 
@@ -95,23 +144,16 @@ def _has(rule: Body, part: str, value: str) -> bool:
     return "*" in given or value in given
 
 
-def subject_of(username: str) -> Subject:
-    """Whom to bind a Role to, by the name that the API server has for who asks."""
-    if username.startswith(_ACCOUNT_PREFIX):
-        namespace, _, name = username.removeprefix(_ACCOUNT_PREFIX).partition(":")
-        return Subject("ServiceAccount", name, namespace)
-    return Subject("User", username)
-
-
 def missing_roles(lacking: Lacking, control_namespace: str) -> tuple[Body, ...]:
-    """A Role and its binding for each namespace; for whom asks, and for the account that runs write with."""
+    """A Role and its binding for each namespace, and one for what is in none; for whom asks, and for the account that
+    runs write with.
+    """
     subject = subject_of(lacking.username)
     writer = Subject("ServiceAccount", ACCOUNT, control_namespace)
     subjects = (subject,) if subject == writer else (subject, writer)
     inside: dict[str, list[Need]] = {}
     for need in sorted(lacking.needs):
-        if need.namespace:
-            inside.setdefault(need.namespace, []).append(need)
+        inside.setdefault(need.namespace, []).append(need)
     return tuple(
         body
         for namespace, wanted in inside.items()
@@ -120,13 +162,14 @@ def missing_roles(lacking: Lacking, control_namespace: str) -> tuple[Body, ...]:
 
 
 def _rules(wanted: Sequence[Need]) -> list[Body]:
-    """One rule for all kinds of a group that the same verbs are missing for."""
-    verbs: dict[tuple[str, str], list[str]] = {}
+    """One rule for all kinds of a group that the same verbs are missing for, of the same objects."""
+    verbs: dict[tuple[str, str, str], list[str]] = {}
     for need in wanted:
-        verbs.setdefault((need.group, need.plural), []).append(need.verb)
-    kinds: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for (group, plural), names in verbs.items():
-        kinds.setdefault((group, tuple(names)), []).append(plural)
+        verbs.setdefault((need.group, need.plural, need.name), []).append(need.verb)
+    kinds: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (group, plural, name), names in verbs.items():
+        kinds.setdefault((group, name, tuple(names)), []).append(plural)
     return [
-        {"apiGroups": [group], "resources": plurals, "verbs": list(names)} for (group, names), plurals in kinds.items()
+        {"apiGroups": [group], "resources": plurals, "verbs": list(names)} | ({"resourceNames": [name]} if name else {})
+        for (group, name, names), plurals in kinds.items()
     ]

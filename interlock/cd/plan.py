@@ -13,7 +13,7 @@ from interlock.cd import compare, conflicts, contest, foreign, immutable, take_o
 from interlock.cd.conflicts import Yielded
 from interlock.cd.contest import Contest
 from interlock.cd.guards import Guards, keeps
-from interlock.cd.handover import Given, Neighbour, as_taken, left_claims
+from interlock.cd.handover import Given, Neighbour, as_taken, left_claims, place
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import (
     MISSING,
@@ -175,6 +175,15 @@ class ReleaseJob:
         return self.when != When.ON_FAILURE and self.state in {JobState.TO_RUN, JobState.RUNNING}
 
 
+@dataclass(frozen=True, order=True)
+class Unseen:
+    """Objects of a kind that RBAC does not let us list: in a namespace, or in the whole cluster without one."""
+
+    namespace: str
+    group: str
+    kind: str
+
+
 @dataclass(frozen=True)
 class Plan:
     """`repairs` and `forgotten` are what the inventory has to learn though no object changes."""
@@ -199,6 +208,8 @@ class Plan:
     """What runs once for a release; those that run now are among the items too."""
     standings: Mapping[str, int] = field(default_factory=dict)
     """Objects that live in the namespaces, by what they are: see `interlock.cd.strangers.Standing`."""
+    unseen: tuple[Unseen, ...] = ()
+    """What we may not look at."""
 
     @property
     def digest(self) -> str:
@@ -312,6 +323,8 @@ class Scope:
     neighbours: tuple[Neighbour, ...] = ()
     claimed: Mapping[str, str] = field(default_factory=dict)
     """By namespace: the other environment of this cluster that has it at this commit."""
+    given_away: Mapping[Identity, str] = field(default_factory=dict)
+    """Of what leaves and is in no namespace: which other environment has it in Git at this commit."""
     lost: Lost | None = None
     """The cluster has no record of the environment."""
     after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -326,6 +339,10 @@ class Scope:
     @property
     def manager(self) -> str:
         return f"interlock-{self.environment_id}"
+
+    def owner_now(self, identity: Identity) -> str:
+        """The other environment whose object it is at this commit; nothing when it is none's."""
+        return self.claimed.get(place(identity), "") or self.given_away.get(identity, "")
 
 
 @dataclass(frozen=True)

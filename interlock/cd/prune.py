@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 
 from interlock.cd import compare
 from interlock.cd.blockers import waits_for
-from interlock.cd.guards import CLAIM, CONTAINERS, VOLUMES, kind_name, names, within
-from interlock.cd.handover import place
+from interlock.cd.guards import CLAIM, CONTAINERS, DEFINITION, NAMESPACE, VOLUMES, kind_name, names, within
+from interlock.cd.handover import applied_by, marked, place
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import PART_OF, Body, controlled, label, subject, uid
 from interlock.cd.order import rank, stage_of
@@ -19,7 +20,6 @@ from interlock.cd.release_jobs import is_held
 from interlock.contract.render import Identity
 from interlock.contract.report import counted
 
-_NAMESPACE = ("", "Namespace")
 After = Mapping[str, tuple[str, ...]]
 """By application: those that it waits for. Without a circle."""
 
@@ -64,7 +64,9 @@ def not_ours_to_delete(live: Body, scope: Scope) -> str:
 
 
 def _anothers(identity: Identity, scope: Scope) -> str:
-    """Whether another environment has its namespace now, and may be about to take it over."""
+    """Whether another environment has it, or its namespace, now, and may be about to take it over."""
+    if owner := scope.given_away.get(identity):
+        return f"environment {owner} may have it in Git, and takes it when this one may not have its kind any more"
     owner = scope.claimed.get(place(identity))
     return (
         f"the namespace {place(identity)} is environment {owner}'s now, which takes what its Git names" if owner else ""
@@ -101,7 +103,7 @@ def _going_since(live: Body, groups: Collection[str] | None) -> str:
 def looked_at(inventory: Inventory, scope: Scope) -> tuple[str, ...]:
     """The namespaces that are listed: the environment's, and what is to be deleted with all that is in it."""
     confirmed = (each for each in inventory.entries.values() if scope.guards.confirmation(each.identity, each.uid))
-    emptied = {entry.identity.name for entry in confirmed if (entry.identity.group, entry.identity.kind) == _NAMESPACE}
+    emptied = {entry.identity.name for entry in confirmed if (entry.identity.group, entry.identity.kind) == NAMESPACE}
     return (*scope.namespaces, *sorted(emptied - set(scope.namespaces)))
 
 
@@ -119,48 +121,81 @@ def unseen(entry: Entry, why: str) -> PlanItem:
 # together --------------------------------------------------------------------------------------------
 
 
-def weighed(
-    items: Iterable[PlanItem],
-    live: Mapping[Identity, Body],
-    staying: Collection[Identity],
-    *,
-    hidden: str = "",
-    after: After | None = None,
-) -> tuple[PlanItem, ...]:
-    """What leaves, after a look at all of it: nothing goes with what it holds that must stay, nor before its users.
+@dataclass(frozen=True)
+class Around:
+    """What deletions are weighed against."""
 
-    `staying` is what Git names and what else of ours does not leave; `hidden` is why not everything could be seen.
+    live: Mapping[Identity, Body]
+    staying: Collection[Identity] = ()
+    """What Git names, and what else of ours does not leave."""
+    hidden: str = ""
+    """Why not all that is in the namespaces could be seen."""
+    theirs: Mapping[Identity, str] = field(default_factory=dict)
+    """Objects that other environments declare, and which one does."""
+    unseen: Mapping[Identity, str] = field(default_factory=dict)
+    """By definition: why not all objects of its kind could be seen."""
+    after: After = field(default_factory=dict)
+
+
+def takes_a_kind(item: PlanItem) -> bool:
+    """Whether a whole kind would go with it."""
+    goes = item.action == Action.PRUNE and not item.release
+    return goes and (item.identity.group, item.identity.kind) == DEFINITION
+
+
+def marked_elsewhere(bodies: Mapping[Identity, Body], scope: Scope) -> Mapping[Identity, str]:
+    """Of objects outside of an environment: those that carry the marks of another one, and which that is.
+
+    Marks are no proof, and enough to keep what they are on.
     """
+    return {i: _environment_of(i, body, scope) for i, body in bodies.items() if _of_another(body, scope)}
+
+
+def _of_another(body: Body, scope: Scope) -> bool:
+    managers = applied_by(body) - {scope.manager}
+    return label(body, PART_OF) not in {"", scope.part_of} or any(map(_MANAGER.fullmatch, managers))
+
+
+_MANAGER = re.compile(r"interlock-[0-9a-f]{12}")
+
+
+def _environment_of(identity: Identity, body: Body, scope: Scope) -> str:
+    owner = next((each.name for each in scope.neighbours if marked(body, each)), scope.claimed.get(identity.namespace))
+    return f"environment {owner}" if owner else "another environment or ApplySet"
+
+
+def weighed(items: Iterable[PlanItem], around: Around) -> tuple[PlanItem, ...]:
+    """What leaves, after a look at all of it: nothing goes with what it holds that must stay, nor before its users."""
     found = tuple(items)
-    checked = tuple(_contained(item, found, live, staying, hidden) for item in found)
-    return _after_users(checked, after or {})
+    return _after_users(tuple(_contained(item, found, around) for item in found), around.after)
 
 
-def _contained(
-    item: PlanItem,
-    items: Collection[PlanItem],
-    live: Mapping[Identity, Body],
-    staying: Collection[Identity],
-    hidden: str,
-) -> PlanItem:
+def _contained(item: PlanItem, items: Collection[PlanItem], around: Around) -> PlanItem:
     """A Namespace goes only when nothing in it must stay: what Git names, what we keep, volume claims. So does a
-    CustomResourceDefinition, with which all objects of its kind go.
+    CustomResourceDefinition, with which all objects of its kind go, also those of other environments.
     """
-    identity = item.identity
+    identity, live = item.identity, around.live
     if item.action != Action.PRUNE or item.release or (identity.group, identity.kind) not in CONTAINERS:
         return item
-    space = (identity.group, identity.kind) == _NAMESPACE
-    if space and hidden:
-        return kept(item, f"not all that is in it can be seen: {hidden}")
+    space = (identity.group, identity.kind) == NAMESPACE
+    if space and around.hidden:
+        return kept(item, f"not all that is in it can be seen: {around.hidden}")
+    if identity in around.unseen:
+        return kept(item, f"not all objects of its kind can be seen: {around.unseen[identity]}")
     inside = {i for i in live if within(i, identity, live)}
     goes = {i.identity for i in items if i.action == Action.PRUNE and not i.release}
-    held = {*staying, *(i.identity for i in items if (i.kept and not going(i)) or i.release)}
+    held = {*around.staying, *around.theirs, *(i.identity for i in items if (i.kept and not going(i)) or i.release)}
     claims = {i for i in inside - goes if space and (i.group, i.kind) == CLAIM}
     if stays := sorted({i for i in held if within(i, identity, live)} | claims):
-        named = ", ".join(subject(i) for i in stays[:3]) + (f" and {len(stays) - 3} more" if len(stays) > 3 else "")
-        return kept(item, f"it would take {named} along")
-    what = "all that is in it" if space else "all objects of its kind in the whole cluster; in our namespaces"
+        named = ", ".join(_named(i, around.theirs) for i in stays[:3])
+        more = f" and {len(stays) - 3} more" if len(stays) > 3 else ""
+        return kept(item, f"it would take {named}{more} along")
+    what = "all that is in it" if space else "all objects of its kind in the whole cluster"
     return replace(item, reason=f"confirmed; with {what}: {counted(len(inside - goes), 'object')} besides ours")
+
+
+def _named(identity: Identity, theirs: Mapping[Identity, str]) -> str:
+    return subject(identity) + (f" of {theirs[identity]}" if identity in theirs else "")
 
 
 def going(item: PlanItem) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -226,29 +227,39 @@ def outcome_report(outcome: Outcome) -> Report:
 
 
 def permissions_report(environment: str, lacking: Lacking, control_namespace: str) -> Report:
-    """Each right that is missing, and what an administrator applies for it."""
+    """Each right that is missing, which command gives it, and what else an administrator may apply for it."""
     roles = missing_roles(lacking, control_namespace)
     text = "---\n".join(dump(body) for body in roles)
     rows = tuple(
-        (need.verb, f"{need.plural}.{need.group}".rstrip("."), need.namespace or f"(named {need.name})")
+        (need.verb, f"{need.plural}.{need.group}".rstrip("."), need.namespace or f"({need.where})")
         for need in lacking.needs
     )
-    account = lacking.username.startswith("system:serviceaccount:")
-    user = "" if account else f" --user {lacking.username}"
-    command = f"interlock bootstrap cluster {environment} --control-namespace {control_namespace}{user}"
+    command = bootstrap_command(environment, lacking.username, control_namespace)
     lines = [
-        f"`{command}`, in a clone, gives CD what Git needs; or an administrator applies:",
+        "An administrator of the cluster runs, in a clone of the environment repository that is at this commit:",
+        "",
+        f"    {command}",
+        "",
+        "or applies just what is missing:",
         "",
         *(f"    {line}" for line in text.splitlines()),
     ]
     return Report(
         "permissions",
         f"{environment}: {lacking.username} lacks {counted(len(rows), 'right')}",
-        "\n".join(lines) if roles else "",
+        "\n".join(lines),
         (Table(("verb", "kind", "namespace"), rows),),
         data={
             "username": lacking.username,
+            "command": command,
             "missing": [need.attributes for need in lacking.needs],
             "roles": list(roles),
         },
     )
+
+
+def bootstrap_command(environment: str, username: str, control_namespace: str) -> str:
+    """What gives CD its rights, to be run by an administrator."""
+    account = username.startswith("system:serviceaccount:")
+    user = "" if account else f" --user {shlex.quote(username)}"
+    return f"interlock bootstrap cluster {environment} --kubeconfig ADMIN --control-namespace {control_namespace}{user}"

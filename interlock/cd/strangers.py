@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -13,8 +13,10 @@ from interlock.cd import compare
 from interlock.cd.conflicts import is_of_kind
 from interlock.cd.objects import PART_OF, Body, group_of, identify, label, uid
 from interlock.cd.plan import Action, PlanItem
+from interlock.contract.kinds import BUILT_IN_GROUPS
 from interlock.contract.models import AllowedObject
 from interlock.contract.render import Identity
+from interlock.contract.workloads import mapping
 
 
 class Standing(StrEnum):
@@ -30,13 +32,24 @@ class Standing(StrEnum):
 _MADE_WITH_NAMESPACE = {("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")}
 _MADE_FROM: Mapping[str, frozenset[str]] = {
     "ReplicaSet": frozenset({"Deployment"}),
-    "Pod": frozenset({"ReplicaSet", "StatefulSet", "DaemonSet", "Job"}),
+    "Pod": frozenset({"ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job"}),
     "Job": frozenset({"CronJob"}),
     "PersistentVolumeClaim": frozenset({"StatefulSet", "Pod"}),
     "ControllerRevision": frozenset({"StatefulSet", "DaemonSet"}),
-    "EndpointSlice": frozenset({"Service"}),
+    "ResourceClaim": frozenset({"Pod"}),
 }
 """What Kubernetes' own controllers make, and from what; what they did not make they would remove or let go of."""
+_SLICES: Mapping[str, str] = {
+    "endpointslice-controller.k8s.io": "Service",
+    "endpointslicemirroring-controller.k8s.io": "Endpoints",
+}
+"""Who keeps an EndpointSlice, by its label, and from what. Traffic follows slices of any other keeper, too, whoever
+their owner is."""
+_SLICE_KEEPER = "endpointslice.kubernetes.io/managed-by"
+_CUSTOM_FROM: Mapping[tuple[str, str], frozenset[str]] = {
+    ("cert-manager.io", "Certificate"): frozenset({"Ingress"}),
+}
+"""What somebody's controllers make from built-in kinds. All else of custom kinds is made from custom kinds."""
 _NEVER_DERIVED = frozenset({"Role", "RoleBinding", "NetworkPolicy"})
 _LONGEST_CHAIN = 8
 
@@ -51,13 +64,17 @@ class Owner:
     name: str
     uid: str
 
+    def names(self, identity: Identity) -> bool:
+        """Whether it says of an object what it is, group and all: a UID with another kind would explain anything."""
+        return (group_of(self.api_version), self.kind, self.name) == (identity.group, identity.kind, identity.name)
+
     @property
     def custom(self) -> bool:
         return _custom(group_of(self.api_version))
 
 
 def _custom(group: str) -> bool:
-    return "." in group and not group.endswith(".k8s.io")
+    return group not in BUILT_IN_GROUPS
 
 
 def _owners(live: Body) -> Iterator[Owner]:
@@ -101,7 +118,7 @@ class Census:
                 return Standing.MANAGED, identity
             if (identity.kind, identity.name) in _MADE_WITH_NAMESPACE and not identity.group:
                 return Standing.DERIVED, identity
-            if any(is_of_kind(r.kind, identity) and fnmatchcase(identity.name, r.name) for r in self.allowed):
+            if _is_allowed(identity, self.allowed):
                 return Standing.ALLOWED, identity
             owner = self._maker(identity, body)
             if owner is None:
@@ -113,17 +130,27 @@ class Census:
         """The object that made this one, as far as that is sure: it lives with the UID that is named."""
         for owner in _owners(body):
             found = self._by_uid.get(owner.uid)
-            if found and (found[0].kind, found[0].name) == (owner.kind, owner.name) and _may_make(identity, owner):
+            if found and owner.names(found[0]) and _may_make(identity, body, owner):
                 return found
-        return None
+        return self._service_of(identity) if (identity.group, identity.kind) == ("", "Endpoints") else None
+
+    def _service_of(self, endpoints: Identity) -> tuple[Identity, Body] | None:
+        """The Service that a controller fills these Endpoints for: one that selects pods. They name no owner."""
+        service = endpoints._replace(kind="Service")
+        body = self.live.get(service)
+        return (service, body) if mapping(body, ("spec", "selector")) and body else None
 
 
-def _may_make(made: Identity, owner: Owner) -> bool:
+def _may_make(made: Identity, body: Body, owner: Owner) -> bool:
     """Whether such an owner makes such objects. Whatever gives rights or keeps them is never believed to be made."""
     if made.kind in _NEVER_DERIVED:
         return False
-    if owner.custom or _custom(made.group):
+    if (made.group, made.kind) == ("discovery.k8s.io", "EndpointSlice"):
+        return _SLICES.get(label(body, _SLICE_KEEPER)) == owner.kind
+    if owner.custom:
         return True
+    if _custom(made.group):
+        return owner.kind in _CUSTOM_FROM.get((made.group, made.kind), ())
     return owner.kind in _MADE_FROM.get(made.kind, ())
 
 
@@ -145,6 +172,27 @@ def of(census: Census, *, part_of: str = "") -> tuple[tuple[PlanItem, ...], Mapp
             roots.append(identity)
     items = (_item(identity, census.live[identity], part_of) for identity in roots)
     return tuple(_with_made(item, made[item.identity]) for item in items), dict(counts)
+
+
+def judging(
+    bodies: Mapping[Identity, Body], allowed: Iterable[AllowedObject], *, part_of: str = ""
+) -> tuple[PlanItem, ...]:
+    """Webhook configurations and admission policies that are asked about what lives in the namespaces, as foreign."""
+    rules = tuple(allowed)
+    return tuple(
+        replace(item, reason=f"{item.reason}; it may {_power(identity)} what is written in the namespaces")
+        for identity, body in sorted(bodies.items())
+        if not _is_allowed(identity, rules)
+        for item in (_item(identity, body, part_of),)
+    )
+
+
+def _power(identity: Identity) -> str:
+    return "change" if identity.kind.startswith("Mutating") else "refuse"
+
+
+def _is_allowed(identity: Identity, rules: Iterable[AllowedObject]) -> bool:
+    return any(is_of_kind(rule.kind, identity) and fnmatchcase(identity.name, rule.name) for rule in rules)
 
 
 def _item(identity: Identity, live: Body, part_of: str) -> PlanItem:
@@ -169,11 +217,19 @@ def _with_made(item: PlanItem, count: int) -> PlanItem:
 _THREATS = (
     frozenset({"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}),
     frozenset({"NetworkPolicy"}),
-    frozenset({"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "APIService"}),
+    frozenset(
+        {
+            "MutatingAdmissionPolicy",
+            "MutatingWebhookConfiguration",
+            "ValidatingAdmissionPolicy",
+            "ValidatingWebhookConfiguration",
+            "APIService",
+        }
+    ),
     frozenset(
         {"Pod", "Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob"}
     ),
-    frozenset({"Service", "Ingress", "Secret", "ServiceAccount"}),
+    frozenset({"Service", "Ingress", "Endpoints", "EndpointSlice", "Secret", "ServiceAccount"}),
 )
 
 

@@ -6,7 +6,7 @@ our claim, so that the next apply, which does not declare it, takes it away toge
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -219,6 +219,29 @@ def _laid_over(below: Any, over: Any, field: str) -> Any:
             items = {key: _laid_over(one[key], value, "") if key in one else value for key, value in other.items()}
             return list({**one, **items}.values())
     return over
+
+
+def whole_patch(live: Body, wanted: Body) -> list[Body]:
+    """A JSON Patch (RFC 6902) that makes of an object just what is wanted, for a dry run: it asks for no other right
+    than what is done later. Status, and what the server alone writes, is left out.
+    """
+    return [
+        *_replaced("", live, wanted, frozenset({*live, *wanted}) - {"apiVersion", "kind", "metadata", "status"}),
+        *_replaced("/metadata", live["metadata"], wanted["metadata"], _WRITABLE),
+    ]
+
+
+_WRITABLE = frozenset({"annotations", "finalizers", "labels", "ownerReferences"})
+
+
+def _replaced(
+    below: str, live: Mapping[str, Any], wanted: Mapping[str, Any], fields: Collection[str]
+) -> Iterator[Body]:
+    for field in sorted(fields):
+        if field in wanted and wanted[field] != live.get(field):
+            yield {"op": "add", "path": f"{below}/{field}", "value": wanted[field]}
+        elif field in live and field not in wanted:
+            yield {"op": "remove", "path": f"{below}/{field}"}
 
 
 # proposals -------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +17,9 @@ from interlock.errors import InputError, Refused
 
 if TYPE_CHECKING:
     from interlock.cd.audit import Grant
+    from interlock.cd.control import Reach
+    from interlock.contract.render import Rendered
+    from interlock.contract.repository import Environment
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="What a cluster's administrator does once.")
 EXAMPLES = """\b
@@ -35,7 +39,10 @@ def cluster(
         Path | None, typer.Option(help="An administrator's access to the cluster.", dir_okay=False)
     ] = None,
     control_namespace: Annotated[
-        str | None, typer.Option(help="Where its lock and record are.  [default: interlock-ENV]", callback=names.name)
+        str | None,
+        typer.Option(
+            help="Where its lock and record are.  [default: as cd.yaml says, else interlock-ENV]", callback=names.name
+        ),
     ] = None,
     user: Annotated[
         str | None, typer.Option(help="CD's name in its client certificate.  [default: the service account]")
@@ -47,16 +54,18 @@ def cluster(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the objects as YAML; write nothing.")] = False,
     form: Output = Format.TABLE,
 ) -> None:
-    """Write an environment's control namespace and the least Role for the kinds that Git has or that it still owns.
+    """Write an environment's control namespace and the least rights for what Git has or it still owns.
 
-    First every role and binding of the cluster is read: when somebody else may write in the control namespace,
-    nothing is written (exit code 3). Cluster administrators are only told of. Git's new kinds need it again.
+    Kinds in its namespaces, and what is in none (`cluster_kinds`) by name. First every role and binding of the cluster
+    is read: when somebody else may write in the control namespace, nothing is written (exit code 3). Cluster
+    administrators are only told of. Git's new kinds, and new objects of `cluster_kinds`, need it again.
+    On a CD host, where INTERLOCK_CONFIG names cd.yaml, that is heeded.
     """
     from interlock.cd.control import Subject, control_manifests
 
     read = operate.read_clone(repository, None)
     found = operate.require(read, environment)
-    control = control_namespace or f"interlock-{environment}"
+    control = _control_namespace(found, control_namespace)
     if control in found.namespaces:
         raise InputError(f"--control-namespace {control} is one of the environment's own namespaces")
     rendered = operate.rendered(read, environment, unreleased=True)
@@ -65,16 +74,18 @@ def cluster(
     if kubeconfig is None:
         if not dry_run:
             raise InputError("--kubeconfig is missing", hint="give an administrator's, or only look with --dry-run")
-        _print(control_manifests(**made, kinds=_built_in(rendered)), form)
+        _print(control_manifests(**made, reach=_built_in(rendered, found.namespaces)), form)
         return
     with halves.needs("cd"):
         from tasks.cd import bootstrap
         from tasks.cd.cluster import connect
     with connect(kubeconfig) as reached:
-        kinds = bootstrap.kinds.fn(reached, rendered, control_namespace=control, environment_id=found.id)
-        others = bootstrap.audit.fn(reached, control, accept or ())
+        reach = bootstrap.reach.fn(
+            reached, rendered, control_namespace=control, environment_id=found.id, namespaces=found.namespaces
+        )
+        bodies = control_manifests(**made, reach=reach)
+        others = bootstrap.audit.fn(reached, control, [*(accept or ()), *([f"User/{user}"] if user else [])], bodies)
         _require_alone(control, others)
-        bodies = control_manifests(**made, kinds=kinds)
         if not dry_run:
             bootstrap.write.fn(reached, bodies)
     if dry_run:
@@ -83,16 +94,48 @@ def cluster(
         output.show(_report(environment, bodies, others), form)
 
 
-def _built_in(rendered: Any) -> list[tuple[str, str, str]]:
-    """The kinds of Git without asking a cluster; InputError for one that only a cluster knows."""
-    from interlock.cd.control import COMMON
+def _control_namespace(environment: Environment, chosen: str | None) -> str:
+    """As cd.yaml has it, where this is a CD host; InputError for what contradicts it."""
+    from interlock.cd.host import Ceiling
 
-    known = {(version, kind): plural for version, kind, plural in COMMON}
-    wanted = {(m.body["apiVersion"], m.body["kind"]) for m in rendered.manifests} - {("v1", "Namespace")}
-    if unknown := sorted(wanted - known.keys()):
+    ceiling: Ceiling | None = None
+    if os.environ.get("INTERLOCK_CONFIG"):
+        from tasks.cd.host import load_cd
+
+        ceiling = load_cd().environments.get(environment.name)
+    if ceiling is None:
+        return chosen or f"interlock-{environment.name}"
+    if chosen not in {None, ceiling.control_namespace}:
+        raise InputError(
+            f"--control-namespace {chosen}: cd.yaml has {ceiling.control_namespace} for {environment.name}"
+        )
+    if beyond := ceiling.beyond(environment.cluster, environment.namespaces, environment.cluster_kinds):
+        raise InputError(
+            f"environment {environment.name} asks for {beyond}, which cd.yaml does not give it",
+            hint="correct environment.yaml, or widen cd.yaml: CD would refuse the commit",
+        )
+    return ceiling.control_namespace
+
+
+def _built_in(rendered: Rendered, namespaces: Sequence[str]) -> Reach:
+    """The reach of what Git has, without asking a cluster; InputError for a kind that only a cluster knows."""
+    from interlock.cd.control import COMMON
+    from interlock.cd.definitions import defined
+    from interlock.cd.objects import Resource, group_of
+    from interlock.cd.reach import reach_of
+    from interlock.contract.kinds import GIVEN
+
+    inside = [
+        Resource(group_of(version), version.rpartition("/")[2], kind, plural, True) for version, kind, plural in COMMON
+    ]
+    wide = [("Namespace", ("v1", "namespaces")), *GIVEN.items()]
+    outside = [Resource(group_of(v), v.rpartition("/")[2], kind, plural, False) for kind, (v, plural) in wide]
+    known = [*defined(manifest.body for manifest in rendered.manifests), *inside, *outside]
+    served = {(each.group, each.kind): each for each in known}
+    if unknown := sorted({m.type for m in rendered.manifests if (m.identity.group, m.identity.kind) not in served}):
         named = ", ".join(f"{version} {kind}" for version, kind in unknown)
         raise InputError(f"only the cluster knows how it serves {named}", hint="give --kubeconfig")
-    return [(*kind, known[kind]) for kind in sorted(wanted)]
+    return reach_of((m.identity for m in rendered.manifests), served, namespaces=namespaces)
 
 
 def _require_alone(control: str, others: Sequence[Grant]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from interlock.contract import duration
 from interlock.contract.canonical import canonical, encoded
+from interlock.contract.kinds import CLUSTER_SCOPED, cluster_kind
 from interlock.contract.once import once
 from interlock.contract.strict_yaml import Path
 from interlock.contract.template import Made, Origin
@@ -244,59 +245,15 @@ def _check_duration(made: Made, where: Path, key: object, value: str) -> None:
         raise _error(made, where, f"{key}: {error}", hint="write it as 90s, 10m or 1h30m") from None
 
 
-_CLUSTER_SCOPED = frozenset(
-    {
-        ("", "ComponentStatus"),
-        ("", "Namespace"),
-        ("", "Node"),
-        ("", "PersistentVolume"),
-        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
-        ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"),
-        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
-        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
-        ("apiextensions.k8s.io", "CustomResourceDefinition"),
-        ("apiregistration.k8s.io", "APIService"),
-        ("authentication.k8s.io", "SelfSubjectReview"),
-        ("authentication.k8s.io", "TokenReview"),
-        ("authorization.k8s.io", "SelfSubjectAccessReview"),
-        ("authorization.k8s.io", "SelfSubjectRulesReview"),
-        ("authorization.k8s.io", "SubjectAccessReview"),
-        ("certificates.k8s.io", "CertificateSigningRequest"),
-        ("certificates.k8s.io", "ClusterTrustBundle"),
-        ("flowcontrol.apiserver.k8s.io", "FlowSchema"),
-        ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
-        ("internal.apiserver.k8s.io", "StorageVersion"),
-        ("networking.k8s.io", "IPAddress"),
-        ("networking.k8s.io", "IngressClass"),
-        ("networking.k8s.io", "ServiceCIDR"),
-        ("node.k8s.io", "RuntimeClass"),
-        ("policy", "PodSecurityPolicy"),
-        ("rbac.authorization.k8s.io", "ClusterRole"),
-        ("rbac.authorization.k8s.io", "ClusterRoleBinding"),
-        ("resource.k8s.io", "DeviceClass"),
-        ("resource.k8s.io", "ResourceSlice"),
-        ("scheduling.k8s.io", "PriorityClass"),
-        ("storage.k8s.io", "CSIDriver"),
-        ("storage.k8s.io", "CSINode"),
-        ("storage.k8s.io", "StorageClass"),
-        ("storage.k8s.io", "VolumeAttachment"),
-        ("storage.k8s.io", "VolumeAttributesClass"),
-        ("storagemigration.k8s.io", "StorageVersionMigration"),
-    }
-)
-"""Of the built-in kinds. Whether a custom kind is, only its cluster knows: CD asks there."""
-
-
 def _in_namespace(
     made: Made, body: dict[str, Any], namespaces: tuple[str, ...], cluster_kinds: Collection[str]
 ) -> dict[str, Any]:
     """The same with its namespace: the environment's first one where none is given."""
-    kind = body["apiVersion"].rpartition("/")[0], body["kind"]
+    group, kind = body["apiVersion"].rpartition("/")[0], body["kind"]
     metadata = body["metadata"]
-    if kind in _CLUSTER_SCOPED:
-        _check_cluster_scoped(made, body, namespaces, cluster_kinds)
+    # Whether a custom kind has no namespaces, only its cluster knows: CD asks there.
+    if (group, kind) in CLUSTER_SCOPED or cluster_kind(group, kind) in cluster_kinds:
+        _check_cluster_scoped(made, cluster_kind(group, kind), namespaces, cluster_kinds)
         return body
     namespace = metadata.get("namespace", namespaces[0])
     if namespace not in namespaces:
@@ -306,10 +263,9 @@ def _in_namespace(
     return body | {"metadata": metadata | {"namespace": namespace}}
 
 
-def _check_cluster_scoped(
-    made: Made, body: dict[str, Any], namespaces: Collection[str], cluster_kinds: Collection[str]
-) -> None:
-    kind, metadata = body["kind"], body["metadata"]
+def _check_cluster_scoped(made: Made, kind: str, namespaces: Collection[str], cluster_kinds: Collection[str]) -> None:
+    assert isinstance(made.body, dict)  # noqa: S101 - looked at before
+    metadata = made.body["metadata"]
     if kind not in {"Namespace", *cluster_kinds}:
         message = "belongs to no namespace, and an environment owns only what is in its namespaces"
         hint = "whoever owns the cluster applies it, or gives the environment such kinds (`cluster_kinds`)"

@@ -9,9 +9,9 @@ import datetime as dt
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
 
-from interlock.contract import field_path
+from interlock.contract import field_path, kinds
 
 _NAME = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _REPOSITORY = r"^[A-Za-z0-9][-A-Za-z0-9_.]*(/[A-Za-z0-9][-A-Za-z0-9_.]*)*$"
@@ -209,23 +209,14 @@ class HealthFile(File):
     rules: tuple[HealthRuleEntry, ...] = ()
 
 
-ClusterKind = Literal[
-    "APIService",
-    "ClusterRole",
-    "ClusterRoleBinding",
-    "CustomResourceDefinition",
-    "IngressClass",
-    "MutatingAdmissionPolicy",
-    "MutatingAdmissionPolicyBinding",
-    "MutatingWebhookConfiguration",
-    "PriorityClass",
-    "RuntimeClass",
-    "StorageClass",
-    "ValidatingAdmissionPolicy",
-    "ValidatingAdmissionPolicyBinding",
-    "ValidatingWebhookConfiguration",
+ClusterKind = Annotated[
+    str,
+    AfterValidator(kinds.checked_cluster_kind),
+    WithJsonSchema({"anyOf": [{"enum": [*kinds.GIVEN]}, {"type": "string", "pattern": kinds.CUSTOM}]}),
 ]
-"""Kinds without namespaces that an environment may be given: what it has of them holds in the whole cluster."""
+"""A kind without namespaces that an environment may be given: what it has of it holds in the whole cluster.
+
+A custom kind is named with its group: `ClusterIssuer.cert-manager.io`."""
 
 
 class ApplicationOrder(Model):

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from interlock.contract import evidence, layout, strict_yaml
 from interlock.contract.cel import CelError
 from interlock.contract.default_rules import DEFAULTS, RESTRICTED
-from interlock.contract.health import BUILT_IN_GROUPS, HealthRule, HealthRules
+from interlock.contract.health import HealthRule, HealthRules
+from interlock.contract.kinds import BUILT_IN_GROUPS
 from interlock.contract.models import (
     ApplicationFile,
     Binding,

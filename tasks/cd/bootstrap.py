@@ -5,38 +5,55 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from interlock.cd.audit import Grant, grants
-from interlock.cd.control import Kind
-from interlock.cd.objects import Body
+from interlock.cd.control import Reach, is_extra, role_name
+from interlock.cd.definitions import defined
+from interlock.cd.guards import kind_name
+from interlock.cd.objects import Body, identify, uid
+from interlock.cd.reach import reach_of
 from interlock.contract.render import Rendered
+from interlock.errors import ClusterError
 from tasks.cd import record
 from tasks.cd.cluster import Cluster
+from tasks.cd.inspect import other_kinds, served_kinds
 from tasks.common.effect import effect
 
 MANAGER = "interlock-bootstrap"
 _RBAC = "rbac.authorization.k8s.io/v1"
 
 
-@effect(name="list kinds")
-def kinds(cluster: Cluster, rendered: Rendered, *, control_namespace: str, environment_id: str) -> tuple[Kind, ...]:
-    """The kinds that Git has or the environment owns still, as the cluster serves them; without Namespaces."""
+@effect(name="find what it touches")
+def reach(
+    cluster: Cluster, rendered: Rendered, *, control_namespace: str, environment_id: str, namespaces: Collection[str]
+) -> Reach:
+    """What Git has or the environment owns still, as the cluster serves it, and what else can be in its namespaces."""
     stored = record.read_stored.fn(cluster, control_namespace=control_namespace, environment_id=environment_id)
-    wanted = {(m.identity.group, m.identity.kind): m.body["apiVersion"] for m in rendered.manifests}
-    owned = {(i.group, i.kind) for i in stored.inventory.entries} - wanted.keys()
-    found = [cluster.resource(version, kind) for (_, kind), version in wanted.items()]
-    found += [cluster.preferred(group, kind) for group, kind in sorted(owned)]
-    return tuple(sorted((r.api_version, r.kind, r.plural) for r in found if r.namespaced))
+    kinds, _ = served_kinds(cluster, rendered, stored.inventory)
+    others, _ = other_kinds(cluster, kinds)
+    served = {(kind.group, kind.kind): kind for kind in (*defined(m.body for m in rendered.manifests), *kinds)}
+    wanted = {m.identity for m in rendered.manifests}
+    if missing := sorted({kind_name(i) for i in wanted if (i.group, i.kind) not in served}):
+        raise ClusterError(
+            f"the cluster does not serve {', '.join(missing)}", status=404, hint="install their definitions first"
+        )
+    # What is owned of a kind that is gone is gone with it.
+    owned = {i for i in stored.inventory.entries if (i.group, i.kind) in served}
+    also = [(kind.api_version, kind.kind, kind.plural) for kind in others]
+    return reach_of(wanted | owned, served, namespaces=namespaces, others=also)
 
 
 @effect(name="audit the control namespace")
-def audit(cluster: Cluster, control_namespace: str, accepted: Collection[str]) -> tuple[Grant, ...]:
-    """Who else may write there."""
+def audit(
+    cluster: Cluster, control_namespace: str, accepted: Collection[str], written: Iterable[Body]
+) -> tuple[Grant, ...]:
+    """Who else may write there, once the bodies are `written`."""
     resources = {kind: cluster.resource(_RBAC, kind) for kind in _ROLES + _BINDINGS}
     found = {
         kind: cluster.list(resource, control_namespace if resource.namespaced else "")
         for kind, resource in resources.items()
     }
     roles, bindings = ([body for kind in names for body in found[kind]] for names in (_ROLES, _BINDINGS))
-    return grants(control_namespace, roles=roles, bindings=bindings, accepted=accepted)
+    replaced = {(i.kind, i.name) for i in map(identify, written) if i.namespace in {"", control_namespace}}
+    return grants(control_namespace, roles=roles, bindings=bindings, accepted=accepted, replaced=replaced)
 
 
 _ROLES = ("Role", "ClusterRole")
@@ -45,6 +62,20 @@ _BINDINGS = ("RoleBinding", "ClusterRoleBinding")
 
 @effect(name="write the roles")
 def write(cluster: Cluster, bodies: Iterable[Body]) -> None:
-    """In their order; what is there is brought to just this."""
-    for body in bodies:
+    """In their order; what is there is brought to just this, and further Roles that a run has printed go."""
+    made = tuple(bodies)
+    for body in made:
         cluster.apply(body, manager=MANAGER, force=True)
+    roles = {(i.namespace, i.name) for i in map(identify, made) if i.kind in _ROLES}
+    for kind in (*_BINDINGS, *_ROLES):
+        resource = cluster.resource(_RBAC, kind)
+        for namespace, role in sorted(each for each in roles if bool(each[0]) == resource.namespaced):
+            for live in cluster.list(resource, namespace):
+                name = live["metadata"]["name"]
+                if is_extra(name, role) and not _is_of_another(cluster, name):
+                    cluster.delete(identify(live), uid=uid(live))
+
+
+def _is_of_another(cluster: Cluster, role: str) -> bool:
+    """Whether it is the Role of an environment whose control namespace is named like this one's, and longer."""
+    return cluster.get(cluster.resource("v1", "Namespace"), role.removeprefix(role_name(""))) is not None

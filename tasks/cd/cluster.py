@@ -26,6 +26,7 @@ from kubernetes.client.exceptions import ApiException
 from interlock.cd.objects import Body, Resource, group_of, subject
 from interlock.contract import strict_yaml
 from interlock.contract.canonical import encoded
+from interlock.contract.kinds import cluster_kind
 from interlock.contract.render import Identity
 from interlock.errors import ClusterError, Conflict, FormatError, HostConfigError
 from tasks.cd.throttle import Throttle, pauses, retry_after
@@ -50,6 +51,8 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
 _TIMEOUT = urllib3.Timeout(connect=5, read=60)
 _JSON = "application/json"
 _METADATA = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{_JSON}"
+_HEADS = f"{_JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{_JSON}"
+_DISCOVERY = f"{_JSON};as=APIGroupDiscoveryList;g=apidiscovery.k8s.io;v=v2,{_JSON}"
 _APPLY = "application/apply-patch+yaml"
 _JSON_PATCH = "application/json-patch+json"
 _SCHEMA = re.compile(
@@ -73,6 +76,14 @@ class Listed:
 
     bodies: tuple[Body, ...]
     version: str
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """What a cluster serves, and the groups of which that cannot be told: an aggregated API that does not answer."""
+
+    found: tuple[Resource, ...]
+    unknown: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -159,6 +170,14 @@ class Cluster:
         """The API server's own."""
         return str(self.request("GET", "/version")["gitVersion"])
 
+    @cached_property
+    def username(self) -> str:
+        """Who we are for the API server."""
+        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+        answer = self.request("POST", path, body=body, subject="our own name", repeatable=True)
+        return str(answer["status"]["userInfo"]["username"])
+
     @property
     def server(self) -> str:
         return self._server
@@ -171,9 +190,29 @@ class Cluster:
         version = self.request("GET", f"/apis/{group}")["preferredVersion"]["groupVersion"] if group else "v1"
         return self.resource(version, kind)
 
+    def kinds(self) -> Kinds:
+        """Every kind whose objects can be listed, at the version that its group prefers; asked anew each time."""
+        found: list[Resource] = []
+        unknown: set[str] = set()
+        for root in ("/api", "/apis"):
+            answer = self.request("GET", root, subject="the kinds that are served", accept=_DISCOVERY)
+            if "items" not in answer:  # a server that has no discovery of all at once
+                return Kinds(tuple(found), frozenset({"every group"}))
+            for group in answer["items"]:
+                name, versions = group["metadata"].get("name", ""), group.get("versions") or []
+                unknown |= {name} if any(each.get("freshness") == "Stale" for each in versions) else set()
+                found += _listable(name, versions)
+        known = {(each.group, each.kind) for each in list(self._resources.values())}
+        self._resources |= {(r.api_version, r.kind): r for r in found if (r.group, r.kind) not in known}
+        return Kinds(tuple(found), frozenset(unknown))
+
     def groups(self) -> frozenset[str]:
         """The names of the API groups that are served, beside the core's."""
         return frozenset(str(group["name"]) for group in self.request("GET", "/apis")["groups"])
+
+    def heads(self, resource: Resource, namespace: str = "") -> tuple[Body, ...]:
+        """As `list`, of each object only its metadata; a server that fails is not asked again and again."""
+        return self._pages(resource, namespace, accept=_HEADS, patient=False).bodies
 
     def list(self, resource: Resource, namespace: str = "") -> tuple[Body, ...]:
         """All objects of a kind, in one namespace or everywhere, as of one moment.
@@ -238,12 +277,15 @@ class Cluster:
             finally:
                 answer.close()
 
-    def _pages(self, resource: Resource, namespace: str) -> Listed:
+    def _pages(self, resource: Resource, namespace: str, *, accept: str = _JSON, patient: bool = True) -> Listed:
         found: list[Body] = []
         query = {"limit": str(PAGE)}
         while True:
-            page = self.request("GET", resource.path(namespace), query=query, subject=f"{resource.kind} in {namespace}")
-            for item in page["items"]:
+            subject = f"{resource.kind} in {namespace}" if namespace else f"{resource.kind} in the whole cluster"
+            page = self.request(
+                "GET", resource.path(namespace), query=query, subject=subject, accept=accept, patient=patient
+            )
+            for item in page["items"] or ():  # a list of metadata that is empty is null
                 # Items of a list do not carry these; every other answer does.
                 item["apiVersion"], item["kind"] = resource.api_version, resource.kind
                 found.append(item)
@@ -336,7 +378,14 @@ class Cluster:
                 f"{_named(resource, namespace, name)}: the cluster has no {resource.kind} in a namespace, "
                 "and an environment owns only what is in its namespaces",
                 status=422,
-                hint="whoever owns the cluster applies it",
+                hint="whoever owns the cluster applies it, or gives the environment such kinds "
+                f"(`cluster_kinds`: {cluster_kind(resource.group, resource.kind)})",
+            )
+        if resource.namespaced and not namespace:
+            raise ClusterError(
+                f"{_named(resource, namespace, name)}: every {resource.kind} of the cluster is in a namespace",
+                status=422,
+                hint=f"take {cluster_kind(resource.group, resource.kind)} out of `cluster_kinds`",
             )
         return resource, namespace, name
 
@@ -373,10 +422,19 @@ class Cluster:
         body: object = None,
         subject: str = "",
         repeatable: bool = False,
+        accept: str = _JSON,
+        patient: bool = True,
     ) -> Any:
         """One request and its decoded answer; every failure is a ClusterError that names `subject`."""
-        subject = subject or path
-        return self._exchange(method, path, query=query or {}, body=body, subject=subject, repeatable=repeatable)[1]
+        return self._exchange(
+            method,
+            path,
+            query=query or {},
+            body=body,
+            subject=subject or path,
+            repeatable=repeatable or (method == "GET" and patient),
+            accept=accept,
+        )[1]
 
     def _exchange(
         self,
@@ -387,8 +445,8 @@ class Cluster:
         body: object,
         subject: str,
         content: str = _JSON,
-        accept: str = _JSON,
         repeatable: bool = False,
+        accept: str = _JSON,
     ) -> tuple[int, Any]:
         target = _quoted(path, subject) + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": accept}
@@ -396,7 +454,7 @@ class Cluster:
         if body is not None:
             headers["Content-Type"] = content
             data = encoded(body)
-        tries = _Tries(repeatable or method == "GET")
+        tries = _Tries(repeatable)
         while True:
             client = self._client
             try:
@@ -572,6 +630,17 @@ _HINTS = {
     "is forbidden: User": "`interlock bootstrap cluster ENV`, run by an administrator, gives CD what it needs",
     _FULL: "etcd is full and takes no writes: compact and defragment it, then disarm its NOSPACE alarm",
 }
+
+
+def _listable(group: str, versions: Sequence[Body]) -> Iterator[Resource]:
+    """Of each kind the first version that has it, as the server prefers them."""
+    seen: set[str] = set()
+    for version in versions:
+        for each in version.get("resources") or ():
+            kind = (each.get("responseKind") or {}).get("kind", "")
+            if kind and each["resource"] not in seen and "list" in (each.get("verbs") or ()):
+                seen.add(each["resource"])
+                yield Resource(group, version["version"], kind, each["resource"], each["scope"] == "Namespaced")
 
 
 def _named(resource: Resource, namespace: str, name: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from interlock.cd.handover import Given, Neighbour, given, marked, may_be_given, place, released
+from interlock.cd.handover import Given, Neighbour, given, marked, may_be_given, released
 from interlock.cd.inventory import Entry, Inventory
+from interlock.cd.objects import Body
 from interlock.cd.plan import Scope, Wanted, handed, is_stranger
 from interlock.contract.render import Identity
 from interlock.contract.report import counted
@@ -30,18 +31,42 @@ def received(cluster: Cluster, wants: Sequence[Wanted], scope: Scope) -> tuple[l
 
 
 def find_released(cluster: Cluster, entries: Sequence[Entry], scope: Scope) -> tuple[tuple[Identity, ...], list[str]]:
-    """Of what leaves: what the environment that its namespace is of now has noted as its own."""
+    """Of what leaves: what the environment that Git gives it to has noted as its own."""
     notes: list[str] = []
-    wanted = {scope.claimed[place(e.identity)] for e in entries if place(e.identity) in scope.claimed}
+    owners = {entry.identity: owner for entry in entries if (owner := scope.owner_now(entry.identity))}
     known = {each.name: each for each in scope.neighbours}
-    read = {name: _inventory(cluster, known[name], notes) for name in sorted(wanted) if name in known}
-    takers = {space: inventory for space, name in scope.claimed.items() if (inventory := read.get(name))}
+    wanted = sorted(set(owners.values()))
+    read = {name: _inventory(cluster, known[name], notes) for name in wanted if name in known}
+    takers = {identity: inventory for identity, name in owners.items() if (inventory := read.get(name))}
     found = released(entries, takers)
     if found:
-        by = " and ".join(sorted(wanted))
+        by = " and ".join(wanted)
         one, many = f"object was taken over by {by}, and leaves", f"objects were taken over by {by}, and leave"
         notes.append(f"{counted(len(found), one, many)} the inventory")
     return found, notes
+
+
+def owned_by_neighbours(
+    cluster: Cluster,
+    bodies: Mapping[Identity, Body],
+    scope: Scope,
+    notes: list[str],
+    *,
+    marked_only: bool = True,
+) -> Mapping[Identity, str]:
+    """Of these objects: those that other environments' inventories have, by UID, and whose they are.
+
+    With `marked_only`, who has left no mark on any of them is not asked.
+    """
+    found: dict[Identity, str] = {}
+    for neighbour in scope.neighbours if bodies else ():
+        if marked_only and not any(marked(body, neighbour) for body in bodies.values()):
+            continue
+        inventory = _inventory(cluster, neighbour, notes)
+        mine = inventory.entries if inventory else {}
+        owned = (i for i, body in bodies.items() if i in mine and mine[i].means(body))
+        found |= dict.fromkeys(owned, f"environment {neighbour.name}")
+    return found
 
 
 def _inventory(cluster: Cluster, neighbour: Neighbour, notes: list[str]) -> Inventory | None:

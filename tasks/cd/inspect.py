@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import TypeVar
 
 from interlock.cd import budget, foreign, predict, prune, strangers, take_over
 from interlock.cd import plan as decide
-from interlock.cd.admission import Admission
-from interlock.cd.control import COMMON, OWN_KINDS, is_own
+from interlock.cd.admission import CONFIGURATIONS, GROUP, Admission, reaches
+from interlock.cd.control import COMMON, OWN_KINDS, PROBE, is_own, role_name
+from interlock.cd.definitions import defined
 from interlock.cd.inventory import Entry, Inventory
-from interlock.cd.objects import Body, Resource, group_of, subject, uid, version_of
+from interlock.cd.objects import PART_OF, Body, Resource, group_of, identify, label, subject, uid, version_of
 from interlock.cd.order import rank
-from interlock.cd.plan import Action, Look, Plan, PlanItem, Scope, Wanted
+from interlock.cd.plan import Action, Look, Plan, PlanItem, Scope, Unseen, Wanted
 from interlock.cd.proof import ASKED, UNKNOWN_ADMISSION, Proof, beside_refused, misfit, proofs
 from interlock.cd.strangers import Census, Owner
 from interlock.cd.verdicts import Expected, expected, ground, learned, recall
@@ -31,7 +33,7 @@ from interlock.contract.workloads import mapping
 from interlock.errors import Blocked, ClusterError
 from tasks.cd import verdicts
 from tasks.cd.cluster import CONNECTIONS, Cluster, Listed
-from tasks.cd.handover import find_released, received
+from tasks.cd.handover import find_released, owned_by_neighbours, received
 from tasks.cd.schemas import ServerSchemas, read_admission
 from tasks.common.effect import effect
 
@@ -42,6 +44,7 @@ _LOOKS = 4
 """How often an object is looked at that is written to meanwhile."""
 _MOST_OWNERS = 200
 """Owners that are asked for one by one."""
+_ADMISSION_UNSEEN = tuple(Unseen("", GROUP, kind) for kind in CONFIGURATIONS)
 
 
 @dataclass(frozen=True)
@@ -49,14 +52,26 @@ class Live:
     """What lives, and which kinds could not be read, with the reason."""
 
     objects: Mapping[Identity, Body]
+    """Of kinds that nobody names, only the metadata."""
     unreadable: Mapping[GroupKind, str]
     oldest: int
     """The lowest resourceVersion that one of the LISTs is of; the highest is `newest`."""
     newest: int
+    beside: Mapping[GroupKind, str]
+    """Of the kinds that nobody names: those that could not be read, with the reason."""
+    resources: Mapping[GroupKind, Resource]
+    unseen: tuple[Unseen, ...]
+    """What RBAC does not let us look at."""
 
     def hidden(self, identity: Identity) -> str:
         """Why objects of this kind cannot be seen; empty when they can."""
         return self.unreadable.get((identity.group, identity.kind), "")
+
+    @property
+    def kinds(self) -> tuple[Resource, ...]:
+        """The kinds of which something lives in a namespace."""
+        living = {(identity.group, identity.kind) for identity in self.objects if identity.namespace}
+        return tuple(self.resources[key] for key in sorted(living))
 
 
 def side_by_side(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -73,31 +88,36 @@ def look_at(
     *,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Live:
-    """Every object of every kind that matters in the namespaces, and the cluster-wide ones that are named.
+    """Every object of every kind in the namespaces, and the cluster-wide ones that are named.
 
     `meanwhile` is done while the server makes its long answers.
     """
     named = {manifest.identity for manifest in rendered.manifests} | set(inventory.entries)
-    kinds, unreadable = _kinds(cluster, rendered, inventory)
-    asked = [(resource, namespace) for resource in kinds if resource.namespaced for namespace in namespaces]
+    kinds, unreadable = served_kinds(cluster, rendered, inventory)
+    others, beside = other_kinds(cluster, kinds)
+    asked = [_Ask(kind, space) for kind in kinds if kind.namespaced for space in namespaces]
+    asked += [_Ask(kind, space, whole=False) for kind in others for space in namespaces]
     with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="cluster") as pool:
-        coming = pool.map(lambda pair: _listed(cluster, *pair), asked)
+        coming = pool.map(lambda ask: _listed(cluster, ask), asked)
         meanwhile()
         lists = list(coming)
     objects: dict[Identity, Body] = {}
     versions: list[int] = []
-    refused = {space for (_, space), found in zip(asked, lists, strict=True) if isinstance(found, ClusterError)}
+    unseen: list[Unseen] = []
+    refused = {ask.namespace for ask, found in zip(asked, lists, strict=True) if isinstance(found, ClusterError)}
     gone = {space for space in refused if namespace_is_gone(cluster, space)}
-    for (resource, space), found in zip(asked, lists, strict=True):
+    for ask, found in zip(asked, lists, strict=True):
+        key, space = ask.kind, ask.namespace
         if space in gone:
             continue
         if isinstance(found, ClusterError):
-            unreadable[(resource.group, resource.kind)] = found.message
+            (unreadable if ask.whole else beside)[key] = found.message
+            unseen += [Unseen(space, *key)] if found.status == 403 else []
             continue
-        if resource.group in _BUILT_IN:  # an aggregated server counts its own versions
+        if ask.whole and key[0] in _BUILT_IN:  # an aggregated server counts its own versions
             versions.append(int(found.version))
         for each in found.bodies:
-            objects[Identity(resource.group, resource.kind, space, each["metadata"]["name"])] = each
+            objects[Identity(*key, space, each["metadata"]["name"])] = each
     wide = {(r.group, r.kind): r for r in kinds if not r.namespaced}
     single = sorted(i for i in named if (i.group, i.kind) in wide)
     bodies = side_by_side(lambda i: _got(cluster, wide[(i.group, i.kind)], i.name), single)
@@ -106,7 +126,15 @@ def look_at(
             unreadable[(identity.group, identity.kind)] = body.message
         elif body is not None:
             objects[identity] = body
-    return Live(objects, unreadable, min(versions, default=0), max(versions, default=0))
+    return Live(
+        objects,
+        unreadable,
+        min(versions, default=0),
+        max(versions, default=0),
+        beside=beside,
+        resources={(r.group, r.kind): r for r in (*kinds, *others)},
+        unseen=tuple(sorted(unseen)),
+    )
 
 
 def namespace_is_gone(cluster: Cluster, name: str) -> bool:
@@ -119,7 +147,7 @@ def namespace_is_gone(cluster: Cluster, name: str) -> bool:
         return False
 
 
-def _kinds(
+def served_kinds(
     cluster: Cluster, rendered: Rendered, inventory: Inventory
 ) -> tuple[tuple[Resource, ...], dict[GroupKind, str]]:
     """Desired kinds at the version that Git names, then the common ones, then what only the inventory knows."""
@@ -145,13 +173,13 @@ def _note(
     try:
         found[key] = ask()
     except ClusterError as error:
-        if _of_another_server(key[0], error):
+        if _of_another_server(*key, error):
             missing[key] = error.message
         elif error.status != 404:
             raise
 
 
-def _of_another_server(group: str, error: ClusterError) -> bool:
+def _of_another_server(group: str, _kind: str, error: ClusterError) -> bool:
     """Whether only an aggregated API is broken: what it serves is unknown then, and the rest goes on."""
     return group not in _BUILT_IN and error.status >= 500
 
@@ -159,12 +187,52 @@ def _of_another_server(group: str, error: ClusterError) -> bool:
 _BUILT_IN = frozenset(group_of(version) for version, _, _ in COMMON)
 
 
-def _listed(cluster: Cluster, resource: Resource, namespace: str) -> Listed | ClusterError:
+def other_kinds(cluster: Cluster, kinds: Iterable[Resource]) -> tuple[tuple[Resource, ...], dict[GroupKind, str]]:
+    """The other kinds that the cluster has in namespaces, and the groups of which that cannot be told.
+
+    Not events, which tell of objects, nor the figures that an aggregated API computes.
+    """
+    known = {(kind.group, kind.kind) for kind in kinds}
+    served = cluster.kinds()
+    found = tuple(
+        kind
+        for kind in served.found
+        if kind.namespaced and (kind.group, kind.kind) not in known and not _only_tells(kind.group, kind.kind)
+    )
+    silent = {(group, "any kind"): f"{group} does not say what it serves" for group in served.unknown}
+    return found, {key: why for key, why in silent.items() if not _only_tells(*key)}
+
+
+def _only_tells(group: str, kind: str) -> bool:
+    return (kind == "Event" and group in {"", "events.k8s.io"}) or group in _FIGURES
+
+
+_FIGURES = frozenset({"metrics.k8s.io", "custom.metrics.k8s.io", "external.metrics.k8s.io"})
+
+
+@dataclass(frozen=True)
+class _Ask:
+    """One LIST; of what nobody names, only metadata."""
+
+    resource: Resource
+    namespace: str
+    whole: bool = True
+
+    @property
+    def kind(self) -> GroupKind:
+        return self.resource.group, self.resource.kind
+
+
+def _listed(cluster: Cluster, ask: _Ask) -> Listed | ClusterError:
     """The objects, or why we may not see them; a part that fails for other reasons fails the plan."""
     try:
-        return cluster.listed(resource, namespace)
+        if ask.whole:
+            return cluster.listed(ask.resource, ask.namespace)
+        return Listed(cluster.heads(ask.resource, ask.namespace), "")
     except ClusterError as error:
-        if error.status in {403, 405} or _of_another_server(resource.group, error):
+        if error.status == 404 and not ask.whole:  # the kind went while we looked
+            return Listed((), "")
+        if error.status in {403, 405} or (error.status and not ask.whole) or _of_another_server(*ask.kind, error):
             return error
         raise
 
@@ -174,7 +242,7 @@ def _got(cluster: Cluster, resource: Resource, name: str) -> Body | ClusterError
     try:
         return cluster.get(resource, name)
     except ClusterError as error:
-        if _of_another_server(resource.group, error):
+        if _of_another_server(resource.group, resource.kind, error):
             return error
         raise
 
@@ -205,13 +273,16 @@ def make_plan(
     rests_on = ground(scope, server=cluster.server, version=cluster.version, code=verdicts.code())
     remembered = verdicts.read(memory, ground=rests_on)
     hoped: dict[Identity, Expected] = {}
-    live = look_at(
-        cluster,
-        rendered,
-        inventory,
-        prune.looked_at(inventory, scope),
-        meanwhile=lambda: hoped.update(expected(remembered, rendered.manifests, inventory, scaled)),
-    )
+    with ThreadPoolExecutor(1, thread_name_prefix="admission") as beside:
+        asked = beside.submit(read_admission, cluster)
+        live = look_at(
+            cluster,
+            rendered,
+            inventory,
+            prune.looked_at(inventory, scope),
+            meanwhile=lambda: hoped.update(expected(remembered, rendered.manifests, inventory, scaled)),
+        )
+        admission = asked.result()
     remembered = remembered.at(live.oldest)
     recalled = recall(remembered, hoped, rendered.manifests, live.objects)
     wants = [decide.wanted(m, live.objects.get(m.identity), inventory, scope) for m in recalled.rest]
@@ -219,7 +290,8 @@ def make_plan(
     looks = [(want, decide.look(want, scope)) for want in wants]
     predictions = {} if prove_all else predict.all_of(looks, scope)
     known_schemas = KnownSchemas(ServerSchemas(cluster, schemas), rendered)
-    proven, notes = _proofs(cluster, wants, live, predictions, schemas=known_schemas, everything=prove_all)
+    proving = _Proving(admission, predictions.keys(), known_schemas, everything=prove_all)
+    proven, notes = _proofs(cluster, wants, live, proving)
     judged, said = _items(
         cluster, looks, live, scope, scaled=scaled, proven=proven, predictions=predictions, schemas=known_schemas
     )
@@ -231,11 +303,13 @@ def make_plan(
     named = {manifest.identity for manifest in rendered.manifests}
     leaving = _leaving(cluster, rendered, live, inventory, scope)
     items += leaving.items
-    census = Census(_not_rights(live, scope), named | inventory.entries.keys(), scope.allowed)
+    census = Census(_not_rights(cluster, live, scope), named | inventory.entries.keys(), scope.allowed)
     found, standings = strangers.of(_census(cluster, census), part_of=scope.part_of)
     items += found
-    notes += [f"{kind} cannot be read: {why}" for (_, kind), why in sorted(live.unreadable.items())]
-    within = budget.judged(items, live.objects, scope, owned=len(inventory.entries))
+    judging, said = _judging(cluster, admission, live, scope, census)
+    items += judging
+    notes += [*said, *_not_read(live)]
+    within = budget.judged(items, {**live.objects, **leaving.elsewhere}, scope, owned=len(inventory.entries))
     notes += [*leaving.notes, *prune.advice(leaving.items, inventory, scope), *within.notes]
     return Plan(
         scope.environment,
@@ -249,6 +323,7 @@ def make_plan(
         mark=within.mark,
         standings=standings,
         covered=within.covered,
+        unseen=(*live.unseen, *leaving.unseen, *(() if admission.known else _ADMISSION_UNSEEN)),
     )
 
 
@@ -263,14 +338,62 @@ def _require_something(rendered: Rendered, inventory: Inventory, scope: Scope) -
         )
 
 
-def _not_rights(live: Live, scope: Scope) -> Mapping[Identity, Body]:
+def _not_read(live: Live) -> Iterator[str]:
+    """A line for each kind that somebody names and that cannot be read, and one for all others."""
+    yield from (f"{kind} cannot be read: {why}" for (_, kind), why in sorted(live.unreadable.items()))
+    if live.beside:
+        names = ", ".join(f"{kind}.{group}".rstrip(".") for group, kind in sorted(live.beside)[:_MOST_KINDS])
+        more = f" and {len(live.beside) - _MOST_KINDS} more" if len(live.beside) > _MOST_KINDS else ""
+        why = next(iter(sorted(live.beside.values())))
+        yield f"what is foreign of {names}{more} cannot be seen: {why}"
+
+
+_MOST_KINDS = 8
+
+
+def _not_rights(cluster: Cluster, live: Live, scope: Scope) -> Mapping[Identity, Body]:
     """What lives, without the rights that an administrator gave to us and to neighbours."""
     controls = [scope.control_namespace, *(each.control_namespace for each in scope.neighbours)]
-    return {
-        identity: body
-        for identity, body in live.objects.items()
-        if identity.kind not in OWN_KINDS or not any(is_own(body, name) for name in controls)
-    }
+    rights = {identity for identity in live.objects if identity.kind in OWN_KINDS}
+    named = {i for i in rights if i.name.startswith(tuple(role_name(name) for name in controls))}
+    username = _username(cluster) if named else ""
+    own = {i for i in named if any(is_own(live.objects[i], name, username) for name in controls)}
+    return {identity: body for identity, body in live.objects.items() if identity not in own}
+
+
+def _username(cluster: Cluster) -> str:
+    """Nothing where the server does not tell: then what names us is foreign."""
+    try:
+        return cluster.username
+    except ClusterError as error:
+        if error.transient or not error.status:
+            raise
+        return ""
+
+
+def _judging(
+    cluster: Cluster, admission: Admission, live: Live, scope: Scope, census: Census
+) -> tuple[tuple[PlanItem, ...], list[str]]:
+    """Webhooks and admission policies that nobody declared, and that are asked about what lives in the namespaces."""
+    others = {identify(body): body for body in admission.bodies}
+    others = {identity: body for identity, body in others.items() if identity not in census.known}
+    if not others:
+        return (), []
+    spaces = [_labels(cluster, live, name) for name in scope.namespaces]
+    others = {identity: body for identity, body in others.items() if reaches(body, spaces, live.kinds)}
+    notes: list[str] = []
+    declared = owned_by_neighbours(cluster, others, scope, notes)
+    found = {identity: body for identity, body in others.items() if identity not in declared}
+    return strangers.judging(found, scope.allowed, part_of=scope.part_of), notes
+
+
+def _labels(cluster: Cluster, live: Live, name: str) -> Mapping[str, str]:
+    """A namespace's; those that every namespace has, when more cannot be seen."""
+    body = live.objects.get(Identity("", "Namespace", "", name)) or {}
+    if not body:
+        with suppress(ClusterError):
+            body = cluster.get(cluster.resource("v1", "Namespace"), name) or {}
+    return {"kubernetes.io/metadata.name": name, **mapping(body, ("metadata", "labels"))}
 
 
 def _census(cluster: Cluster, census: Census) -> Census:
@@ -306,28 +429,34 @@ class KnownSchemas:
         return self._server.find(*manifest.type) or self._defined.get(manifest.type)
 
 
+@dataclass(frozen=True)
+class _Proving:
+    """By what new objects are judged before the server is asked about them; with `everything` it always is."""
+
+    admission: Admission
+    predicted: Collection[Identity]
+    schemas: KnownSchemas
+    everything: bool
+
+
 def _proofs(
     cluster: Cluster,
     wants: Iterable[Wanted],
     live: Live,
-    predicted: Collection[Identity],
-    *,
-    schemas: KnownSchemas,
-    everything: bool,
+    proving: _Proving,
 ) -> tuple[Mapping[Identity, Proof], list[str]]:
     """What is known of each new or predicted object, and what is to be told of how it was found."""
     read = [want for want in wants if not live.hidden(want.identity)]
-    new = [want for want in read if want.live is None or want.identity in predicted]
+    new = [want for want in read if want.live is None or want.identity in proving.predicted]
     if not new:
         return {}, []
-    rules = Admission() if everything else read_admission(cluster)
 
     def judged(manifest: Manifest) -> bool:
-        return rules.may_judge(cluster.resource(*manifest.type))
+        return proving.admission.may_judge(cluster.resource(*manifest.type))
 
-    found = proofs(new, schema=schemas.find, judged=judged, everything=everything)
+    found = proofs(new, schema=proving.schemas.find, judged=judged, everything=proving.everything)
     unasked = any(not proof.asked for proof in found.values())
-    return found, [UNKNOWN_ADMISSION] if unasked and not rules.known else []
+    return found, [UNKNOWN_ADMISSION] if unasked and not proving.admission.known else []
 
 
 @dataclass(frozen=True)
@@ -341,6 +470,9 @@ class Leaving:
     forgotten: tuple[Identity, ...]
     released: tuple[Identity, ...]
     notes: tuple[str, ...]
+    elsewhere: Mapping[Identity, Body]
+    """What would go along with definitions, outside of what the environment has."""
+    unseen: tuple[Unseen, ...]
 
 
 def _leaving(cluster: Cluster, rendered: Rendered, live: Live, inventory: Inventory, scope: Scope) -> Leaving:
@@ -362,12 +494,62 @@ def _leaving(cluster: Cluster, rendered: Rendered, live: Live, inventory: Invent
         else:
             forgotten.append(entry.identity)
     seen = {**live.objects, **{i: body for i, body in aside.items() if isinstance(body, dict)}}
+    elsewhere = _elsewhere(cluster, items, seen, scope, notes)
+    seen = {**elsewhere.bodies, **seen}
     if any(prune.going(item) for item in items):
         items = [*prune.with_blockers(items, seen, cluster.groups())]
     staying = named | (inventory.entries.keys() - {item.identity for item in items} - {*forgotten})
-    hidden = "; ".join(sorted(live.unreadable.values())[:1])
-    weighed = _tried(cluster, prune.weighed(items, seen, staying, hidden=hidden, after=scope.after))
-    return Leaving(weighed, tuple(forgotten), released, tuple(notes))
+    hidden = next(iter(sorted({*live.unreadable.values(), *live.beside.values()})), "")
+    around = prune.Around(
+        seen, staying, hidden=hidden, theirs=elsewhere.owners, unseen=elsewhere.unseen, after=scope.after
+    )
+    weighed = _tried(cluster, prune.weighed(items, around))
+    refused = tuple(elsewhere.refused)
+    return Leaving(weighed, tuple(forgotten), released, tuple(notes), elsewhere=elsewhere.bodies, unseen=refused)
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """Objects of kinds whose definitions are to go, wherever they are: the bodies have metadata alone."""
+
+    bodies: Mapping[Identity, Body]
+    owners: Mapping[Identity, str]
+    """Of those that other environments declare: which one."""
+    unseen: Mapping[Identity, str]
+    """By definition: why not all of them can be seen."""
+    refused: tuple[Unseen, ...]
+
+
+def _elsewhere(
+    cluster: Cluster, items: Iterable[PlanItem], live: Mapping[Identity, Body], scope: Scope, notes: list[str]
+) -> _Elsewhere:
+    """One LIST in the whole cluster for each definition that is to go, and the records of the neighbours."""
+    bodies: dict[Identity, Body] = {}
+    unseen: dict[Identity, str] = {}
+    refused: list[Unseen] = []
+    for item in items:
+        if not prune.takes_a_kind(item):
+            continue
+        for kind in defined([live[item.identity]])[:1]:
+            try:
+                found = cluster.heads(kind)
+            except ClusterError as error:
+                if error.transient or not error.status:
+                    raise
+                unseen[item.identity] = error.message
+                refused += [Unseen("", kind.group, kind.kind)] if error.status == 403 else []
+            else:
+                bodies |= {identify(body): body for body in found}
+    others = {identity: body for identity, body in bodies.items() if label(body, PART_OF) != scope.part_of}
+    unread: list[str] = []
+    owners = {
+        **prune.marked_elsewhere(others, scope),
+        **owned_by_neighbours(cluster, others, scope, unread, marked_only=False),
+    }
+    notes += unread
+    if unread:
+        unseen = {**{item.identity: unread[0] for item in items if prune.takes_a_kind(item)}, **unseen}
+    return _Elsewhere(bodies, owners, unseen, tuple(refused))
 
 
 @effect(name="look at what is left", retries=3)
@@ -377,7 +559,8 @@ def remaining(cluster: Cluster, inventory: Inventory, scope: Scope) -> tuple[str
     found = _look_aside(cluster, entries)
     live = {identity: body for identity, body in found.items() if isinstance(body, dict)}
     items = [item for e in entries if (item := prune.leaving(e, live.get(e.identity), scope))]
-    told = prune.with_blockers(prune.weighed(items, live, (), after=scope.after), live, cluster.groups())
+    weighed = prune.weighed(items, prune.Around(live, after=scope.after))
+    told = prune.with_blockers(weighed, live, cluster.groups())
     unseen = [prune.unseen(e, error.message) for e in entries if isinstance(error := found[e.identity], ClusterError)]
     return tuple(f"{subject(item.identity)}: {item.reason or 'not deleted yet'}" for item in (*told, *unseen))
 
@@ -563,7 +746,7 @@ def _recreated(cluster: Cluster, want: Wanted, item: PlanItem, scope: Scope) -> 
     if not item.recreated:
         return item
     try:
-        cluster.create(foreign.probe_body(want.body, _throw_away(want.body)), manager=scope.manager, dry_run=True)
+        _probed(cluster, want, scope)
     except ClusterError as error:
         return decide.refused(want, error)
     return item
@@ -579,15 +762,17 @@ def _taken_over(
     assert want.live is not None  # noqa: S101 - only what lives can be taken over
     try:
         if found:
-            probe = foreign.probe_body(want.body, _throw_away(want.body))
-            found = foreign.against_defaults(found, cluster.create(probe, manager=scope.manager, dry_run=True))
+            found = foreign.against_defaults(found, _probed(cluster, want, scope))
         going = take_over.leaving(found, want.live, take_over.former(want.live, entry))
         predicted = _after_take_over(cluster, want, going, scope)
         if version_of(predicted) != version_of(want.live):
             return None
-        predicted = cluster.replace(predicted, manager=scope.manager, dry_run=True)
+        patch = take_over.whole_patch(want.live, predicted)
+        predicted = cluster.patch(want.identity, patch, manager=scope.manager, dry_run=True)
     except ClusterError as error:
         return decide.refused(want, error) if error.status != 409 else None
+    if version_of(predicted) != version_of(want.live):
+        return None
     return decide.taken_over(want, predicted, found, entry, scope)
 
 
@@ -632,8 +817,7 @@ def _with_foreign(
     What would be taken away is tried in a dry run too; what cannot be is only told of. None when the object has moved.
     """
     try:
-        body = foreign.probe_body(want.body, _throw_away(want.body))
-        found = foreign.against_defaults(found, cluster.create(body, manager=scope.manager, dry_run=True))
+        found = foreign.against_defaults(found, _probed(cluster, want, scope))
     except ClusterError as error:
         notes.append(f"{subject(want.identity)}: defaults are not known, nothing is removed: {error.message}")
         return decide.with_foreign(item, found, live, scope, sure=False)
@@ -652,5 +836,13 @@ def _with_foreign(
     return tried
 
 
-def _throw_away(body: Body) -> str:
-    return "interlock-" + hashlib.sha256(canonical(body)).hexdigest()[:16]
+def _probed(cluster: Cluster, want: Wanted, scope: Scope) -> Body:
+    """What the server would make of the desired object under a throw-away name, in a dry run.
+
+    Of kinds without namespaces we have rights on objects of certain names alone, which only an apply tells the server.
+    """
+    if want.identity.namespace:
+        name = "interlock-" + hashlib.sha256(canonical(want.body)).hexdigest()[:16]
+        return cluster.create(foreign.probe_body(want.body, name), manager=scope.manager, dry_run=True)
+    probe = foreign.probe_body(want.body, PROBE)
+    return cluster.apply(probe, manager=scope.manager, force=True, dry_run=True).body

@@ -14,7 +14,8 @@ from interlock.cd.health import State, has_pods, says_nothing
 from interlock.cd.objects import Body
 from interlock.cd.progress import Progress, Seen, Target, judge, target, unseen
 from interlock.cd.strict_health import Strict
-from interlock.contract.health import BUILT_IN_GROUPS, HealthRules, Judges
+from interlock.contract.health import HealthRules, Judges
+from interlock.contract.kinds import BUILT_IN_GROUPS
 from interlock.contract.render import Identity, Manifest
 from interlock.contract.repository import Environment, Repository
 from interlock.errors import ClusterError

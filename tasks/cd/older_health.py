@@ -8,8 +8,9 @@ from pathlib import Path
 
 from interlock.cd.record import Known
 from interlock.cd.strict_health import differing
-from interlock.contract.health import BUILT_IN_GROUPS, HealthRules
+from interlock.contract.health import HealthRules
 from interlock.contract.host import EnvironmentRemote
+from interlock.contract.kinds import BUILT_IN_GROUPS
 from interlock.contract.manifest import Identity, Manifest
 from interlock.contract.repository import Repository
 from interlock.errors import InputError

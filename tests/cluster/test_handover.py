@@ -27,6 +27,7 @@ from tests.cluster.worlds import (
     World,
     config_map,
     deployment,
+    everything,
     manifest_path,
     new_id,
     service,
@@ -107,7 +108,9 @@ def pair(world: World) -> Pair:
         (world.control, [world.namespace, found.shared]),
         (f"{found.own}-control", [found.own, found.shared]),
     ):
-        for body in control_manifests(control_namespace=control, namespaces=spaces, subject=subject):
+        for body in control_manifests(
+            control_namespace=control, namespaces=spaces, subject=subject, reach=everything(world.admin)
+        ):
             world.admin.apply(body, manager="admin")
     kubeconfig = world.host.clusters["sandbox"].kubeconfig
     wait_for_rights(kubeconfig, f"{found.own}-control", found.own, found.shared)

@@ -196,7 +196,7 @@ async def test_a_recreation_that_was_killed_is_ended_by_the_next_run(world: Worl
         now = Record(decision.environment.id, decision.commit, known.deployed, decision.commit, known.shards)
         mark = decision.mark.ahead(known, verified=decision.commit)
         record.write_mark(site.host.state, site.name, mark)
-        record.write_inventory.fn(site.cluster, decision.stored, inventory, now)
+        record.write_inventory.fn(world.admin, decision.stored, inventory, now)
         item = _only(decision.plan.having(Action.CHANGE), "ConfigMap")
         with lease.held(site.cluster, namespace=world.control, name="x", who="test") as lock:
             if step == "deleted":

@@ -19,7 +19,7 @@ from interlock.contract.render import Identity
 from interlock.errors import Blocked
 from tasks.cd import cluster, record
 from tests.cluster.test_faults import _free, _kill
-from tests.cluster.worlds import USER, Recorder, World, config_map, deployment, manifest_path, service
+from tests.cluster.worlds import USER, Recorder, World, config_map, deployment, everything, manifest_path, service
 
 REASON = "nobody needs it any more"
 
@@ -293,7 +293,9 @@ def _widen(world: World, namespaces: list[str]) -> None:
     config["environments"]["dev"]["namespaces"] = namespaces
     world.config.write_text(json.dumps(config))
     subject = Subject("User", USER)
-    for body in control_manifests(control_namespace=world.control, namespaces=namespaces, subject=subject):
+    for body in control_manifests(
+        control_namespace=world.control, namespaces=namespaces, subject=subject, reach=everything(world.admin)
+    ):
         world.admin.apply(body, manager="admin")
 
 

@@ -243,7 +243,8 @@ async def test_a_take_over_that_was_killed_is_ended_by_the_next_run(world: World
         decision = await decide(site)
         inventory = apply.intents(decision.plan, decision.stored.inventory, decision.scope)
         now = Record(decision.environment.id, verified=decision.commit, pending=decision.commit)
-        await _until(site, decision, inventory, now, step)
+        record.write_inventory.fn(world.admin, decision.stored, inventory, now)
+        await _until(site, decision, inventory, step)
 
     assert (await world.deploy()).said == "deployed"
 
@@ -255,9 +256,8 @@ async def test_a_take_over_that_was_killed_is_ended_by_the_next_run(world: World
     assert (entry.uid, entry.adopted) == (live["metadata"]["uid"], True)
 
 
-async def _until(site: Site, decision: Decision, inventory: Inventory, now: Record, step: str) -> None:
+async def _until(site: Site, decision: Decision, inventory: Inventory, step: str) -> None:
     """What a run does up to a step, and nothing after it: no UID noted, no record moved on."""
-    record.write_inventory.fn(site.cluster, decision.stored, inventory, now)
     mark = decision.mark.ahead(decision.stored.record, verified=decision.commit)
     record.write_mark(site.host.state, site.name, mark)
     item = _item(decision.plan)

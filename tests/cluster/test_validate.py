@@ -12,16 +12,29 @@ import pytest
 import yaml
 
 from flows.cd.plan import plan_order
+from interlock.cd.control import Subject, control_manifests
 from interlock.cd.objects import Body
 from interlock.cd.plan import Action, Plan, PlanItem
 from interlock.contract import layout
 from interlock.contract.manifest import Manifest
 from interlock.contract.validation import misfit_by
 from interlock.errors import Blocked, ClusterError, FormatError
+from sandbox.parts.kubernetes import client_kubeconfig
+from sandbox.supervisor import Sandbox
 from tasks.cd.cluster import Cluster
 from tasks.cd.schemas import ServerSchemas
 from tasks.common.kubernetes_schemas import schemas
-from tests.cluster.worlds import USER, Recorder, World, config_map, deployment, manifest_path, secret, service
+from tests.cluster.worlds import (
+    USER,
+    Recorder,
+    World,
+    config_map,
+    deployment,
+    everything,
+    manifest_path,
+    secret,
+    service,
+)
 from tests.pod_security import CASES, Case
 
 
@@ -108,15 +121,34 @@ async def test_an_admission_policy_is_asked_about_every_object(world: World, dry
         assert world.get("ConfigMap", "a1") is None
 
 
-async def test_admission_that_cannot_be_read_is_told(world: World, dry_runs: list[str]) -> None:
+async def test_admission_that_cannot_be_read_is_told(world: World, sandbox: Sandbox, dry_runs: list[str]) -> None:
     """Without the right to read it one object of each kind is tried, the plan says so, and --prove-all tries all."""
     world.push_objects("many", *(config_map(name, {}) for name in ("a1", "a2")))
-    plan = await world.plan()
+    _as_a_user_without_admission(world, sandbox)
+    presenter = Recorder()
+    plan = await world.plan(presenter)
+    hooks = "validatingwebhookconfigurations.admissionregistration.k8s.io"
+    assert ("list", hooks, "(in the whole cluster)") in presenter.report("permissions").tables[0].rows
     assert any("--prove-all" in note for note in plan.notes)
     dry_runs.clear()
     plan = await plan_order(Recorder(), world.host, "dev", prove_all=True)
     assert {"a1", "a2"} <= set(dry_runs)
     assert plan.notes == ()
+
+
+def _as_a_user_without_admission(world: World, sandbox: Sandbox) -> None:
+    """The other tests' worlds give the usual user their rights, too."""
+    name = f"cd-{world.namespace}"
+    made = control_manifests(
+        control_namespace=world.control,
+        namespaces=[world.namespace],
+        subject=Subject("User", name),
+        reach=everything(world.admin),
+    )
+    for body in made:
+        rules = [rule for rule in body.get("rules", ()) if rule["apiGroups"] != ["admissionregistration.k8s.io"]]
+        world.admin.apply({**body, **({"rules": rules} if rules else {})}, manager="admin", force=True)
+    client_kubeconfig(sandbox.place, user=name, path=world.host.clusters["sandbox"].kubeconfig, owner_uid=0)
 
 
 async def test_schemas_are_fetched_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

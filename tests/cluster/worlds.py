@@ -21,7 +21,7 @@ import yaml
 from flows.cd.deploy import deploy_order
 from flows.cd.plan import plan_order
 from flows.cd.resync import resync_order
-from interlock.cd.control import Subject, control_manifests
+from interlock.cd.control import Reach, Subject, control_manifests
 from interlock.cd.host import CdHost
 from interlock.cd.inventory import Inventory
 from interlock.cd.objects import Body
@@ -215,7 +215,9 @@ def make_world(place: Place, server: Server, folder: Path, *, drift: str = "undo
     namespace = f"t{token}"
     admin = connect(place.kubeconfig)
     subject = Subject("User", USER)
-    for body in control_manifests(control_namespace=f"{namespace}-control", namespaces=[namespace], subject=subject):
+    for body in control_manifests(
+        control_namespace=f"{namespace}-control", namespaces=[namespace], subject=subject, reach=everything(admin)
+    ):
         admin.apply(body, manager="admin")
     kubeconfig = folder / "cd.kubeconfig"
     client_kubeconfig(place, user=USER, path=kubeconfig, owner_uid=0)
@@ -241,6 +243,12 @@ def wait_for_rights(kubeconfig: Path, *namespaces: str) -> None:
                 time.sleep(0.1)
             else:
                 raise AssertionError(f"{USER} may not write in {namespace}")
+
+
+def everything(admin: Cluster) -> Reach:
+    """All common kinds may be written, and whatever else the cluster has is looked at: tests leave definitions."""
+    found = [each for each in admin.kinds().found if each.namespaced]
+    return Reach(looked_at=tuple((each.api_version, each.kind, each.plural) for each in found))
 
 
 def _files(key: Key, namespace: str, token: str, *, drift: str, health_seconds: int) -> dict[str, str]:

@@ -52,6 +52,9 @@ def test_the_neighbours_inventory_is_the_proof(entry: Entry, proven: bool) -> No
         (Identity("", "Namespace", "", "shop"), ("ClusterRole",), True),
         (Identity("rbac.authorization.k8s.io", "ClusterRole", "", "r"), ("ClusterRole",), False),
         (Identity("rbac.authorization.k8s.io", "ClusterRole", "", "r"), (), True),
+        (Identity("example.org", "Wall", "", "w"), ("Wall.example.org",), False),
+        (Identity("example.org", "Wall", "", "w"), ("Wall.example.com",), True),
+        (Identity("example.org", "ClusterRole", "", "w"), ("ClusterRole",), True),
     ],
 )
 def test_what_is_in_no_namespace_is_his_who_may_have_its_kind(
@@ -101,11 +104,11 @@ def test_what_is_let_go_of_has_nothing_of_ours() -> None:
 def test_the_old_environment_lets_go_when_the_new_one_has_noted_the_object() -> None:
     """Not for an intent, and not for an object of a namespace that is nobody else's."""
     noted, intended = Inventory.of([ENTRY]), Inventory.of([replace(ENTRY, uid="")])
-    assert handover.released([ENTRY], {"shop": noted}) == (C,)
-    assert handover.released([ENTRY], {"shop": intended}) == ()
-    assert handover.released([ENTRY], {"other": noted}) == ()
+    assert handover.released([ENTRY], {C: noted}) == (C,)
+    assert handover.released([ENTRY], {C: intended}) == ()
+    assert handover.released([ENTRY], {}) == ()
     namespace = Entry(Identity("", "Namespace", "", "shop"), "shop", "n2", "u2")
-    assert handover.released([namespace], {"shop": Inventory.of([namespace])}) == (namespace.identity,)
+    assert handover.released([namespace], {namespace.identity: Inventory.of([namespace])}) == (namespace.identity,)
 
 
 def test_a_lost_record_gives_back_only_what_carries_all_of_ours() -> None:

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from interlock.cd.audit import grants
-from interlock.cd.control import Subject, control_manifests, is_own
+from interlock.cd.control import Reach, Subject, control_manifests, is_own, subject_of, verbs_inside
 from interlock.cd.objects import Body, Resource
-from interlock.cd.permissions import Lacking, Need, allowed, forbidden, missing_roles, needs, subject_of
+from interlock.cd.permissions import Lacking, Need, allowed, forbidden, missing_roles, needs
 from interlock.cd.plan import Action, Plan, PlanItem
 from interlock.contract.render import Identity
 
@@ -29,10 +29,12 @@ def _verbs(item: PlanItem) -> set[str]:
 @pytest.mark.parametrize(
     ("item", "verbs"),
     [
-        (PlanItem(DEPLOYMENT, Action.CREATE), {"get", "list", "create", "patch"}),
-        (PlanItem(DEPLOYMENT, Action.CHANGE, uid="u"), {"get", "list", "patch"}),
-        (PlanItem(DEPLOYMENT, Action.BLOCKED), {"get", "list", "create", "patch"}),
+        (PlanItem(DEPLOYMENT, Action.CREATE), {"get", "list", "watch", "create", "patch"}),
+        (PlanItem(DEPLOYMENT, Action.CHANGE, uid="u"), {"get", "list", "watch", "patch"}),
+        (PlanItem(DEPLOYMENT, Action.CHANGE, uid="u", recreated=True), {*verbs_inside("apps", "Deployment")}),
+        (PlanItem(DEPLOYMENT, Action.BLOCKED), {"get", "list", "watch", "create", "patch"}),
         (PlanItem(DEPLOYMENT, Action.PRUNE, uid="u"), {"get", "list", "delete"}),
+        (PlanItem(DEPLOYMENT, Action.PRUNE, uid="u", release=True), {"get", "list", "patch"}),
         (PlanItem(DEPLOYMENT, Action.UNCHANGED, uid="u"), set()),
         (PlanItem(DEPLOYMENT, Action.FOREIGN, uid="u"), set()),
         (PlanItem(Identity("x.org", "Widget", "shop", "w"), Action.CREATE), set()),
@@ -91,8 +93,8 @@ def test_the_missing_role_binds_who_asks_and_who_writes() -> None:
     assert [subject["name"] for subject in binding["subjects"]] == ["interlock-cd", "interlock"]
     assert missing_roles(lack, CONTROL) == (role, binding)
     assert re.fullmatch(r"interlock-interlock-dev-[0-9a-f]{8}", role["metadata"]["name"])
-    assert is_own(role, CONTROL)
-    assert is_own(binding, CONTROL)
+    assert is_own(role, CONTROL, "interlock-cd")
+    assert is_own(binding, CONTROL, "interlock-cd")
 
 
 def test_an_account_is_bound_as_one() -> None:
@@ -105,35 +107,57 @@ def test_an_account_is_bound_as_one() -> None:
 
 
 @pytest.mark.parametrize("user", [None, Subject("User", "interlock-cd")])
-@pytest.mark.parametrize("kinds", [None, [("apps/v1", "Deployment", "deployments")]])
-def test_our_own_roles_are_known_and_what_was_changed_in_them_is_not(
-    user: Subject | None, kinds: list[tuple[str, str, str]] | None
-) -> None:
-    """A role of ours that gives more than whole kinds, and a binding of ours for others, are foreign."""
-    bodies = control_manifests(control_namespace=CONTROL, namespaces=["shop"], subject=user, kinds=kinds)
+@pytest.mark.parametrize("reach", [None, Reach(written=(("apps/v1", "Deployment", "deployments"),))])
+def test_our_own_roles_are_known_and_what_was_changed_in_them_is_not(user: Subject | None, reach: Reach | None) -> None:
+    """A role of ours that gives more than whole kinds, and a binding of ours for anybody else, are foreign."""
+    bodies = control_manifests(control_namespace=CONTROL, namespaces=["shop"], subject=user, reach=reach)
     inside = [body for body in bodies if body["metadata"].get("namespace") == "shop"]
     assert [body["kind"] for body in inside] == ["Role", "RoleBinding"]
     role, binding = inside
-    assert is_own(role, CONTROL)
-    assert is_own(binding, CONTROL)
+    assert is_own(role, CONTROL, "interlock-cd")
+    assert is_own(binding, CONTROL, "interlock-cd")
     exec_rule = {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create"]}
-    assert not is_own({**role, "rules": [*role["rules"], exec_rule]}, CONTROL)
-    assert not is_own({**role, "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get"]}]}, CONTROL)
+    assert not is_own({**role, "rules": [*role["rules"], exec_rule]}, CONTROL, "interlock-cd")
+    assert not is_own(
+        {**role, "rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get"]}]}, CONTROL, "interlock-cd"
+    )
     mallory = {"kind": "User", "name": "mallory", "apiGroup": "rbac.authorization.k8s.io"}
-    assert not is_own({**binding, "subjects": [mallory]}, CONTROL)
-    assert not is_own({**binding, "subjects": [*binding["subjects"], mallory, mallory]}, CONTROL)
+    assert not is_own({**binding, "subjects": [mallory]}, CONTROL, "interlock-cd")
+    assert not is_own({**binding, "subjects": [*binding["subjects"], mallory]}, CONTROL, "interlock-cd")
+    assert not is_own({**binding, "subjects": []}, CONTROL, "interlock-cd")
+    assert is_own(binding, CONTROL, "interlock-cd")
+    assert is_own(binding, CONTROL, "") is (user is None)
 
 
 def test_the_least_role_writes_only_the_given_kinds() -> None:
     """The common kinds are read all the same: what is foreign among them has to be seen."""
     bodies = control_manifests(
-        control_namespace=CONTROL, namespaces=["shop"], kinds=[("x.org/v1", "Widget", "widgets")]
+        control_namespace=CONTROL, namespaces=["shop"], reach=Reach(written=(("x.org/v1", "Widget", "widgets"),))
     )
     (role,) = (b for b in bodies if b["kind"] == "Role" and b["metadata"]["namespace"] == "shop")
     written = {name for rule in role["rules"] if "patch" in rule["verbs"] for name in rule["resources"]}
     read = {name for rule in role["rules"] if "list" in rule["verbs"] for name in rule["resources"]}
     assert written == {"widgets"}
     assert {"widgets", "secrets", "rolebindings"} <= read
+
+
+def test_a_binding_of_our_name_hides_nobody_in_the_control_namespace() -> None:
+    """What bootstrap writes over counts no more; our own account is no other; any other name in ours is somebody."""
+    role = {
+        "kind": "Role",
+        "metadata": {"name": "r"},
+        "rules": [{"verbs": ["*"], "apiGroups": [""], "resources": ["*"]}],
+    }
+    writer = {"kind": "ServiceAccount", "namespace": CONTROL, "name": "interlock"}
+    binding = {
+        "kind": "RoleBinding",
+        "metadata": {"name": f"interlock-{CONTROL}-writer", "namespace": CONTROL},
+        "roleRef": {"kind": "Role", "name": "r"},
+        "subjects": [writer, ADA],
+    }
+    assert [grant.subject for grant in grants(CONTROL, roles=[role], bindings=[binding])] == ["User/ada"]
+    replaced = {("RoleBinding", f"interlock-{CONTROL}-writer")}
+    assert grants(CONTROL, roles=[role], bindings=[binding], replaced=replaced) == ()
 
 
 def _bindings(role: Body, subject: Body, kind: str = "RoleBinding") -> list[str]:

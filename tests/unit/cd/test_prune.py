@@ -157,14 +157,14 @@ def test_a_namespace_takes_nothing_along_that_must_stay() -> None:
     """Not while Git names an object in it, we keep one there, or a volume claim in it is not confirmed."""
     item, live = _namespace_item(), {C: _live()}
     kept = prune.kept(PlanItem(C, Action.PRUNE, uid=UID), "it is protected")
-    assert prune.weighed([item], live, {C})[0].reason == "kept: it would take ConfigMap/shop/c along"
-    assert prune.weighed([item, kept], live, ())[0].kept
+    assert prune.weighed([item], prune.Around(live, {C}))[0].reason == "kept: it would take ConfigMap/shop/c along"
+    assert prune.weighed([item, kept], prune.Around(live))[0].kept
     claim_ = _object(CLAIM, "v")
-    assert prune.weighed([item], {CLAIM: claim_}, ())[0].kept
+    assert prune.weighed([item], prune.Around({CLAIM: claim_}))[0].kept
     goes = PlanItem(CLAIM, Action.PRUNE, "confirmed", uid="v")
-    assert prune.weighed([item, goes], {CLAIM: claim_}, ())[0].action == Action.PRUNE
-    assert prune.weighed([item], {}, (), hidden="no right to list claims")[0].kept
-    assert "1 object besides ours" in prune.weighed([item], live, ())[0].reason
+    assert prune.weighed([item, goes], prune.Around({CLAIM: claim_}))[0].action == Action.PRUNE
+    assert prune.weighed([item], prune.Around({}, hidden="no right to list claims"))[0].kept
+    assert "1 object besides ours" in prune.weighed([item], prune.Around(live))[0].reason
 
 
 def test_what_users_need_waits_until_they_are_gone() -> None:
@@ -178,7 +178,7 @@ def test_what_users_need_waits_until_they_are_gone() -> None:
     assert going.reason == f"kept: is being deleted since 2030-01-01T00:00:00Z: {held}"
     mine = PlanItem(C, Action.PRUNE, application="shop", uid=UID)
     other = PlanItem(C._replace(name="d"), Action.PRUNE, application="mail", uid="d")
-    found = {item.identity.name: item.action for item in prune.weighed([mine, other, going], {}, ())}
+    found = {item.identity.name: item.action for item in prune.weighed([mine, other, going], prune.Around({}))}
     assert found == {"c": Action.FOREIGN, "d": Action.PRUNE, "web": Action.FOREIGN}
 
 
@@ -223,7 +223,7 @@ def test_what_an_application_needs_waits_until_who_waits_for_it_is_gone() -> Non
     going = prune.kept(PlanItem(C, Action.PRUNE, application="shop", uid=UID), "is being deleted since then")
     rest = [PlanItem(C._replace(name=name), Action.PRUNE, application=name, uid=name) for name in ("db", "mail")]
     after = {"shop": ("api",), "api": ("db",)}
-    found = {item.application: item for item in prune.weighed([going, *rest], {}, (), after=after)}
+    found = {item.application: item for item in prune.weighed([going, *rest], prune.Around({}, after=after))}
     assert (found["db"].kept, found["mail"].kept) == (True, False)
     assert found["db"].reason == "kept: goes after ConfigMap/shop/c, which is not gone yet"
 
@@ -258,9 +258,9 @@ def test_a_definition_goes_only_when_all_of_its_kind_may() -> None:
     stays = prune.kept(PlanItem(WIDGET, Action.PRUNE, uid="w"), "the last manifest of it says so")
     released = PlanItem(WIDGET, Action.PRUNE, uid="w", release=True)
     for items, staying in (([going], {WIDGET}), ([going, stays], set()), ([going, released], set())):
-        item = prune.weighed(items, _defined(), staying)[0]
+        item = prune.weighed(items, prune.Around(_defined(), staying))[0]
         assert (item.kept, item.reason) == (True, "kept: it would take Widget/shop/w along")
-    both = prune.weighed([going, PlanItem(WIDGET, Action.PRUNE, uid="w")], _defined(), ())
+    both = prune.weighed([going, PlanItem(WIDGET, Action.PRUNE, uid="w")], prune.Around(_defined()))
     assert [item.action for item in both] == [Action.PRUNE, Action.PRUNE]
     assert "0 objects besides ours" in both[0].reason
 
@@ -272,4 +272,4 @@ def test_what_is_let_go_of_keeps_its_namespace() -> None:
         PlanItem(C, Action.PRUNE, uid=UID, release=True),
     ]
     live = {NAMESPACE: _object(NAMESPACE, "n"), C: _object(C, UID)}
-    assert prune.weighed(items, live, ())[0].reason == "kept: it would take ConfigMap/shop/c along"
+    assert prune.weighed(items, prune.Around(live))[0].reason == "kept: it would take ConfigMap/shop/c along"

@@ -13,7 +13,16 @@ from interlock.contract.models import AllowedObject
 from interlock.contract.render import Identity
 
 WEB = Identity("apps", "Deployment", "shop", "web")
-GROUPS = {"Deployment": "apps/v1", "ReplicaSet": "apps/v1", "Job": "batch/v1", "Certificate": "certs.example/v1"}
+SITE = Identity("certs.example", "Site", "shop", "web")
+SLICE_KEEPER = "endpointslice.kubernetes.io/managed-by"
+GROUPS = {
+    "Deployment": "apps/v1",
+    "ReplicaSet": "apps/v1",
+    "Job": "batch/v1",
+    "Certificate": "certs.example/v1",
+    "Site": "certs.example/v1",
+    "EndpointSlice": "discovery.k8s.io/v1",
+}
 
 
 def _body(kind: str, name: str, *owners: tuple[str, str], uid: str = "", controller: bool = True) -> Body:
@@ -29,9 +38,9 @@ def _body(kind: str, name: str, *owners: tuple[str, str], uid: str = "", control
 
 
 def _census(*bodies: Body, allowed: tuple[AllowedObject, ...] = (), owners: tuple[Body, ...] = ()) -> Census:
-    """With a managed Deployment web."""
-    live = {identify(body): body for body in (_body("Deployment", "web"), *bodies)}
-    return Census(live, {WEB}, allowed, owners)
+    """With a managed Deployment and a managed Site of the name web."""
+    live = {identify(body): body for body in (_body("Deployment", "web"), _body("Site", "web"), *bodies)}
+    return Census(live, {WEB, SITE}, allowed, owners)
 
 
 def _standings(*bodies: Body, **more: Any) -> dict[str, int]:
@@ -48,7 +57,18 @@ def test_a_chain_of_owners_that_ends_in_a_managed_object_derives() -> None:
     """Pod, ReplicaSet, managed Deployment; what Kubernetes puts into every namespace is derived too."""
     made = (_body("ServiceAccount", "default"), _body("ConfigMap", "kube-root-ca.crt"))
     assert _standings(SET, POD, *made) == {"derived": 4}
-    assert strangers.of(_census(SET))[1] == {"managed": 1, "derived": 1}
+    assert strangers.of(_census(SET))[1] == {"managed": 2, "derived": 1}
+
+
+def _of_another_group(body: Body) -> Body:
+    """It says that its owner is of a custom kind, by the UID of one that is not."""
+    body["metadata"]["ownerReferences"][0]["apiVersion"] = "evil.example/v1"
+    return body
+
+
+def _kept(body: Body, keeper: str = "endpointslice-controller.k8s.io") -> Body:
+    body["metadata"]["labels"] = {SLICE_KEEPER: keeper}
+    return body
 
 
 @pytest.mark.parametrize(
@@ -63,15 +83,38 @@ def test_a_chain_of_owners_that_ends_in_a_managed_object_derives() -> None:
         _body("RoleBinding", "r", ("Certificate", "Certificate/c")),
         _body("Secret", "s", ("Certificate", "Certificate/unseen")),
         _body("Pod", "p", ("ReplicaSet", "Pod/p")),
+        _body("Certificate", "d", ("Deployment", "Deployment/web")),
+        _of_another_group(_body("Pod", "p", ("Deployment", "Deployment/web"))),
+        _body("EndpointSlice", "e", ("Service", "Service/web")),
+        _body("EndpointSlice", "e", ("Site", "Site/web")),
+        _kept(_body("EndpointSlice", "e", ("Site", "Site/web"))),
+        _body("Endpoints", "web"),
     ],
     ids=str,
 )
 def test_a_forged_owner_derives_nothing(forged: Body) -> None:
-    """Of a UID that does not live, of another kind than it says, that makes no such objects, that is not seen; or of
-    what gives rights.
+    """Of a UID that does not live, of another kind or group than it says, that makes no such objects, that is not seen;
+    of what gives rights; or endpoints that no controller keeps.
     """
-    owned = _body("Certificate", "c", ("Deployment", "Deployment/web"))
+    owned = _body("Certificate", "c", ("Site", "Site/web"))
     assert _standings(forged, owned) == {"foreign": 1, "derived": 1}
+
+
+def test_endpoints_are_derived_where_a_controller_keeps_them() -> None:
+    """Of a Service that selects pods; one that selects none has what somebody wrote for it."""
+    slice_ = _kept(_body("EndpointSlice", "web-1", ("Service", "Service/web")))
+    service = {**_body("Service", "web"), "spec": {"selector": {"app": "web"}}}
+    both = (slice_, _body("Endpoints", "web"))
+    known = {WEB, SITE, identify(service)}
+    live = {identify(body): body for body in (service, *both)}
+    assert strangers.of(Census(live, known))[1] == {"managed": 1, "derived": 2}
+    live[identify(service)] = {**service, "spec": {}}
+    assert strangers.of(Census(live, known))[1] == {"managed": 1, "derived": 1, "foreign": 1}
+    mirrored = _kept(
+        _body("EndpointSlice", "m", ("Endpoints", "Endpoints/web")), "endpointslicemirroring-controller.k8s.io"
+    )
+    items, _ = strangers.of(Census({**live, identify(mirrored): mirrored}, known))
+    assert [item.reason for item in items] == ["not in Git, not ours; 1 object was made from it"]
 
 
 def test_owners_of_custom_kinds_are_asked_for_and_believed_by_uid() -> None:
@@ -84,7 +127,7 @@ def test_owners_of_custom_kinds_are_asked_for_and_believed_by_uid() -> None:
         "shop",
         "c",
     )
-    owner = _body("Certificate", "c", ("Deployment", "Deployment/web"))
+    owner = _body("Certificate", "c", ("Site", "Site/web"))
     assert _standings(secret, owners=(owner,)) == {"derived": 1}
     assert _standings(secret, owners=(_body("Certificate", "c"),)) == {"foreign": 1}
     assert _standings(secret, owners=(_body("Certificate", "c", uid="other"),)) == {"foreign": 1}
