@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from jsonschema_rs import Draft202012Validator
 
+from interlock.cd.receipts import Receipt
 from interlock.cli import file_schemas
 from interlock.cli.file_schemas import FORMS, FileForm
+from interlock.contract.models import File
 from tests import examples_of_repositories as example
 from tests.fitting import let_pass, misfits, misfits_below
 from tests.unit.cli.commands import git, interlock
@@ -141,6 +143,16 @@ def test_an_unknown_field_fails_wherever_it_stands(made: Path) -> None:
     texts += [(by_name(name), made / f"{name}.yaml") for name in HOSTS]
 
     assert not {str(path): passed for form, path in texts if form and (passed := let_pass(form, path.read_text()))}
+
+
+def test_every_kind_of_file_has_a_schema() -> None:
+    """A new one needs a line in file_schemas; receipts are no files of people's."""
+    kinds: list[type[File]] = [File]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+    with_form: set[type[File]] = {Receipt, *(form.model for form in FORMS)}
+
+    assert {kind for kind in kinds if not kind.__subclasses__()} == with_form
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
