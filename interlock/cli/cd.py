@@ -14,6 +14,7 @@ from interlock.cd.host import CdHost
 from interlock.cd.outlook import outlook
 from interlock.cd.plan import Action
 from interlock.cd.progress import Progress
+from interlock.cd.receipts import Entry
 from interlock.cd.record import Record
 from interlock.cd.release_jobs import apart
 from interlock.cd.reports import health_report
@@ -150,7 +151,7 @@ async def _stand(
     environment = head.repository.environments.get(name) if head else None
     if head and environment is None and refusal is None:
         problems.append("the environment repository does not have it")
-    last = await presenter.step(ledger.last, host.ledger, name, state=host.state)
+    last = await _last(presenter, host, name, problems)
     stored = await _stored(presenter, host, environment, problems) if environment else None
     known = stored or mark
     health = await _health(presenter, host, head, environment, problems) if closely and head and environment else None
@@ -212,6 +213,15 @@ async def _head(
     if since is None:
         return None, refusal
     return await presenter.step(read_verified, remote, state=host.state, commit=since), refusal
+
+
+async def _last(presenter: TerminalPresenter, host: CdHost, name: str, problems: list[str]) -> Entry | None:
+    """The newest receipt; None when there is none, or the ledger does not answer."""
+    try:
+        return await presenter.step(ledger.last, host.ledger, name, state=host.state)
+    except ToolError as error:
+        problems.append(error.message.splitlines()[0])
+        return None
 
 
 def _newest(host: CdHost) -> str | None:
