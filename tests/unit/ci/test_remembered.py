@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -91,3 +93,14 @@ def test_a_digest_is_of_names_and_contents(tmp_path: Path) -> None:
 def test_base_images_are_known_or_nothing_is(text: str, found: tuple[str, ...] | None) -> None:
     """What a variable or a frontend decides cannot be told from the text."""
     assert bases(text) == found
+
+
+def test_a_check_loads_neither_prefect_nor_docker() -> None:
+    """Importing them takes longer than all that a check of a few files does."""
+    code = (
+        "import sys, flows.ci.check, flows.ci.remembering, tasks.common.render, tasks.common.validate\n"
+        "print(sorted({'prefect', 'docker', 'kubernetes', 'git'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+
+    assert done.stdout == "[]\n"
