@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,13 @@ from sandbox.part import Report, clean_environment
 from sandbox.place import Place
 
 Major = Literal[2, 3]
+Storage = Literal["bundles", "tags"]
 MAJORS: tuple[Major, ...] = (2, 3)
-_OFFLINE = ("--insecure-ignore-tlog=true", "--private-infrastructure", "--allow-http-registry")
+_OFFLINE = ("--insecure-ignore-tlog=true", "--allow-http-registry")
+_NO_AUTHORITIES = {
+    "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
+    **dict.fromkeys(("tlogs", "certificateAuthorities", "ctlogs", "timestampAuthorities"), ()),
+}
 
 
 class Cosign:
@@ -43,17 +49,27 @@ class Cosign:
         """Both are in the cache, for every sandbox."""
 
     def run(
-        self, major: Major, command: str, image: str, *options: str, key: Path, login: str = ""
+        self, major: Major, storage: Storage, command: str, image: str, *options: str, key: Path, login: str = ""
     ) -> subprocess.CompletedProcess[str]:
         """`cosign COMMAND` on an image by a public key, without the network's certificates or logs.
 
-        `login` is `user:password` for the registry.
+        `login` is `user:password` for the registry. Version 2 takes bundles wherever there are any, and then asks the
+        network for authorities that a key does not need, unless it is given a file with none.
         """
+        place: tuple[str, ...] = ()
+        if (major, storage) == (2, "bundles"):
+            root = self.place.state / "no-authorities.json"
+            root.write_text(json.dumps(_NO_AUTHORITIES))
+            place = ("--new-bundle-format", "--trusted-root", str(root))
+        elif (major, storage) == (3, "tags"):
+            place = ("--new-bundle-format=false",)
+        elif major == 2:
+            place = ("--private-infrastructure",)
         folder = provide_binaries(f"cosign{major}", report=lambda part, message: None)
         user, _, password = login.partition(":")
         account = ("--registry-username", user, "--registry-password", password) if login else ()
         return subprocess.run(
-            [str(folder / "cosign"), command, "--key", str(key), *_OFFLINE, *account, *options, image],
+            [str(folder / "cosign"), command, "--key", str(key), *_OFFLINE, *place, *account, *options, image],
             env=clean_environment(HOME=str(self.place.state), COSIGN_EXPERIMENTAL="0"),
             capture_output=True,
             text=True,

@@ -24,7 +24,7 @@ from interlock.contract.evidence import Evidence
 from interlock.errors import InputError, InterlockError, Refused, ToolError
 from sandbox.part import SandboxError, wait_until
 from sandbox.parts import registry as registry_part
-from sandbox.parts.cosign import Cosign, Major
+from sandbox.parts.cosign import Cosign, Major, Storage
 from sandbox.parts.docker import Docker
 from sandbox.parts.referrers import Referrers
 from sandbox.users import as_user, user
@@ -43,8 +43,7 @@ TYPES = {
     evidence.GATE_VERDICT: evidence.GATE_VERDICT,
 }
 """What `cosign verify-attestation --type` calls our statements."""
-FORMS: tuple[tuple[Major, tuple[str, ...]], ...] = ((2, ()), (3, ("--new-bundle-format=false",)), (3, ()))
-"""Version 2 reads the tags; version 3 reads the tags, or the referrers' bundles, which is what it does by itself."""
+PLACES: tuple[tuple[Major, Storage], ...] = ((2, "tags"), (2, "bundles"), (3, "tags"), (3, "bundles"))
 
 
 @dataclass(frozen=True)
@@ -95,35 +94,55 @@ def refused(signed: Signed, request: Request) -> Refused:
 # what others verify ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("major", "options"), FORMS, ids=["2", "3-tags", "3-bundles"])
+@pytest.mark.parametrize("place", PLACES, ids=str)
 def test_cosign_verifies_the_image_and_all_that_is_said_about_it(
-    signed: Signed, cosign: Cosign, major: Major, options: tuple[str, ...]
+    signed: Signed, cosign: Cosign, referrers_registry: Referrers, tmp_path: Path, place: tuple[Major, Storage]
 ) -> None:
-    """By the public key alone, offline: the signature, and a statement of each kind about this very digest."""
-    key, login = signed.signer.key, signed.login
+    """By the public key alone, offline: the signature, and a statement of each kind about this very digest.
 
-    verified = cosign.run(major, "verify", signed.image, *options, key=key, login=login)
-
-    assert verified.returncode == 0, verified.stderr
-    for name, predicate in TYPES.items():
-        done = cosign.run(major, "verify-attestation", signed.image, "--type", name, *options, key=key, login=login)
-        assert done.returncode == 0, f"{name}: {done.stderr}"
-        statements = [json.loads(base64.b64decode(json.loads(line)["payload"])) for line in done.stdout.splitlines()]
-        assert {each["predicateType"] for each in statements} == {predicate}
-        assert {each["subject"][0]["digest"]["sha256"] for each in statements} == {signed.image[-64:]}
-
-
-@pytest.mark.parametrize(("major", "options"), FORMS, ids=["2", "3-tags", "3-bundles"])
-def test_cosign_refuses_another_key(
-    signed: Signed, cosign: Cosign, tmp_path: Path, major: Major, options: tuple[str, ...]
-) -> None:
-    """A signature is somebody's."""
+    From either place alone; by another key nothing.
+    """
+    major, storage = place
+    host = Registry(host=referrers_registry.host, insecure=True)
+    image = _placed(signed, host, f"good/{major}{storage}", ask(signed, signed.request), storage)
     other = tmp_path / "other.pub"
     other.write_text(dsse.LocalKey(dsse.generate_key()).public)
 
-    for command in (("verify",), ("verify-attestation", "--type", "slsaprovenance1")):
-        done = cosign.run(major, command[0], signed.image, *command[1:], *options, key=other, login=signed.login)
-        assert done.returncode != 0
+    verified = cosign.run(major, storage, "verify", image, key=signed.signer.key)
+
+    assert verified.returncode == 0, verified.stderr
+    assert cosign.run(major, storage, "verify", image, key=other).returncode != 0
+    for name, predicate in TYPES.items():
+        words = ("verify-attestation", image, "--type", name)
+        done = cosign.run(major, storage, *words, key=signed.signer.key)
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+        statements = [json.loads(base64.b64decode(json.loads(line)["payload"])) for line in done.stdout.splitlines()]
+        assert {each["predicateType"] for each in statements} == {predicate}
+        assert {each["subject"][0]["digest"]["sha256"] for each in statements} == {image[-64:]}
+    assert cosign.run(major, storage, *words, key=other).returncode != 0
+
+
+def test_cosign_verifies_where_ci_put_it(signed: Signed, cosign: Cosign) -> None:
+    """In a registry without a list of referrers, which has accounts."""
+    for command in (("verify", signed.image), ("verify-attestation", signed.image, "--type", "slsaprovenance1")):
+        for storage in ("tags", "bundles"):
+            done = cosign.run(3, storage, *command, key=signed.signer.key, login=signed.login)
+            assert done.returncode == 0, done.stderr
+
+
+def _placed(signed: Signed, host: Registry, name: str, what: signing.Signed, storage: Storage) -> str:
+    """The image with its signatures in another registry, in one of the two places alone."""
+    image = _copy(signed, host, name)
+    kept = signing.kept(what)
+    referrers.keep_signed(
+        host,
+        repository=f"{host.host}/{name}",
+        image_digest=image.partition("@")[2],
+        bundles=kept.bundles if storage == "bundles" else (),
+        signatures=kept.signatures if storage == "tags" else (),
+        attestations=kept.attestations if storage == "tags" else (),
+    )
+    return image
 
 
 def _copy(signed: Signed, into: Registry, name: str) -> str:
@@ -141,77 +160,49 @@ def _copy(signed: Signed, into: Registry, name: str) -> str:
     return f"{into.host}/{name}@{wanted}"
 
 
-def test_a_registry_that_lists_referrers_needs_no_tag(
-    signed: Signed, cosign: Cosign, referrers_registry: Referrers
-) -> None:
-    """Bundles and documents are found through its API, and cosign finds them there too."""
+def test_a_registry_that_lists_referrers_needs_no_tag(signed: Signed, referrers_registry: Referrers) -> None:
+    """What is attached is found through its API."""
     host = Registry(host=referrers_registry.host, insecure=True)
-    image = _copy(signed, host, "shop/web")
     again = ask(signed, signed.request)
 
-    kept = signing.kept(again)
-    referrers.attach.fn(
-        host, repository=f"{host.host}/shop/web", image_digest=image.partition("@")[2], artifacts=kept.bundles
-    )
+    image = _placed(signed, host, "listed/web", again, "bundles")
 
     with registry.connected(host) as http:
         digest = image.partition("@")[2]
-        listed = http.get(f"/v2/shop/web/referrers/{digest}").json()["manifests"]
-        assert registry.read_content(http, "shop/web", oci.fallback_tag(digest), (oci.INDEX,))[0] is None
-    assert len(listed) == len(kept.bundles)
-    for command in (("verify",), ("verify-attestation", "--type", "cyclonedx")):
-        done = cosign.run(3, command[0], image, *command[1:], key=signed.signer.key)
-        assert done.returncode == 0, done.stderr
+        listed = http.get(f"/v2/listed/web/referrers/{digest}").json()["manifests"]
+        assert registry.read_content(http, "listed/web", oci.fallback_tag(digest), (oci.INDEX,))[0] is None
+    assert len(listed) == len(signing.kept(again).bundles)
 
 
 def _tampered(envelope: Envelope) -> Envelope:
-    """One byte of what was said is another one."""
-    position = envelope.payload.index(b"PASSED") if b"PASSED" in envelope.payload else len(envelope.payload) // 2
+    """One letter of what was said is another one."""
     payload = bytearray(envelope.payload)
-    payload[position] ^= 1
+    payload[payload.index(b"interlock" if b"PASSED" not in payload else b"PASSED")] ^= 1
     return replace(envelope, payload=bytes(payload))
 
 
-@pytest.mark.parametrize(("major", "options"), FORMS, ids=["2", "3-tags", "3-bundles"])
+@pytest.mark.parametrize(("major", "storage"), PLACES)
 def test_cosign_refuses_a_tampered_byte(
-    signed: Signed, cosign: Cosign, referrers_registry: Referrers, major: Major, options: tuple[str, ...]
+    signed: Signed, cosign: Cosign, referrers_registry: Referrers, major: Major, storage: Storage
 ) -> None:
     """In a statement, in either place; and in the image's own signature."""
     host = Registry(host=referrers_registry.host, insecure=True)
-    name = f"tampered/{major}{len(options)}"
-    image = _copy(signed, host, name)
     good = ask(signed, signed.request)
     bad = replace(
         good,
         signature=good.signature[:-1] + bytes([good.signature[-1] ^ 1]),
-        envelopes={
-            key: Envelope(_tampered(each).payload, each.signatures)
-            for key, each in good.envelopes.items()
-            if key in ("provenance", "tests")
-        },
+        envelopes={name: _tampered(good.envelopes[name]) for name in ("provenance", "tests")},
     )
-    types = {"provenance": evidence.PROVENANCE, "tests": evidence.TEST_RESULT}
-    referrers.keep_signed(
-        host,
-        repository=f"{host.host}/{name}",
-        image_digest=image.partition("@")[2],
-        bundles=[
-            oci.bundle(key, each, predicate_type=types[key], public=bad.public) for key, each in bad.envelopes.items()
-        ],
-        signatures=[oci.signature_layer(bad.payload, bad.signature, public=bad.public)],
-        attestations=[
-            oci.attestation_layer(key, each, predicate_type=types[key], public=bad.public)
-            for key, each in bad.envelopes.items()
-        ],
-    )
+    image = _placed(signed, host, f"bad/{major}{storage}", bad, storage)
 
     for command in (
-        ("verify",),
-        ("verify-attestation", "--type", "slsaprovenance1"),
-        ("verify-attestation", "--type", evidence.TEST_RESULT),
+        ("verify", image),
+        ("verify-attestation", image, "--type", "slsaprovenance1"),
+        ("verify-attestation", image, "--type", evidence.TEST_RESULT),
     ):
-        done = cosign.run(major, command[0], image, *command[1:], *options, key=signed.signer.key)
+        done = cosign.run(major, storage, *command, key=signed.signer.key)
         assert done.returncode != 0, done.stdout
+        assert "signature" in done.stderr
 
 
 def test_git_and_registry_hold_the_same_signed_statements(signed: Signed) -> None:
