@@ -234,7 +234,7 @@ def wait_for_rights(kubeconfig: Path, *namespaces: str) -> None:
     """Until the API server acts on Roles that were just applied: it learns of them by watches, perhaps late."""
     with connect(kubeconfig) as cluster:
         for namespace in namespaces:
-            spec = {"resourceAttributes": {"namespace": namespace, "verb": "create", "resource": "configmaps"}}
+            spec = {"resourceAttributes": {"namespace": namespace, "verb": "get", "resource": "configmaps"}}
             body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": spec}
             for _ in range(300):
                 said = cluster.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)
@@ -242,7 +242,7 @@ def wait_for_rights(kubeconfig: Path, *namespaces: str) -> None:
                     break
                 time.sleep(0.1)
             else:
-                raise AssertionError(f"{USER} may not write in {namespace}")
+                raise AssertionError(f"{USER} has no rights in {namespace}")
 
 
 def everything(admin: Cluster) -> Reach:
