@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +13,12 @@ from uuid import uuid4
 from flows.ci import assess
 from flows.ci.assess import Ground
 from flows.ci.together import together
-from interlock.ci import reports
+from interlock.ci import reports, sarif
 from interlock.ci.canary import Kind
-from interlock.ci.findings import Scan, Subject
-from interlock.ci.gate import REQUIRED, Verdict, asks_for_licences, judge
+from interlock.ci.findings import Scan
+from interlock.ci.gate import REQUIRED, Required, Verdict, asks_for_licences, judge
 from interlock.ci.junit import TestRun
+from interlock.ci.known import NOTHING, Known, known
 from interlock.ci.part import Part
 from interlock.ci.policy import Policy
 from interlock.ci.targets import Target, of_environment
@@ -38,9 +39,14 @@ _KINDS: Mapping[Part, tuple[Kind, ...]] = {Part.SECRETS: ("secret",), Part.MISCO
 
 @dataclass(frozen=True)
 class Checked:
-    """The verdicts, by component and environment. Without bindings, the only environment is `default policy`."""
+    """What was found in each component, whether it blocks or not, and the verdicts."""
 
-    verdicts: Mapping[str, Mapping[str, Verdict]]
+    findings: tuple[sarif.Judged, ...]
+
+    @property
+    def verdicts(self) -> Mapping[str, Mapping[str, Verdict]]:
+        """By component and environment. Without bindings, the only environment is `default policy`."""
+        return {each.component: each.verdicts for each in self.findings}
 
     @property
     def passed(self) -> bool:
@@ -63,10 +69,12 @@ async def check_order(
     files: Files = Files.ALL,
     commit: str | None = None,
     only: Part | None = None,
+    tell: Callable[[Checked], None] = lambda _: None,
 ) -> Checked:
     """Judge the files that lie in `folder` now, or those of a commit. Without Docker no image is built or judged.
 
-    `only` one part, whatever else the gate would say. Blocked with the reasons when the gate would stop it.
+    `only` one part, whatever else the gate would say. Blocked with the reasons when the gate would stop it; `tell` is
+    given everything before that.
     """
     with tempfile.TemporaryDirectory(prefix="interlock-check-") as work:
         policy = Policy.of(repository, source=source)
@@ -74,18 +82,19 @@ async def check_order(
         checkout = await presenter.step(copy_folder, folder, Path(work), files=files, commit=commit, released=released)
         if only:
             alone = Alone(presenter, program, checkout, policy, docker, Path(work))
-            return _passed(Checked(await _part(alone, only)), folder)
+            return _passed(Checked(await _part(alone, only)), folder, tell)
         licences = asks_for_licences(policy.gate)
         ground = Ground(program, await presenter.step(check_scanner, program), Path(work), licences=licences)
         local = Local(presenter, ground, checkout, repository, policy, docker)
         scanned = await assess.sources(presenter, ground, checkout, checkout.file.components.values())
-        verdicts = {name: await _check(local, name, scanned) for name in checkout.file.components}
+        findings = tuple([await _check(local, name, scanned) for name in checkout.file.components])
     if docker is None:
         presenter.say("without Docker neither the image nor its tests were judged")
-    return _passed(Checked(verdicts), folder)
+    return _passed(Checked(findings), folder, tell)
 
 
-def _passed(checked: Checked, folder: Path) -> Checked:
+def _passed(checked: Checked, folder: Path, tell: Callable[[Checked], None]) -> Checked:
+    tell(checked)
     if not checked.passed:
         raise Blocked(f"CI's gate would stop {folder}", reasons=checked.reasons)
     return checked
@@ -106,12 +115,12 @@ class Alone:
     folder: Path
 
 
-async def _part(alone: Alone, only: Part) -> dict[str, dict[str, Verdict]]:
+async def _part(alone: Alone, only: Part) -> tuple[sarif.Judged, ...]:
     """The verdicts of the gate with nothing to go by but one scan, or the tests."""
     components = alone.checkout.file.components
     if only is Part.TESTS:
         runs = {name: await _tests(alone, name, component) for name, component in components.items()}
-        return {name: _verdicts(alone, name, [], run, []) for name, run in runs.items()}
+        return tuple(_judged(alone, name, [], run, []) for name, run in runs.items())
     dockerfiles = sorted({component.dockerfile for component in components.values()})
     scanned = await alone.presenter.step(
         scan_folder,
@@ -125,7 +134,7 @@ async def _part(alone: Alone, only: Part) -> dict[str, dict[str, Verdict]]:
         kinds=_KINDS[only],
     )
     await alone.presenter.show(reports.scan_report([scanned], component="all", rules=alone.policy.gate.rules))
-    return {name: _verdicts(alone, name, [scanned], None, ["source"]) for name in components}
+    return tuple(_judged(alone, name, [scanned], None, ["source"]) for name in components)
 
 
 async def _tests(alone: Alone, name: str, component: Component) -> TestRun:
@@ -147,12 +156,12 @@ async def _tests(alone: Alone, name: str, component: Component) -> TestRun:
     return run
 
 
-def _verdicts(
-    alone: Alone, name: str, scans: Sequence[Scan], tests: TestRun | None, required: Sequence[Subject]
-) -> dict[str, Verdict]:
+def _judged(
+    alone: Alone, name: str, scans: Sequence[Scan], tests: TestRun | None, required: Sequence[Required]
+) -> sarif.Judged:
     policy = alone.policy
     environments = {target.environment for target in policy.targets if target.component == name}
-    return {
+    verdicts = {
         environment: judge(
             scans,
             tests,
@@ -164,6 +173,7 @@ def _verdicts(
         )
         for environment in (sorted(environments) or [_DEFAULT])
     }
+    return sarif.Judged(name, alone.checkout.file.components[name].dockerfile, scans, verdicts)
 
 
 # everything ------------------------------------------------------------------------------------------
@@ -181,15 +191,14 @@ class Local:
     docker: str | None
 
 
-async def _check(local: Local, name: str, scanned: Sequence[Scan]) -> dict[str, Verdict]:
+async def _check(local: Local, name: str, scanned: Sequence[Scan]) -> sarif.Judged:
     """The verdict on a component for every environment that it is bound to, or under the default policy."""
     bound = tuple(target for target in local.policy.targets if target.component == name)
     manifests, image = await together(_manifests(local, bound), _image(local, name))
     scans = [*scanned, *manifests, *([image[0]] if image else [])]
     tests = image[1] if image else None
-    required: list[Subject] = [
-        subject for subject in REQUIRED if (subject != "image" or local.docker) and (subject != "manifests" or bound)
-    ]
+    missing = {*(() if local.docker else ("image", "tests")), *(() if bound else ("manifests",))}
+    required = [each for each in REQUIRED if each not in missing]
     gate = local.policy.gate
     verdicts = {
         environment: judge(
@@ -200,14 +209,22 @@ async def _check(local: Local, name: str, scanned: Sequence[Scan]) -> dict[str, 
             component=name,
             now=dt.datetime.now(dt.UTC),
             required=required,
+            known=before,
         )
-        for environment in ([target.environment for target in bound] or [_DEFAULT])
+        for environment, before in _known(local, bound).items()
     }
     await local.presenter.show(reports.scan_report(scans, component=name, rules=gate.rules))
     if tests:
         await local.presenter.show(reports.results_report(tests, component=name))
     await local.presenter.show(reports.gate_report(verdicts, component=name, commit="working copy"))
-    return verdicts
+    return sarif.Judged(name, local.checkout.file.components[name].dockerfile, scans, verdicts)
+
+
+def _known(local: Local, bound: Sequence[Target]) -> dict[str, Known]:
+    if local.repository is None or not bound:
+        return {_DEFAULT: NOTHING}
+    tree = local.repository.tree
+    return {target.environment: known(tree, target, bound) for target in bound}
 
 
 async def _manifests(local: Local, bound: Sequence[Target]) -> list[Scan]:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from flows.ci import assess
 from flows.ci.assess import Ground, Manifests
 from flows.presenter import Presenter
-from interlock.ci import evidence, oci, reports
+from interlock import __version__
+from interlock.ci import evidence, oci, reports, sarif
 from interlock.ci.build_key import bases_of
 from interlock.ci.credentials import Probe
 from interlock.ci.evidence import Facts
@@ -38,6 +39,7 @@ from interlock.contract.models import Source
 from interlock.contract.trailers import Trailers
 from interlock.errors import Blocked, PushRejected
 from tasks.ci import images, referrers, registry, scanner, signatures
+from tasks.ci.findings_file import write_findings
 from tasks.ci.images import Image
 from tasks.ci.release_commit import push_release, read_mark, write_mark
 from tasks.ci.scanner import Contents, ImageScan
@@ -138,9 +140,10 @@ async def publish(run: Run, candidate: Candidate, desired: VerifiedHead) -> Rele
         if not wanted:
             return already(bound)
         candidate = await _with_manifests(run, candidate, desired, wanted)
-        judged = _judge(candidate, desired, wanted)
+        judged = _judge(candidate, desired, wanted, run.head.repository)
         report = reports.gate_report(judged.verdicts, component=candidate.component, commit=run.head.commit)
         await run.presenter.show(report)
+        await _keep_findings(run, candidate, judged)
         if not judged.passed:
             raise _blocked(run, candidate, judged)
         candidate = await _with_digest(run, candidate)
@@ -174,17 +177,35 @@ async def _with_manifests(run: Run, candidate: Candidate, desired: VerifiedHead,
     )
 
 
-def _judge(candidate: Candidate, desired: VerifiedHead, wanted: tuple[Target, ...]) -> Judged:
+def _judge(candidate: Candidate, desired: VerifiedHead, wanted: tuple[Target, ...], source: str) -> Judged:
     environments = tuple(dict.fromkeys(each.environment for each in wanted))
     verdicts = judge_release(
         candidate.scans(environments),
         candidate.tests,
         policy=desired.repository,
         environments=environments,
+        source=source,
         component=candidate.component,
         now=dt.datetime.now(dt.UTC),
     )
     return Judged(desired, wanted, verdicts)
+
+
+async def _keep_findings(run: Run, candidate: Candidate, judged: Judged) -> None:
+    """As SARIF, on this host."""
+    scans = candidate.scans(judged.verdicts)
+    found = dict.fromkeys(scan for name in judged.verdicts for scan in scans.of(name))
+    dockerfile = run.checkout.file.components[candidate.component].dockerfile
+    about = sarif.Judged(candidate.component, dockerfile, tuple(found), judged.verdicts)
+    path = await run.presenter.step(
+        write_findings,
+        run.host.state,
+        sarif.document([about], version=__version__),
+        repository=run.head.repository,
+        component=candidate.component,
+        commit=run.head.commit,
+    )
+    run.presenter.say(f"{candidate.component}: findings as SARIF in {path}")
 
 
 def _blocked(run: Run, candidate: Candidate, judged: Judged) -> Blocked:

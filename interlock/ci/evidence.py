@@ -56,6 +56,8 @@ def statements(
     `verdicts` by environment. `builder` is who ran all this: CI's name in trust/signers.yaml.
     """
     builder = f"urn:interlock:ci:{builder}"
+    made = _Made(builder, facts.run, facts.started, finished)
+    credentials = {"checked": list(facts.probe.checked), "addresses": list(facts.probe.addresses)}
     said = {
         "provenance": _provenance(facts, builder, finished),
         "tests": _tests(facts),
@@ -63,10 +65,33 @@ def statements(
     }
     for scan in (*scans.sources, scans.image):
         if scan.database or scan.subject == "code":
-            said[f"scan-{scan.subject}"] = _scan(facts, scan, builder, finished)
+            said[f"scan-{scan.subject}"] = _scan(facts.image, scan, made)
     for environment, verdict in verdicts.items():
-        said[_GATE + environment] = _verdict(facts, environment, verdict, policy_commit)
+        said[_GATE + environment] = _verdict(
+            facts.image, environment, verdict, policy_commit, made, clusterCredentials=credentials
+        )
     return said
+
+
+def rescan_envelope(
+    image: str,
+    scan: Scan,
+    *,
+    environment: str,
+    verdict: Verdict,
+    policy_commit: str,
+    builder: str,
+    run: str,
+    finished: dt.datetime,
+) -> bytes:
+    """The file beside the evidence of a release that was judged again: today's verdict and scan."""
+    made = _Made(f"urn:interlock:ci:{builder}", run, finished, finished)
+    return evidence.envelope(
+        (
+            *([_scan(image, scan, made)] if scan.database else []),
+            _verdict(image, environment, verdict, policy_commit, made),
+        )
+    )
 
 
 def for_environment(names: Iterable[str], environment: str) -> tuple[str, ...]:
@@ -112,19 +137,29 @@ def _some(names: Sequence[str]) -> list[str]:
     return [*names[:_NAMES], *([f"and {rest} more"] if rest > 0 else [])]
 
 
-def _scan(facts: Facts, scan: Scan, builder: str, finished: dt.datetime) -> Statement:
+@dataclass(frozen=True)
+class _Made:
+    """Who found something out, in which run and when."""
+
+    builder: str
+    run: str
+    started: dt.datetime
+    finished: dt.datetime
+
+
+def _scan(image: str, scan: Scan, made: _Made) -> Statement:
     name, _, version = scan.scanner.partition(" ")
     return evidence.vulnerability_scan(
-        facts.image,
+        image,
         scanned=scan.subject,
         scanner=_SCANNERS.get(name, name),
         version=version,
         database=_database(scan.database) if scan.database else {},
         findings=_findings(scan),
-        builder=builder,
-        run=facts.run,
-        started=facts.started,
-        finished=finished,
+        builder=made.builder,
+        run=made.run,
+        started=made.started,
+        finished=made.finished,
     )
 
 
@@ -145,19 +180,27 @@ def _findings(scan: Scan) -> Iterator[dict[str, object]]:
         yield {key: value for key, value in asdict(finding).items() if value not in (None, "")}
 
 
-def _verdict(facts: Facts, environment: str, verdict: Verdict, policy_commit: str) -> Statement:
+def _verdict(
+    image: str, environment: str, verdict: Verdict, policy_commit: str, made: _Made, **checks: object
+) -> Statement:
     return evidence.gate_verdict(
-        facts.image,
+        image,
         environment=environment,
         passed=verdict.passed,
         policy_commit=policy_commit,
         reasons=verdict.reasons,
         waived=[_waived(each.hit.finding.id, each.waiver.model_dump(mode="json")) for each in verdict.waived],
-        checks={
-            "clusterCredentials": {"checked": list(facts.probe.checked), "addresses": list(facts.probe.addresses)},
-            "notes": list(verdict.notes),
-        },
+        checks={**checks, "notes": list(verdict.notes)},
+        time=made.finished,
+        findings=list(_seen(verdict)),
+        blocking=sorted({hit.finding.key for hit in verdict.blocking}),
     )
+
+
+def _seen(verdict: Verdict) -> Iterator[dict[str, object]]:
+    for key, each in verdict.seen.items():
+        days = {"firstSeen": each.first.isoformat(), "lastSeen": each.last.isoformat()}
+        yield {"finding": key, **days, "present": each.present}
 
 
 def _waived(finding: str, waiver: dict[str, object]) -> dict[str, object]:

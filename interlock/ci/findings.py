@@ -23,6 +23,8 @@ Kind = Literal["secret", "rule", "vulnerability", "misconfiguration", "code", "l
 KINDS: tuple[Kind, ...] = ("secret", "rule", "vulnerability", "misconfiguration", "code", "licence")
 DENIED: Severity = "HIGH"
 """Of a rule that denies; one that only warns is LOW."""
+CONTENTS = "image.cdx.json"
+"""What an image's bill of materials is called while it is scanned."""
 SEVERITIES: tuple[Severity, ...] = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "UNKNOWN")
 
 
@@ -43,6 +45,13 @@ class Finding:
     fixed: str = ""
     link: str = ""
     waivable: bool = True
+    published: str = ""
+    """The day on which a vulnerability was published, where the database tells."""
+
+    @property
+    def key(self) -> str:
+        """Names it from one scan to the next, as a waiver would: a vulnerability in whatever version of its package."""
+        return f"{self.id}@{self.package or self.target}"
 
     @property
     def place(self) -> str:
@@ -164,6 +173,7 @@ class _Vulnerability(_Part):
     severity: Severity = Field(alias="Severity")
     title: str = Field(default="", alias="Title")
     link: str = Field(default="", alias="PrimaryURL")
+    published: str = Field(default="", alias="PublishedDate", pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2}.*)?$")
 
 
 class _Secret(_Part):
@@ -350,6 +360,17 @@ def _doubt(report: _Report, *, package_database: str, covered: bool) -> str:
     return "" if covered else f"the vulnerability database knows nothing about {system}"
 
 
+def read_contents(data: bytes, *, database: Database, covered: bool = True, notes: tuple[str, ...] = ()) -> Scan:
+    """A scan of an image's bill of materials: its vulnerabilities alone. `covered` as in `read_image`."""
+    report = _parse(data, _Report, "the scanner's report on the bill of materials")
+    if report.kind != "cyclonedx":
+        raise ScanFailed(f"the scanner's report on the bill of materials is about a {report.kind}")
+    results = tuple(_named(result, _image_name(result.target)) for result in report.results or ())
+    scan = _scan(report, results, subject="image", database=database, notes=notes)
+    doubt = _doubt(report, package_database="", covered=covered)
+    return replace(scan, assessed=not doubt, doubt=doubt)
+
+
 def read_canary(data: bytes, *, vulnerability: str) -> frozenset[str]:
     """What the report found; ScanFailed without a vulnerability that every good database knows."""
     report = _parse(data, _Report, "the scanner's report on the canary")
@@ -389,7 +410,8 @@ def _named(result: _Result, name: str) -> _Result:
 def _image_name(target: str) -> str:
     """`/scan/image.tar (debian 12.1)` becomes `image (debian 12.1)`."""
     path, bracket, system = target.partition(" (")
-    return f"image{bracket}{system}" if PurePosixPath(path).suffix == ".tar" else target
+    own = PurePosixPath(path).suffix == ".tar" or path == CONTENTS
+    return f"image{bracket}{system}" if own else target
 
 
 def _findings(results: Iterable[_Result]) -> Iterator[Finding]:
@@ -413,6 +435,7 @@ def _vulnerabilities(result: _Result) -> Iterator[Finding]:
             installed=each.installed,
             fixed=each.fixed,
             link=_web(each.link),
+            published=each.published[:10],
         )
 
 

@@ -5,23 +5,33 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from interlock.ci.findings import DENIED, Database, Finding, Scan, Subject
 from interlock.ci.junit import TestRun
+from interlock.ci.known import NOTHING, Known, Sighting, known_of
 from interlock.ci.licences import refuses
 from interlock.contract.models import GateFile, GateRules, Waiver
 from interlock.contract.repository import Repository
 
-REQUIRED: tuple[Subject, ...] = ("source", "code", "manifests", "image")
-EXPIRING_DAYS = 14
+Required = Subject | Literal["tests"]
+REQUIRED: tuple[Required, ...] = ("source", "code", "manifests", "image", "tests")
+NOT_SCANNED = "not scanned"
+"""What reasons call that which is neither clean nor dirty."""
+EXPIRING_DAYS = 7
+"""A waiver's end is announced so long before."""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A finding and the scan that has it."""
+    """A finding that policy lists, and the scan that has it."""
 
     subject: Subject
     finding: Finding
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        return self.finding.order, self.subject
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.finding}"
@@ -49,17 +59,36 @@ class Waived:
 
 
 @dataclass(frozen=True)
+class Graced:
+    """A vulnerability that came to light lately, and the first day (UTC) on which it blocks."""
+
+    hit: Hit
+    first: dt.date
+    blocks: dt.date
+
+    def __str__(self) -> str:
+        return f"{self.hit}; known since {self.first}, blocks from {self.blocks} on"
+
+
+@dataclass(frozen=True)
 class Verdict:
     """Whether a component may enter an environment. `reasons` has a line for everything that stops it."""
 
     reasons: tuple[str, ...] = ()
     blocking: tuple[Hit, ...] = ()
     waived: tuple[Waived, ...] = ()
+    graced: tuple[Graced, ...] = ()
     expiring: tuple[Waiver, ...] = ()
-    """Waivers in use that end within a fortnight."""
+    """Waivers in use that end within a week."""
+    new: tuple[Hit, ...] = ()
+    """Which the release before did not have. Empty when there is none to compare with."""
+    fixed: tuple[str, ...] = ()
+    """Keys of what the release before had, and this has no more. Empty when not all was scanned."""
     notes: tuple[str, ...] = ()
     databases: tuple[str, ...] = ()
     """The vulnerability databases that it rests on, with their age and digest."""
+    seen: Mapping[str, Sighting] = field(default_factory=dict)
+    """What is known of the component's findings from now on."""
 
     @property
     def passed(self) -> bool:
@@ -72,13 +101,16 @@ def judge_release(
     *,
     policy: Repository,
     environments: Iterable[str],
+    source: str,
     component: str,
     now: dt.datetime,
 ) -> dict[str, Verdict]:
     """The verdict on a component for each environment, by the rules and waivers of the environment repository.
 
-    Whoever signs for a release asks this once more, with a policy that he has fetched himself.
+    `source` is the component's repository. Whoever signs for a release asks this once more, with a policy that he has
+    fetched himself.
     """
+    before = known_of(policy, source=source, component=component)
     return {
         environment: judge(
             scans.of(environment),
@@ -87,6 +119,7 @@ def judge_release(
             waivers=policy.waivers,
             component=component,
             now=now,
+            known=before.get(environment, NOTHING),
         )
         for environment in environments
     }
@@ -100,32 +133,39 @@ def judge(
     waivers: Sequence[Waiver],
     component: str,
     now: dt.datetime,
-    required: Sequence[Subject] = REQUIRED,
+    required: Sequence[Required] = REQUIRED,
+    known: Known = NOTHING,
 ) -> Verdict:
-    """The verdict on one component for one environment.
+    """The verdict on one component for one environment. Days are those of UTC.
 
     A scan that is missing, failed or could not assess its subject blocks, and so do tests that are missing, failed
-    or none. `required` is shorter only where nothing is released: `interlock check` on a machine without Docker.
+    or none. `required` is shorter where nothing is released: `interlock check` without Docker, and rescans.
     """
-    hits = [Hit(scan.subject, finding) for scan in scans for finding in scan.findings if blocks(finding, rules)]
-    valid = {hit: waiver for hit in hits if (waiver := _valid(hit.finding, waivers, component, now.date()))}
-    blocking = tuple(
-        sorted((hit for hit in hits if hit not in valid), key=lambda hit: (hit.finding.order, hit.subject))
-    )
-    expiring = {waiver for waiver in valid.values() if (waiver.ends - now.date()).days <= EXPIRING_DAYS}
+    today = now.astimezone(dt.UTC).date()
+    found = {Hit(scan.subject, finding) for scan in scans for finding in scan.findings if blocks(finding, rules)}
+    hits = tuple(sorted(found, key=lambda hit: hit.order))
+    seen = known.with_seen((hit.finding for hit in hits), today)
+    waived = {hit: waiver for hit in hits if (waiver := _valid(hit.finding, waivers, component, today))}
+    graced = {hit: ends for hit in hits if today < (ends := _grace(hit.finding, seen, rules)) and hit not in waived}
+    blocking = tuple(hit for hit in hits if hit not in waived and hit not in graced)
+    expiring = {waiver for waiver in waived.values() if (waiver.ends - today).days <= EXPIRING_DAYS}
     reasons = (
         *_missing(scans, required),
         *(reason for scan in scans for reason in _unfit(scan, rules, now)),
         *_tests(tests, required),
-        *(str(hit) + _ended(hit.finding, waivers, component) for hit in blocking),
+        *(f"{hit}{_ended(hit.finding, waivers, component)}{_overdue(hit.finding, seen, rules)}" for hit in blocking),
     )
     return Verdict(
         reasons=reasons,
         blocking=blocking,
-        waived=tuple(Waived(hit, waiver) for hit, waiver in valid.items()),
+        waived=tuple(Waived(hit, waiver) for hit, waiver in waived.items()),
+        graced=tuple(Graced(hit, seen[hit.finding.key].first, ends) for hit, ends in graced.items()),
         expiring=tuple(sorted(expiring, key=lambda waiver: (waiver.ends, waiver.finding))),
+        new=() if known.before is None else tuple(hit for hit in hits if hit.finding.key not in known.before),
+        fixed=_fixed(known, hits) if _all_scanned(scans) else (),
         notes=tuple(dict.fromkeys(note for scan in scans for note in _notes(scan))),
         databases=tuple(dict.fromkeys(_database(scan.database, now) for scan in scans if scan.database)),
+        seen=seen,
     )
 
 
@@ -186,30 +226,50 @@ def _database(database: Database, now: dt.datetime) -> str:
     return f"{database.digest} of {database.updated:%Y-%m-%d %H:%M} UTC, {hours:.0f} hours old"
 
 
-def _missing(scans: Iterable[Scan], required: Iterable[Subject]) -> Iterator[str]:
-    there = {scan.subject for scan in scans}
-    yield from (f"{subject}: not scanned" for subject in required if subject not in there)
+def _fixed(known: Known, hits: Iterable[Hit]) -> tuple[str, ...]:
+    return tuple(sorted((known.before or frozenset()) - {hit.finding.key for hit in hits}))
+
+
+def _all_scanned(scans: Iterable[Scan]) -> bool:
+    return {scan.subject for scan in scans if not scan.failure} >= {*REQUIRED} - {"tests"}
+
+
+def _grace(finding: Finding, seen: Mapping[str, Sighting], rules: GateRules) -> dt.date:
+    """The day from which it blocks. Only vulnerabilities come to light; everything else somebody has made."""
+    first = seen[finding.key].first
+    days = rules.grace_days.get(finding.severity, 0) if finding.kind == "vulnerability" else 0
+    return first + dt.timedelta(days=days)
+
+
+def _overdue(finding: Finding, seen: Mapping[str, Sighting], rules: GateRules) -> str:
+    first, ended = seen[finding.key].first, _grace(finding, seen, rules)
+    return f"; known since {first}, its grace ended on {ended}" if ended > first else ""
+
+
+def _missing(scans: Iterable[Scan], required: Iterable[Required]) -> Iterator[str]:
+    there = {"tests", *(scan.subject for scan in scans)}
+    yield from (f"{subject}: {NOT_SCANNED}" for subject in required if subject not in there)
 
 
 def _unfit(scan: Scan, rules: GateRules, now: dt.datetime) -> Iterator[str]:
     if scan.failure:
-        yield f"{scan.subject}: not scanned: {scan.failure}"
+        yield f"{scan.subject}: {NOT_SCANNED}: {scan.failure}"
     elif not scan.assessed and not rules.unassessable:
         yield f"{scan.subject}: not assessable: {scan.doubt}"
     elif scan.database is not None and not scan.database.pinned:
         hours = (now - scan.database.updated).total_seconds() / 3600
         if hours > rules.database_hours:
             yield (
-                f"{scan.subject}: not scanned: the vulnerability database is {hours:.0f} hours old, "
+                f"{scan.subject}: {NOT_SCANNED}: the vulnerability database is {hours:.0f} hours old, "
                 f"policy allows {rules.database_hours}"
             )
     if scan.subject == "image" and rules.licences and not scan.licences and not scan.failure:
         yield "image: licences not scanned: policy asks for them since this scan began"
 
 
-def _tests(tests: TestRun | None, required: Iterable[Subject]) -> Iterator[str]:
+def _tests(tests: TestRun | None, required: Iterable[Required]) -> Iterator[str]:
     if tests is None:
-        if "image" in required:
+        if "tests" in required:
             yield "tests: not run"
         return
     yield from (f"tests: {problem}" for problem in tests.problems)

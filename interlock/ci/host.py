@@ -64,6 +64,8 @@ class CiHost(HostFile):
     build_seconds: int = Field(default=1800, ge=10, le=86400)
     signer: HostPath | None = None
     """The socket of the signer, an own process that has the attestation keys. Without one, evidence is not signed."""
+    rescan_seconds: int = Field(default=86400, ge=60, le=30 * 86400)
+    """How often what is released is judged again by the vulnerabilities that are known then."""
 
     def other_repositories(self) -> Collection[str]:
         return self.repositories
@@ -79,6 +81,7 @@ class CiHost(HostFile):
         values: dict[str, str | int] = {
             "environment_repository": self.environment_repository.name,
             "poll_seconds": self.poll_seconds,
+            "rescan_seconds": self.rescan_seconds,
         }
         each = tuple({"repository": name} for name in sorted(self.repositories))
         return (Ground(pool="interlock-ci", known=self.known, values=values, each=each),)

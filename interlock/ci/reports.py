@@ -6,16 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 from interlock.ci.findings import SEVERITIES, Finding, Kind, Scan
-from interlock.ci.gate import Verdict, blocks
+from interlock.ci.gate import Hit, Verdict, blocks
 from interlock.ci.junit import TestRun
+from interlock.ci.rescan import Rescanned
 from interlock.ci.signing import Signed
 from interlock.ci.targets import Released
 from interlock.contract.dsse import fingerprint
 from interlock.contract.evidence import read_statement
 from interlock.contract.models import GateRules
-from interlock.contract.report import Report, Table, cell
+from interlock.contract.report import Report, Table, cell, cut
 
 _LISTED = 500
+_CHARACTERS = 200_000
 _CURES: Mapping[Kind, str] = {
     "secret": (
         "secret: revoke the credential first; then take its commit out of the branch, or remove the secret and waive "
@@ -94,7 +96,7 @@ def _findings(hits: Sequence[tuple[bool, str, Finding]]) -> Table:
             finding.id,
             f"{subject}: {finding.place}",
             f"{finding.package} {finding.installed}".strip(),
-            finding.fixed or ("no fix" if finding.kind == "vulnerability" else ""),
+            _cure(finding),
             finding.title,
         )
         for blocking, subject, finding in hits[:_LISTED]
@@ -165,7 +167,7 @@ def gate_report(verdicts: Mapping[str, Verdict], *, component: str, commit: str)
         key="gate",
         title=title,
         markdown="\n\n".join((*_what_to_do(verdicts), *_notes(verdicts))),
-        tables=tuple(table for table in (_reasons(verdicts), _waived(verdicts)) if table.rows),
+        tables=tuple(table for table in _gate_tables(verdicts) if table.rows),
         data={environment: _verdict_data(verdict) for environment, verdict in verdicts.items()},
     )
 
@@ -206,13 +208,80 @@ def _reasons(verdicts: Mapping[str, Verdict]) -> Table:
     return Table.of("blocks", "reason", rows=rows)
 
 
+def _gate_tables(verdicts: Mapping[str, Verdict]) -> tuple[Table, ...]:
+    return (
+        _reasons(verdicts),
+        _upgrades([each.blocking for each in verdicts.values()], "raise so that nothing blocks"),
+        _by_hit([(name, hit, "") for name, each in verdicts.items() for hit in each.new], "new since the last release"),
+        _by_hit(
+            [(name, one.hit, f"blocks from {one.blocks} on") for name, each in verdicts.items() for one in each.graced],
+            "in its grace",
+        ),
+        _waived(verdicts),
+        _fixed(verdicts),
+    )
+
+
+def _upgrades(found: Iterable[Iterable[Hit]], title: str) -> Table:
+    """What to raise to which version, a line for each package in each place."""
+    fixes: dict[tuple[str, str, str], dict[str, None]] = {}
+    for hit in dict.fromkeys(hit for hits in found for hit in hits):
+        finding = hit.finding
+        if finding.kind == "vulnerability" and finding.fixed:
+            row = (finding.package, finding.installed, f"{hit.subject}: {finding.place}")
+            fixes.setdefault(row, {})[f"{finding.fixed} ({finding.id})"] = None
+    rows = [(package, installed, ", ".join(cures), where) for (package, installed, where), cures in fixes.items()]
+    return Table.of(title, "from", "to", "where", rows=cut(rows, most=_LISTED, characters=_CHARACTERS))
+
+
+def _by_hit(found: Iterable[tuple[str, Hit, str]], title: str) -> Table:
+    """A line for each finding: what it is, what to upgrade to, where it is, the environments, and what else is told."""
+    environments: dict[tuple[Hit, str], list[str]] = {}
+    for environment, hit, told in found:
+        environments.setdefault((hit, told), []).append(environment)
+    rows = [
+        (
+            hit.finding.id,
+            hit.finding.severity,
+            f"{hit.finding.package} {hit.finding.installed}".strip(),
+            _cure(hit.finding),
+            f"{hit.subject}: {hit.finding.place}",
+            ", ".join(names),
+            *((told,) if told else ()),
+        )
+        for (hit, told), names in environments.items()
+    ]
+    more = ("grace",) if any(told for _, told in environments) else ()
+    columns = (title, "severity", "package", "fixed in", "where", "for", *more)
+    return Table.of(*columns, rows=cut(rows, most=_LISTED, characters=_CHARACTERS))
+
+
+def _cure(finding: Finding) -> str:
+    return finding.fixed or ("no fix" if finding.kind == "vulnerability" else "")
+
+
 def _waived(verdicts: Mapping[str, Verdict]) -> Table:
+    """Those that end soon first, and marked."""
     rows = dict.fromkeys(
-        (str(each.hit), each.waiver.owner, str(each.waiver.ends), each.waiver.reason)
+        (
+            str(each.hit),
+            each.waiver.owner,
+            f"{each.waiver.ends}{', ends soon' if each.waiver in verdict.expiring else ''}",
+            each.waiver.reason,
+        )
         for verdict in verdicts.values()
         for each in verdict.waived
     )
-    return Table.of("waived finding", "by", "until", "because", rows=list(rows))
+    return Table.of("waived finding", "by", "until", "because", rows=sorted(rows, key=lambda row: (row[2], row[0])))
+
+
+def _fixed(verdicts: Mapping[str, Verdict]) -> Table:
+    environments: dict[str, list[str]] = {}
+    for name, verdict in verdicts.items():
+        for key in verdict.fixed:
+            environments.setdefault(key, []).append(name)
+    rows = [(key, ", ".join(names)) for key, names in environments.items()]
+    return Table.of("fixed since the last release", "for", rows=cut(rows, most=_LISTED, characters=_CHARACTERS))
 
 
 def _verdict_data(verdict: Verdict) -> dict[str, object]:
@@ -220,6 +289,10 @@ def _verdict_data(verdict: Verdict) -> dict[str, object]:
         "passed": verdict.passed,
         "reasons": list(verdict.reasons),
         "waived": [str(each) for each in verdict.waived],
+        "expiring": [each.model_dump(mode="json") for each in verdict.expiring],
+        "in grace": [str(each) for each in verdict.graced],
+        "new": [str(each) for each in verdict.new],
+        "fixed": list(verdict.fixed),
         "notes": list(verdict.notes),
         "databases": list(verdict.databases),
     }
@@ -276,6 +349,48 @@ cosign verify-attestation --key KEY.pub --insecure-ignore-tlog --type slsaproven
 
 def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def rescan_report(rescanned: Sequence[Rescanned]) -> Report:
+    """Every release with today's verdict, those that are not clean first, and what to do about them."""
+    order = sorted(rescanned, key=lambda each: (each.clean, bool(each.trouble), each.name))
+    verdicts = {each.name: each.verdict for each in order if not each.trouble}
+    dirty = sum(not each.passed for each in verdicts.values())
+    unknown = len(order) - len(verdicts)
+    told = [f"{dirty} NOT CLEAN"] * bool(dirty) + [f"{unknown} not judged"] * bool(unknown)
+    table = Table.of(
+        *("release", "source", "verdict", "blocks now", "image"), rows=[_rescanned(each) for each in order]
+    )
+    return Report(
+        key="rescan",
+        title=f"{_many(len(order), 'release')} judged again: {', '.join(told) or 'all clean'}",
+        markdown="\n\n".join((*_rescan_steps(verdicts.values()), *_notes(verdicts))),
+        tables=tuple(each for each in (table, *_gate_tables(verdicts)) if each.rows),
+        data={each.name: {**_verdict_data(each.verdict), "not judged": each.trouble} for each in order},
+    )
+
+
+def _rescanned(each: Rescanned) -> tuple[str, ...]:
+    released = each.target.released
+    verdict = f"not judged: {each.trouble}" if each.trouble else "clean" if each.clean else "NOT CLEAN"
+    return (
+        each.name,
+        f"{released.source.repository} {released.source.commit[:12]}" if released else "",
+        verdict,
+        ", ".join(each.fresh),
+        released.image if released else "",
+    )
+
+
+def _rescan_steps(verdicts: Iterable[Verdict]) -> list[str]:
+    if all(verdict.passed for verdict in verdicts):
+        return []
+    return [_RESCAN_STEPS]
+
+
+_RESCAN_STEPS = """\
+What to do: release a version with the package raised as the table says; what must stay for a while gets a waiver in
+policy/waivers.yaml. Nothing was taken out of a cluster."""
 
 
 def _many(count: int, noun: str) -> str:

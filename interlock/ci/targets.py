@@ -201,8 +201,9 @@ def changes(tree: Tree, proven: Iterable[Proven], *, image: str, source: Source)
         entry = ReleasedComponent(image=image, source=source, evidence=digest(each.evidence))
         path = layout.release(target.environment, target.application)
         text = release.with_component(_text(tree, path), target.component, entry)
-        if target.released and (old := _evidence(target, target.released.image)) in tree.files:
-            changed[old] = None
+        for old in (_evidence(target, target.released.image), rescan(target)) if target.released else ():
+            if old in tree.files:
+                changed[old] = None
         changed[path] = text.encode()
         changed[_evidence(target, image)] = each.evidence
     return changed
@@ -210,6 +211,14 @@ def changes(tree: Tree, proven: Iterable[Proven], *, image: str, source: Source)
 
 def _evidence(target: Target, image: str) -> str:
     return layout.evidence(target.environment, target.application, target.component, image.partition("@")[2])
+
+
+def rescan(target: Target) -> str:
+    """Where the last rescan of what is released stands. ValueError when nothing is released."""
+    if target.released is None:
+        raise ValueError(f"{target.component} is not released to {target.environment}")
+    image_digest = target.released.image.partition("@")[2]
+    return layout.rescan(target.environment, target.application, target.component, image_digest)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from interlock import __version__
 from interlock.ci.part import Part
-from interlock.cli import halves, names
-from interlock.cli.output import Format, Output
+from interlock.cli import halves, names, output
+from interlock.cli.output import FindingsOutput, Format
 
 if TYPE_CHECKING:
     from interlock.cli.terminal import TerminalPresenter
@@ -26,6 +27,7 @@ Examples:
   interlock check --no-image                # sources only: needs no Docker and takes a second
   interlock check --only secrets --tracked  # as the hooks of .pre-commit-hooks.yaml do
   interlock check --only tests --commit HEAD
+  interlock check --output sarif > findings.sarif    # for editors and forges
 """
 
 
@@ -60,7 +62,7 @@ def check(
     again: Annotated[
         bool, typer.Option("--again", help="Find everything anew; otherwise what read the same before is remembered.")
     ] = False,
-    form: Output = Format.TABLE,
+    form: FindingsOutput = Format.TABLE,
 ) -> None:
     """Scan, build and test the files that lie here as CI would, and say what its gate would decide.
 
@@ -69,8 +71,9 @@ def check(
     from interlock.cli.terminal import run
 
     with halves.needs("ci"):
-        from flows.ci.check import check_order
+        from flows.ci.check import Checked, check_order
         from flows.ci.remembering import Remembering
+        from interlock.ci import sarif
         from interlock.ci.host import Download
         from tasks.ci.local import Files
         from tasks.ci.scanner import local_scanner
@@ -80,6 +83,10 @@ def check(
     program = local_scanner(trivy_cache or _cache() / "trivy", pinned=pinned_database, download=download)
     repository = _policy(environment_repository) if environment_repository else None
     where = folder.resolve()
+
+    def tell(checked: Checked) -> None:
+        if form is Format.SARIF:
+            output.show_json(sarif.document(checked.findings, version=__version__))
 
     async def order(telling: TerminalPresenter) -> None:
         remembering = Remembering(telling, _cache() / "checks", about=where)
@@ -93,6 +100,7 @@ def check(
             files=Files.TRACKED if tracked else Files.ALL,
             commit=commit,
             only=only,
+            tell=tell,
         )
         if remembered := dict.fromkeys(remembering.again):
             telling.say(f"read the same before, so not run again: {', '.join(remembered)}")

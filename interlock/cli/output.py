@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Annotated
 
@@ -30,18 +30,38 @@ class Format(StrEnum):
     TABLE = "table"
     JSON = "json"
     MARKDOWN = "markdown"
+    SARIF = "sarif"
 
 
-def _no_markdown(form: Format) -> Format:
-    if form is Format.MARKDOWN:
-        raise typer.BadParameter("only `plan`, `sync` and `status` write markdown")
-    return form
+_WRITERS = {
+    Format.MARKDOWN: "only `plan`, `sync` and `status` write markdown",
+    Format.SARIF: "only `check` writes SARIF",
+}
+
+
+def _none_of(*others: Format) -> Callable[[Format], Format]:
+    def check(form: Format) -> Format:
+        if form in others:
+            raise typer.BadParameter(_WRITERS[form])
+        return form
+
+    return check
 
 
 _HELP = "How the result is written to stdout."
-Output = Annotated[Format, typer.Option("--output", "-o", help=_HELP, metavar="[table|json]", callback=_no_markdown)]
-ReportOutput = Annotated[Format, typer.Option("--output", "-o", help=_HELP)]
+_NAMES = ("--output", "-o")
+Output = Annotated[
+    Format,
+    typer.Option(*_NAMES, help=_HELP, metavar="[table|json]", callback=_none_of(Format.MARKDOWN, Format.SARIF)),
+]
+ReportOutput = Annotated[
+    Format, typer.Option(*_NAMES, help=_HELP, metavar="[table|json|markdown]", callback=_none_of(Format.SARIF))
+]
 """Of commands whose result is a report."""
+FindingsOutput = Annotated[
+    Format, typer.Option(*_NAMES, help=_HELP, metavar="[table|json|sarif]", callback=_none_of(Format.MARKDOWN))
+]
+"""Of `check`, which has findings."""
 
 
 def note(message: str) -> None:

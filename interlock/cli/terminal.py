@@ -65,7 +65,7 @@ class TerminalPresenter:
 
     async def show(self, report: Report) -> None:
         self.reports.append(report)
-        if self._form is not Format.JSON:
+        if self._form not in (Format.JSON, Format.SARIF):
             output.show(report, self._form)
             output.line()
 

@@ -71,6 +71,7 @@ FLOWS: Mapping[Half, Mapping[str, BuiltIn]] = MappingProxyType(
         "ci": {
             "release": BuiltIn("release", "flows.ci.release.release", ReleaseParameters),
             "poll-ci": BuiltIn("poll-ci", "flows.ci.poll.poll_ci", NoParameters),
+            "rescan": BuiltIn("rescan", "flows.ci.rescan.rescan", NoParameters),
         },
         "cd": {
             "deploy": BuiltIn("deploy", "flows.cd.deploy.deploy", DeployParameters),

@@ -212,9 +212,16 @@ def gate_verdict(
     reasons: Sequence[str] = (),
     waived: Sequence[Json] = (),
     checks: Json | None = None,
+    time: dt.datetime | None = None,
+    findings: Sequence[Json] | None = None,
+    blocking: Sequence[str] = (),
 ) -> Statement:
-    """What the gate decided for one environment, by the policy of which commit. `checks`: what else was looked at."""
-    predicate = {
+    """What the gate decided for one environment, by the policy of which commit. `checks`: what else was looked at.
+
+    `findings`: since when each that counts is known (`finding`, `firstSeen`, `lastSeen`, `present`), gone ones too.
+    `blocking`: the keys of those that it names as reasons.
+    """
+    predicate: dict[str, Any] = {
         "environment": environment,
         "result": "PASSED" if passed else "FAILED",
         "policy": {"commit": policy_commit},
@@ -222,6 +229,10 @@ def gate_verdict(
         "waived": [dict(each) for each in waived],
         "checks": dict(checks or {}),
     }
+    if time is not None:
+        predicate["timeVerified"] = _time(time)
+    if findings is not None:
+        predicate |= {"findings": [dict(each) for each in findings], "blocking": list(blocking)}
     return Statement(image, GATE_VERDICT, predicate)
 
 

@@ -15,8 +15,10 @@ APPLICATION_REPOSITORY = "interlock.yaml"  # in an application repository
 
 _RELEASE = re.compile(r"environments/([^/]+)/([^/]+)/release\.yaml")
 _EVIDENCE = re.compile(r"environments/([^/]+)/([^/]+)/evidence/([^/]+)-([0-9a-f]{12})\.json")
+_RESCAN = re.compile(r"environments/([^/]+)/([^/]+)/evidence/([^/]+)-([0-9a-f]{12})\.rescan\.json")
 _APPLICATION_FILE = re.compile(
-    r"environments/[^/]+/[^/]+/(values\.yaml|release\.yaml|manifests/[^/]+\.ya?ml|evidence/[^/]+-[0-9a-f]{12}\.json)"
+    r"environments/[^/]+/[^/]+/(values\.yaml|release\.yaml|manifests/[^/]+\.ya?ml"
+    r"|evidence/[^/]+-[0-9a-f]{12}(\.rescan)?\.json)"
 )
 
 
@@ -53,6 +55,11 @@ def evidence(environment: str, application: str, component: str, image_digest: s
     return f"{folder(environment, application)}/evidence/{component}-{image_digest.removeprefix('sha256:')[:12]}.json"
 
 
+def rescan(environment: str, application: str, component: str, image_digest: str) -> str:
+    """What the last rescan said of the image, where that is not what its evidence says."""
+    return evidence(environment, application, component, image_digest).removesuffix(".json") + ".rescan.json"
+
+
 def templates(template: str) -> str:
     return f"templates/{template}"
 
@@ -79,9 +86,15 @@ def parse_evidence(path: str) -> tuple[str, str, str] | None:
     return (found[1], found[2], found[3]) if found else None
 
 
+def parse_rescan(path: str) -> tuple[str, str, str, str] | None:
+    """(environment, application, component, twelve digits of the image's digest) when the path is a rescan's file."""
+    found = _RESCAN.fullmatch(path)
+    return (found[1], found[2], found[3], found[4]) if found else None
+
+
 def is_machines(path: str) -> bool:
     """Whether CI writes this file, and people do not."""
-    return bool(parse_release(path) or parse_evidence(path))
+    return bool(parse_release(path) or parse_evidence(path) or parse_rescan(path))
 
 
 def is_application_file(path: str) -> bool:

@@ -9,7 +9,16 @@ import datetime as dt
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from interlock.contract import field_path, kinds
 
@@ -163,6 +172,10 @@ class GateRules(Model):
     """Whether an image in which the scanner knows neither system nor packages may pass."""
     database_hours: int = Field(default=168, ge=1, le=8760)
     """Oldest vulnerability database that a verdict may rest on, in hours."""
+    grace_days: dict[Severity, Annotated[int, Field(ge=0, le=365)]] = {}
+    """How many days a vulnerability may pass from the day on which the environment repository first knew of it."""
+    verdict_hours: int | None = Field(default=None, ge=1, le=8760)
+    """Oldest verdict on what is released, in hours; without it none is too old. Rescans renew verdicts."""
 
 
 class GateFile(File):
@@ -172,6 +185,17 @@ class GateFile(File):
     environments: dict[Name, GateRules] = {}
 
 
+def _written_day(value: object) -> object:
+    """pydantic knows many spellings of a date, numbers among them; people must read the one that was meant."""
+    if isinstance(value, dt.date) or (isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value)):
+        return value
+    raise ValueError(f"{value!r} is not a day such as 2030-12-31")
+
+
+Day = Annotated[dt.date, Field(strict=False), BeforeValidator(_written_day)]
+"""A day in UTC, as ISO 8601 writes it."""
+
+
 class Waiver(Model):
     """One finding that may pass, until a day. `component` may be `*`."""
 
@@ -179,7 +203,8 @@ class Waiver(Model):
     component: Annotated[str, StringConstraints(pattern=_NAME_OR_STAR)]
     reason: Reason
     owner: Annotated[str, StringConstraints(min_length=1, max_length=200)]
-    ends: Annotated[dt.date, Field(strict=False)]
+    ends: Day
+    """The last day on which it counts."""
 
 
 class WaiversFile(File):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from interlock.contract import commit as commits
-from interlock.contract import layout, release, signature, trailers
+from interlock.contract import evidence, layout, release, signature, trailers
 from interlock.contract.commit import Change, Parsed, RawCommit, is_plain_path
 from interlock.contract.host import RootPin
 from interlock.contract.models import Binding, ReleasedComponent, Signer
@@ -256,19 +256,42 @@ def _check_scope(change: Change, signer: Signer) -> None:
 
 
 def _check_release(change: Change, signer: Signer, bindings: Sequence[Binding], blobs: Blobs) -> None:
-    """A machine writes entries of release.yaml and evidence of the components that bindings give it; nothing else."""
+    """A machine writes entries of release.yaml, evidence and rescans of the components that bindings give it."""
     path = change.path
-    if evidence := layout.parse_evidence(path):
-        environment, application, component = evidence
+    if found_evidence := layout.parse_evidence(path):
+        environment, application, component = found_evidence
         written = frozenset({component})
+    elif found_rescan := layout.parse_rescan(path):
+        environment, application, component, _ = found_rescan
+        written = frozenset({component})
+        if not change.is_deletion:
+            _check_rescan(change, signer, bindings, blobs)
     elif found := layout.parse_release(path):
         environment, application = found
         written = _written_components(change, blobs)
     else:
-        raise _out_of_scope(signer, path, "is neither a release nor evidence")
+        raise _out_of_scope(signer, path, "is neither a release nor evidence of one")
     stray = sorted(written - _bound(signer, environment, application, bindings))
     if stray:
         raise _out_of_scope(signer, path, f"is about {', '.join(stray)}, which no binding gives it there")
+
+
+def _check_rescan(change: Change, signer: Signer, bindings: Sequence[Binding], blobs: Blobs) -> None:
+    """It must hold what a rescan finds out, and nothing else: one verdict on that image for that environment."""
+    path = change.path
+    environment, application, component, digits = layout.parse_rescan(path) or ("", "", "", "")
+    try:
+        found = evidence.read_envelope(_blob(path, change.new_blob, blobs), path=path)
+    except FormatError as error:
+        raise _out_of_scope(signer, path, f"cannot be read: {error.message}") from error
+    repository, _, image_digest = found.image.partition("@sha256:")
+    bound = [each for each in bindings if (each.application, each.component) == (application, component)]
+    verdicts = [each.get("environment") for each in found.predicates(evidence.GATE_VERDICT)]
+    others = {each.predicate_type for each in found.statements} - {evidence.GATE_VERDICT, evidence.VULNERABILITIES}
+    if repository not in {each.image for each in bound} or not image_digest.startswith(digits):
+        raise _out_of_scope(signer, path, f"is about {found.image[:200]}")
+    if verdicts != [environment] or others:
+        raise _out_of_scope(signer, path, f"does not hold one verdict for {environment} and its scan")
 
 
 def _written_components(change: Change, blobs: Blobs) -> frozenset[str]:

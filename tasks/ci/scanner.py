@@ -18,7 +18,17 @@ from pathlib import Path
 
 from interlock.ci import canary
 from interlock.ci.canary import KINDS, Kind
-from interlock.ci.findings import Database, Scan, Subject, read_canary, read_folder, read_image, read_system
+from interlock.ci.findings import (
+    CONTENTS,
+    Database,
+    Scan,
+    Subject,
+    read_canary,
+    read_contents,
+    read_folder,
+    read_image,
+    read_system,
+)
 from interlock.ci.host import CiHost, Download
 from interlock.ci.sbom import of_contents, require_about
 from interlock.contract import strict_yaml
@@ -36,7 +46,8 @@ _SKIPPED_IN_IMAGES = ("var/lib/apt/lists/*_Packages*", "var/lib/apt/lists/*_Cont
 _SECRET_RULES = {"disable-allow-rules": ["tests", "examples", "vendor", "markdown", "locale-dir"]}
 # Of Python's requirements it knows only one file's name.
 _REQUIREMENTS = r"pip:(^|/)requirements([^/]*|/[^/]+)\.txt$"
-_WITHOUT_UPDATES = ("--skip-db-update", "--skip-java-db-update", "--skip-check-update", "--offline-scan")
+_SBOM_WITHOUT_UPDATES = ("--skip-db-update", "--skip-java-db-update", "--offline-scan")
+_WITHOUT_UPDATES = (*_SBOM_WITHOUT_UPDATES, "--skip-check-update")
 # The program collects garbage only when it has this much, which most scans never have.
 _MEMORY = {"GOGC": "off", "GOMEMLIMIT": "1GiB"}
 
@@ -233,12 +244,24 @@ def list_contents(scanner: Scanner, report: bytes, *, image: str) -> Contents:
     return Contents(require_about(cyclonedx, "cyclonedx", image=image), require_about(spdx, "spdx", image=image))
 
 
+@effect(name="scan bill of materials", retries=1)
+def scan_contents(scanner: Scanner, sbom: bytes, *, database: Database) -> Scan:
+    """Scan an image by its CycloneDX document, without the image: for vulnerabilities, the only thing it tells of."""
+    vulnerabilities.lay_out_cache(scanner.cache, scanner.database)
+    options = ("--scanners", "vuln", "--list-all-pkgs", *_SBOM_WITHOUT_UPDATES)
+    with jail.scratch() as scratch, vulnerabilities.unchanged(scanner.database, database):
+        (scratch / CONTENTS).write_bytes(sbom)
+        report = _trivy(scanner, scanner.cache, scratch, "sbom", options, CONTENTS)
+        system = read_system(report)
+        covered = _scan_canary(scanner, scanner.cache, family=system.family, version=system.name) if system else True
+    return read_contents(report, database=database, covered=covered, notes=jail.isolation()[1])
+
+
 def _scan_canary(scanner: Scanner, cache: Path, *, family: str = "", version: str = "") -> bool:
     """Whether the database knows anything about a system; ScanFailed when it does not know what every good one does."""
     with jail.scratch() as scratch:
         (scratch / "canary.cdx.json").write_bytes(canary.bill(family=family, version=version))
-        options = ("--skip-db-update", "--skip-java-db-update", "--offline-scan")
-        report = _trivy(scanner, cache, scratch, "sbom", options, "canary.cdx.json")
+        report = _trivy(scanner, cache, scratch, "sbom", _SBOM_WITHOUT_UPDATES, "canary.cdx.json")
     found = read_canary(report, vulnerability=canary.VULNERABILITY)
     return not canary.speaks(family) or len(found) > 1
 

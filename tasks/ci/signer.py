@@ -85,6 +85,7 @@ class Signer:
             facts.tests,
             policy=desired.repository,
             environments=request.environments,
+            source=facts.source.repository,
             component=facts.component,
             now=moment,
         )

@@ -21,6 +21,7 @@ from tasks.common.effect import effect
 
 _TRUST_BYTES = 1 << 20
 """The largest trust file or release.yaml that is read."""
+_RESCAN_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -120,12 +121,15 @@ def _point(mirror: Path, commit: str) -> Point:
 
 def _blobs(mirror: Path, range_: Iterable[RawCommit]) -> dict[str, bytes]:
     """Those files of the range that the rules read, in one go."""
-    wanted = set[str]()
+    wanted, rescans = set[str](), set[str]()
     for change in (change for raw in range_ for change in raw.changes):
         if change.path in (layout.SIGNERS, layout.BINDINGS) or layout.parse_release(change.path):
             sides = ((change.old_mode, change.old_blob), (change.new_mode, change.new_blob))
             wanted |= {blob for mode, blob in sides if mode not in (commits.ABSENT, commits.SUBMODULE)}
-    return git.read_blobs(mirror, wanted, largest=_TRUST_BYTES)
+        elif layout.parse_rescan(change.path) and not change.is_deletion:
+            rescans.add(change.new_blob)
+    found = git.read_blobs(mirror, wanted, largest=_TRUST_BYTES)
+    return found | (git.read_blobs(mirror, rescans, largest=_RESCAN_BYTES) if rescans else {})
 
 
 def _read(mirror: Path, commit: str, verified: tuple[Verified, ...]) -> VerifiedHead:

@@ -74,6 +74,12 @@ async def poll_ci() -> State[Any]:
     return await ending(_order("poll-ci"), str)
 
 
+@flow(name="rescan", persist_result=False)
+async def rescan() -> State[Any]:
+    """Stands for CI's rescan."""
+    return await ending(_order("rescan"), str)
+
+
 @flow(name="deploy", flow_run_name="deploy {environment}", persist_result=False)
 async def deploy(environment: str, revision: str | None = None) -> State[Any]:
     """Stands for CD's deploy."""

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from interlock.ci.findings import (
+    CONTENTS,
     Database,
     Finding,
     read_canary,
+    read_contents,
     read_database,
     read_folder,
     read_image,
@@ -33,6 +35,32 @@ def test_findings_name_file_line_package_and_fix() -> None:
     ]
     assert scan.scanner == "trivy 0.76.0"
     assert scan.assessed
+
+
+@pytest.mark.parametrize(
+    ("told", "read"), [("2023-05-26T18:15:00Z", "2023-05-26"), ("2023-05-26", "2023-05-26"), ("", "")]
+)
+def test_the_day_of_publication_is_read(told: str, read: str) -> None:
+    """Where the database tells it."""
+    vulnerability = {**VULNERABILITY, "PublishedDate": told}
+
+    scan = read_folder(folder_report({**LOCK_FILE, "Vulnerabilities": [vulnerability]}), subject="source")
+
+    assert scan.findings[0].published == read
+
+
+def test_a_bill_of_materials_is_read_as_its_image() -> None:
+    """Under the image's name; a report on anything else is none."""
+    system = {"Family": "debian", "Name": "12.15"}
+    result = {**SYSTEM, "Target": f"{CONTENTS} (debian 12.15)", "Vulnerabilities": [VULNERABILITY]}
+    report = image(result, system=system).replace(b'"container_image"', b'"cyclonedx"')
+
+    scan = read_contents(report, database=DATABASE)
+
+    assert (scan.subject, scan.findings[0].target, scan.assessed) == ("image", "image (debian 12.15)", True)
+    assert not read_contents(report, database=DATABASE, covered=False).assessed
+    with pytest.raises(ScanFailed, match="is about a container_image"):
+        read_contents(image(result, system=system), database=DATABASE)
 
 
 def test_an_image_is_named_without_the_place_of_its_archive() -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from interlock.ci.findings import Database, Finding, Scan, Subject, not_scanned
-from interlock.ci.gate import Verdict, judge
+from interlock.ci.findings import Database, Finding, Scan, not_scanned
+from interlock.ci.gate import REQUIRED, Required, Verdict, judge
 from interlock.ci.junit import FailedCase, TestReport, TestRun
+from interlock.ci.known import NOTHING, Known, Sighting
 from interlock.contract.models import GateRules, LicenceRules, Waiver
 
 NOW = dt.datetime(2030, 6, 15, 12, tzinfo=dt.UTC)
@@ -38,9 +39,20 @@ def verdict(
     tests: TestRun | None = PASSED,
     rules: GateRules = DEFAULT,
     waivers: tuple[Waiver, ...] = (),
-    required: tuple[Subject, ...] = ("source", "code", "manifests", "image"),
+    required: tuple[Required, ...] = REQUIRED,
+    known: Known = NOTHING,
+    now: dt.datetime = NOW,
 ) -> Verdict:
-    return judge(given or scans(), tests, rules=rules, waivers=waivers, component="web", now=NOW, required=required)
+    return judge(
+        given or scans(),
+        tests,
+        rules=rules,
+        waivers=waivers,
+        component="web",
+        now=now,
+        required=required,
+        known=known,
+    )
 
 
 def waiver(finding: str, *, ends: str = "2030-12-31", component: str = "web") -> Waiver:
@@ -104,6 +116,28 @@ def test_a_waiver_holds_through_its_last_day() -> None:
     assert after.reasons == (f"source: {FIXED}; the waiver of ada ended on 2030-06-14",)
 
 
+@pytest.mark.parametrize(("ends", "told"), [("2030-06-22", True), ("2030-06-23", False)], ids=["7 days", "8 days"])
+def test_the_end_of_a_waiver_is_announced_a_week_before(ends: str, *, told: bool) -> None:
+    """Not earlier: who reads it every day for a month reads it no more."""
+    assert bool(verdict(scans(FIXED), waivers=(waiver("CVE-1", ends=ends),)).expiring) is told
+
+
+@pytest.mark.parametrize(
+    ("moment", "passes"),
+    [
+        ("2030-06-15T23:59:59+00:00", True),
+        ("2030-06-16T00:00:00+00:00", False),
+        ("2030-06-16T01:59:59+02:00", True),
+        ("2030-06-15T19:00:00-05:00", False),
+    ],
+)
+def test_days_are_those_of_utc(moment: str, *, passes: bool) -> None:
+    """Wherever the host that judges is, a waiver ends at the same moment."""
+    found = verdict(scans(FIXED), waivers=(waiver("CVE-1", ends="2030-06-15"),), now=dt.datetime.fromisoformat(moment))
+
+    assert found.passed is passes
+
+
 def test_the_longest_waiver_counts() -> None:
     """One that ended beside one that holds does not block."""
     assert verdict(scans(FIXED), waivers=(waiver("CVE-1", ends="2030-01-01"), waiver("CVE-1"))).passed
@@ -120,6 +154,122 @@ def test_a_secret_is_waived_only_at_its_place() -> None:
     assert not verdict(scans(SECRET), waivers=(waiver("github-pat"),)).passed
     assert verdict(scans(SECRET), waivers=(waiver("github-pat@app.py"),)).passed
     assert not verdict(scans(replace(SECRET, target="b.py")), waivers=(waiver("github-pat@app.py"),)).passed
+
+
+# grace -----------------------------------------------------------------------------------------------
+
+
+GRACE = GateRules(grace_days={"HIGH": 7})
+TODAY = NOW.date()
+
+
+def since(days: int, key: str = "CVE-1@p", *, gone: int = 0) -> Known:
+    """What is known of a finding: first seen so many days ago, last seen `gone` days ago."""
+    return Known({key: Sighting(TODAY - dt.timedelta(days=days), TODAY - dt.timedelta(days=gone))})
+
+
+@pytest.mark.parametrize(("days", "passes"), [(0, True), (6, True), (7, False), (400, False)])
+def test_grace_counts_from_the_first_sight(days: int, *, passes: bool) -> None:
+    """Seven days of grace are the day of the first sight and six more."""
+    found = verdict(scans(FIXED), rules=GRACE, known=since(days))
+
+    assert found.passed is passes
+    if passes:
+        assert str(found.graced[0]).endswith(f"blocks from {TODAY + dt.timedelta(days=7 - days)} on")
+    else:
+        first = TODAY - dt.timedelta(days=days)
+        ended = first + dt.timedelta(days=7)
+        assert found.reasons == (f"source: {FIXED}; known since {first}, its grace ended on {ended}",)
+
+
+def test_a_finding_that_nobody_knew_is_new_today() -> None:
+    """Its grace begins, and the verdict remembers the day."""
+    found = verdict(scans(FIXED), rules=GRACE)
+
+    assert found.passed
+    assert found.seen == {"CVE-1@p": Sighting(TODAY, TODAY)}
+
+
+@pytest.mark.parametrize(("published", "passes"), [("2030-06-09", True), ("2030-06-08", False), ("2030-07-01", True)])
+def test_what_a_release_brings_in_is_as_old_as_its_publication(published: str, *, passes: bool) -> None:
+    """Grace is for what comes to light, not for an old vulnerability in a new dependency."""
+    brought = replace(FIXED, published=published)
+
+    assert verdict(scans(brought), rules=GRACE).passed is passes
+    assert verdict(scans(brought), rules=GRACE, known=since(2)).passed
+    assert verdict(scans(brought), rules=GRACE, known=Known(released=True)).passed
+
+
+def test_without_grace_a_new_finding_blocks() -> None:
+    """Grace is by severity, none unless policy gives it, and none of no days."""
+    assert not verdict(scans(FIXED)).passed
+    assert not verdict(scans(replace(FIXED, severity="CRITICAL")), rules=GRACE).passed
+    assert not verdict(scans(FIXED), rules=GateRules(grace_days={"HIGH": 0})).passed
+
+
+@pytest.mark.parametrize("finding", [SECRET, ROOT], ids=["secret", "misconfiguration"])
+def test_grace_is_for_what_comes_to_light(finding: Finding) -> None:
+    """What somebody has made blocks at once."""
+    rules = GateRules(grace_days={"CRITICAL": 9, "HIGH": 9, "MEDIUM": 9, "LOW": 9, "UNKNOWN": 9})
+
+    assert not verdict(scans(finding), rules=rules).passed
+
+
+def test_another_version_of_the_package_gets_no_new_grace() -> None:
+    """Nor another place of it: it is the same finding."""
+    moved = replace(FIXED, installed="1.1", target="image", line=3)
+
+    assert not verdict(scans(moved), rules=GRACE, known=since(7)).passed
+
+
+def test_what_went_away_and_comes_back_gets_no_new_grace() -> None:
+    """It is remembered for a year."""
+    assert not verdict(scans(FIXED), rules=GRACE, known=since(700, gone=365)).passed
+    gone = verdict(rules=GRACE, known=since(700, gone=365))
+    assert not gone.seen["CVE-1@p"].present
+    assert verdict(rules=GRACE, known=since(700, gone=366)).seen == {}
+
+
+def test_a_first_sight_in_the_future_counts_as_today() -> None:
+    """A clock that went wrong once prolongs no grace."""
+    found = verdict(scans(FIXED), rules=GRACE, known=since(-30, gone=-30))
+
+    assert found.graced[0].blocks == TODAY + dt.timedelta(days=7)
+
+
+def test_a_waiver_goes_before_grace() -> None:
+    """A finding stands in one list only."""
+    found = verdict(scans(FIXED), rules=GRACE, waivers=(waiver("CVE-1"),))
+
+    assert (len(found.waived), found.graced) == (1, ())
+
+
+# against the release before --------------------------------------------------------------------------
+
+
+def test_new_and_fixed_are_told_against_the_release_before() -> None:
+    """Whether they block or not; what policy does not list is neither."""
+    before = Known(before=frozenset({"CVE-1@p", "CVE-0@q"}))
+
+    found = verdict(scans(FIXED, replace(FIXED, id="CVE-4"), MINOR), waivers=(waiver("CVE-4"),), known=before)
+
+    assert [hit.finding.id for hit in found.new] == ["CVE-4"]
+    assert found.fixed == ("CVE-0@q",)
+
+
+def test_the_first_release_has_nothing_new() -> None:
+    """There is nothing to compare with."""
+    found = verdict(scans(FIXED))
+
+    assert (found.new, found.fixed) == ((), ())
+
+
+def test_what_was_not_scanned_is_not_fixed() -> None:
+    """A finding that nobody looked for is not gone."""
+    before = Known(before=frozenset({"CVE-0@q"}))
+
+    assert verdict(scans()[:2], known=before).fixed == ()
+    assert verdict((*scans()[:2], not_scanned("image", "crashed")), known=before).fixed == ()
 
 
 @pytest.mark.parametrize("missing", ["source", "code", "manifests", "image"])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from dataclasses import replace
 from typing import Any
 
 from interlock.ci.findings import Database, Finding, Scan, not_scanned
-from interlock.ci.gate import judge
+from interlock.ci.gate import Verdict, judge
 from interlock.ci.junit import FailedCase, TestReport, TestRun
+from interlock.ci.known import Known, Sighting
 from interlock.ci.reports import gate_report, release_report, results_report, scan_report
 from interlock.ci.targets import Released
 from interlock.contract.models import GateRules, Waiver
@@ -110,8 +112,36 @@ def test_an_open_gate_says_so_and_shows_waivers() -> None:
     )
 
     assert report.title == "Gate for web aaaaaaaaaaaa: passed for dev"
-    assert report.tables[0].rows == ((f"source: {HIGH}", "ada", "2030-06-20", "not reachable"),)
+    assert report.tables[0].rows == ((f"source: {HIGH}", "ada", "2030-06-20, ends soon", "not reachable"),)
     assert "the waiver of ada for CVE-1 ends on 2030-06-20" in report.markdown
+
+
+def test_the_gate_shows_what_changed_and_what_to_raise() -> None:
+    """New, in its grace, fixed, and for what blocks the version to go to, each with its place and environments."""
+    clean = Scan("source", findings=(HIGH, replace(HIGH, id="CVE-2", fixed="4"), SECRET), database=PINNED)
+    before = Known({"CVE-7@q": Sighting(NOW.date(), NOW.date())}, before=frozenset({"CVE-1@q", "CVE-7@q"}))
+
+    def judged(rules: GateRules) -> Verdict:
+        scans = (clean, *SCANS[1:])
+        return judge(scans, PASSED, rules=rules, waivers=(), component="web", now=NOW, known=before)
+
+    report = gate_report(
+        {"dev": judged(GateRules(grace_days={"HIGH": 7})), "prod": judged(RULES)}, component="web", commit="a" * 40
+    )
+    tables = {table.columns[0]: table for table in report.tables}
+
+    assert tables["raise so that nothing blocks"].rows == (
+        ("q", "1", "3 (CVE-1), 4 (CVE-2)", "source: requirements.txt:1"),
+    )
+    assert tables["new since the last release"].rows == (
+        ("github-pat", "CRITICAL", "", "", "source: app.py:3", "dev, prod"),
+        ("CVE-2", "HIGH", "q 1", "4", "source: requirements.txt:1", "dev, prod"),
+    )
+    assert [(row[0], *row[5:]) for row in tables["in its grace"].rows] == [
+        ("CVE-1", "dev", "blocks from 2030-06-22 on"),
+        ("CVE-2", "dev", "blocks from 2030-06-22 on"),
+    ]
+    assert tables["fixed since the last release"].rows == (("CVE-7@q", "dev, prod"),)
 
 
 def test_a_release_names_image_and_commit() -> None:

@@ -183,6 +183,26 @@ WAIVER = "  - {finding: CVE-1, component: api, reason: some reason, owner: ada, 
             "bindings.yaml:9:5: web of shop in dev is bound twice",
         ),
         ({layout.GATE: "format: 1\nenvironments:\n  prod: {}\n"}, "gate.yaml:3:3: there is no environment 'prod'"),
+        (
+            {layout.GATE: "format: 1\nrules:\n  grace_days:\n    HIHG: 3\n"},
+            "policy/gate.yaml:4:5: rules.grace_days.HIHG: 'HIHG' is not 'UNKNOWN', 'LOW'",
+        ),
+        (
+            {layout.GATE: "format: 1\nrules:\n  grace_days: 14\n"},
+            "policy/gate.yaml:3:3: rules.grace_days must be a mapping, not 14",
+        ),
+        (
+            {layout.WAIVERS: f"format: 1\nwaivers:\n{WAIVER.replace('2030-01-01', '31.12.2030')}"},
+            "policy/waivers.yaml:3:71: waivers.0.ends: '31.12.2030' is not a day such as 2030-12-31",
+        ),
+        (
+            {layout.WAIVERS: f"format: 1\nwaivers:\n{WAIVER.replace('2030-01-01', '20301231')}"},
+            "policy/waivers.yaml:3:71: waivers.0.ends: 20301231 is not a day such as 2030-12-31",
+        ),
+        (
+            {layout.WAIVERS: f"format: 1\nwaivers:\n{WAIVER.replace('2030-01-01', '2030-02-30')}"},
+            "policy/waivers.yaml:3:71: waivers.0.ends must be a day such as 2030-12-31, not '2030-02-30'",
+        ),
         ({layout.GATE: "format: 1\nformat: 1\n"}, "policy/gate.yaml:2:1: the key 'format' stands here and in line 1"),
         ({layout.GATE: "format: &a 1\n"}, "policy/gate.yaml:1:9: anchors and aliases are not allowed"),
         ({layout.WAIVERS: f"format: 1\nwaivers:\n{WAIVER}"}, "waivers.yaml:3:22: no component is named 'api'"),

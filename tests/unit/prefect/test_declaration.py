@@ -43,7 +43,7 @@ def test_ci_has_its_own_half() -> None:
     wanted = declaration(FILE, "ci", ci(repositories=two).grounds)
 
     assert list(wanted.pools) == ["interlock-ci"]
-    assert [one.full_name for one in wanted.deployments] == ["release/ci", "poll-ci/ci"]
+    assert [one.full_name for one in wanted.deployments] == ["release/ci", "poll-ci/ci", "rescan/ci"]
     assert [(one.starts, dict(one.parameters)) for one in wanted.automations if one.starts] == [
         ("release/ci", {"repository": "acme/till"}),
         ("release/ci", {"repository": "shop"}),

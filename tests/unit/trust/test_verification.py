@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from interlock.contract import commit as commits
-from interlock.contract import signature
+from interlock.contract import evidence, signature
 from interlock.contract.models import Signer
 from interlock.contract.verification import may_write, verify_range
 from interlock.errors import Refused
@@ -266,6 +266,60 @@ def test_refuses_ci_in_another_components_entry(world: World) -> None:
         world.verify(new)
 
     assert refused.value.rule == "release-scope"
+
+
+RESCAN = "environments/dev/shop/evidence/web-0123456789ab.rescan.json"
+IMAGE = f"registry.example.org/web@sha256:0123456789ab{'0' * 52}"
+
+
+def rescan(
+    image: str = IMAGE, *, environments: tuple[str, ...] = ("dev",), more: tuple[evidence.Statement, ...] = ()
+) -> bytes:
+    said = [
+        evidence.gate_verdict(image, environment=name, passed=False, policy_commit="c" * 40) for name in environments
+    ]
+    return evidence.envelope((*said, *more))
+
+
+def test_accepts_a_rescan_that_comes_and_goes(world: World) -> None:
+    """CI says what today's database knows of its own release, and takes it back with the next one."""
+    one = world.commit(world.root, {RESCAN: rescan()}, by="ci")
+    two = world.commit(one, {RESCAN: None, RELEASE: release_file(web="two", worker="one")}, by="ci")
+
+    assert len(world.verify(two)) == 2
+
+
+PROVENANCE = evidence.Statement(IMAGE, evidence.PROVENANCE, {})
+RESCANS_OUT_OF_SCOPE: dict[str, Files] = {
+    "another component's": {RESCAN.replace("web-", "worker-"): rescan()},
+    "another environment's": {RESCAN.replace("/dev/", "/production/"): rescan()},
+    "about another digest": {RESCAN: rescan(IMAGE.replace("0123456789ab", "ba9876543210"))},
+    "about another image repository": {RESCAN: rescan(IMAGE.replace("/web@", "/worker@"))},
+    "a verdict for another environment": {RESCAN: rescan(environments=("production",))},
+    "two verdicts": {RESCAN: rescan(environments=("dev", "dev"))},
+    "no verdict": {RESCAN: rescan(environments=(), more=(evidence.Statement(IMAGE, evidence.VULNERABILITIES, {}),))},
+    "provenance beside it": {RESCAN: rescan(more=(PROVENANCE,))},
+    "not written as CI does": {RESCAN: b" " + rescan()},
+    "no evidence": {RESCAN: b"{}"},
+    "nothing": {RESCAN: b""},
+    "deletes another's": {RESCAN.replace("web-", "worker-"): None},
+}
+
+
+@pytest.mark.parametrize("changes", RESCANS_OUT_OF_SCOPE.values(), ids=RESCANS_OUT_OF_SCOPE)
+def test_refuses_a_rescan_of_anything_else(world: World, changes: Files) -> None:
+    """It holds one verdict on that image for that environment, and its scan."""
+    before = world.commit(world.root, {RESCAN.replace("web-", "worker-"): b"{}"}, by="admin")
+
+    assert rule(world, world.commit(before, changes, by="ci")) == "release-scope"
+
+
+def test_refuses_a_rescan_that_is_too_large_to_read(world: World) -> None:
+    """What cannot be read cannot be accepted."""
+    new = world.commit(world.root, {RESCAN: rescan()}, by="ci")
+    del world.history.blobs[commits.object_id("blob", rescan())]
+
+    assert rule(world, new) == "too-large"
 
 
 RELEASES_OUT_OF_SCOPE: dict[str, Files] = {
