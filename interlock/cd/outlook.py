@@ -41,10 +41,19 @@ class Ending:
 
 
 def ending(commit: str, error: InterlockError, now: dt.datetime) -> Ending:
-    state: State = next((state for kind, state in _STATES if isinstance(error, kind)), "failed")
-    # The branch has only one way back from a commit that must not be followed; any other file can be mended.
-    usual = "bring the branch back to the verified head" if isinstance(error, Refused) else _TO_DO[state]
-    return Ending(commit, state, error.message, error.hint or usual, f"{now.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}")
+    return Ending(commit, _state(error), error.message, _to_do(error), f"{now.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}")
+
+
+def _state(error: InterlockError) -> State:
+    return next((state for kind, state in _STATES if isinstance(error, kind)), "failed")
+
+
+def _to_do(error: InterlockError) -> str:
+    """The error knows better than the usual word. The branch has one way back from a commit that verification refuses;
+    any other can be followed by one that mends it.
+    """
+    usual = "bring the branch back to the verified head" if isinstance(error, Refused) else _TO_DO[_state(error)]
+    return error.hint or usual
 
 
 def write(value: Ending) -> bytes:
@@ -81,8 +90,7 @@ def outlook(
 ) -> Outlook:
     """`refusal` is what verification or reading says of the newest commit now, `last` how the newest run ended."""
     if refusal:
-        now = ending(newest, refusal, dt.datetime.min.replace(tzinfo=dt.UTC))
-        return Outlook(newest, now.state, now.why, now.to_do)
+        return Outlook(newest, _state(refusal), refusal.message, _to_do(refusal))
     if newest == deployed and pending != newest:
         return Outlook(newest, "deployed")
     if last and last.commit == newest:
