@@ -144,8 +144,8 @@ def provide_binaries(module: str, *, report: Report) -> Path:
     programs = PROGRAMS[module]
     if found := _find_installed(programs, module=module, report=report):
         return found
-    cache = cache_root() / "bin"
-    target = cache / f"{module}-{programs.digest}"
+    target = cached(module)
+    cache = target.parent
     if target.is_dir():
         return target
     # Programs of one module share most packages, so building them one after the other compiles those once.
@@ -153,6 +153,11 @@ def provide_binaries(module: str, *, report: Report) -> Path:
         if not target.is_dir():
             _build(programs, module=module, target=target, report=report)
     return target
+
+
+def cached(module: str) -> Path:
+    """Where these programs are once they are built."""
+    return cache_root() / "bin" / f"{module}-{PROGRAMS[module].digest}"
 
 
 def _find_installed(programs: Programs, *, module: str, report: Report) -> Path | None:

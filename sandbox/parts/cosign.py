@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from sandbox.golang import provide_binaries
+from sandbox.golang import cached, provide_binaries
 from sandbox.part import Report, clean_environment
 from sandbox.place import Place
 
@@ -31,6 +31,8 @@ class Cosign:
     def __init__(self, place: Place) -> None:
         self.place = place
         self.log = place.logs / "cosign.log"
+        # Known from here on: a test may have another home, and so another cache, when it runs them.
+        self._programs = {major: cached(f"cosign{major}") / "cosign" for major in MAJORS}
 
     def provide(self, report: Report) -> None:
         for major in MAJORS:
@@ -65,11 +67,10 @@ class Cosign:
             place = ("--new-bundle-format=false",)
         elif major == 2:
             place = ("--private-infrastructure",)
-        folder = provide_binaries(f"cosign{major}", report=lambda part, message: None)
         user, _, password = login.partition(":")
         account = ("--registry-username", user, "--registry-password", password) if login else ()
         return subprocess.run(
-            [str(folder / "cosign"), command, "--key", str(key), *_OFFLINE, *place, *account, *options, image],
+            [str(self._programs[major]), command, "--key", str(key), *_OFFLINE, *place, *account, *options, image],
             env=clean_environment(HOME=str(self.place.state), COSIGN_EXPERIMENTAL="0"),
             capture_output=True,
             text=True,

@@ -33,7 +33,7 @@ def attach(
     with connected(registry) as http:
         image = _image(http, path, image_digest)
         entries = [each.entry(image) for each in artifacts if not _attach(http, path, image, each)]
-        if entries:
+        if entries and not _lists_referrers(http, path, image_digest):
             # Clients look under this tag then.
             tag = oci.fallback_tag(image_digest)
             _change(http, path, tag, lambda old: oci.with_entries(old, entries), media_type=oci.INDEX)
@@ -90,15 +90,22 @@ def _image(http: httpx.Client, path: str, image_digest: str) -> Descriptor:
 
 
 def _attach(http: httpx.Client, path: str, image: Descriptor, artifact: Artifact) -> bool:
-    """Whether the registry lists it as a referrer by itself."""
+    """Whether the registry says that it lists it as a referrer by itself."""
     for blob in artifact.blobs:
         upload(http, path, blob)
     digest = artifact.entry(image)["digest"]
     return "OCI-Subject" in _put(http, path, digest, artifact.manifest(image), oci.MANIFEST).headers
 
 
+def _lists_referrers(http: httpx.Client, path: str, image_digest: str) -> bool:
+    """Some registries keep the list, and do not say so when they store a manifest."""
+    return http.get(f"/v2/{path}/referrers/{image_digest}").status_code == httpx.codes.OK
+
+
 def _add_layers(http: httpx.Client, path: str, tag: str, layers: Iterable[Layer]) -> None:
     wanted = tuple(layers)
+    if not wanted:
+        return
     for layer in wanted:
         upload(http, path, layer.content)
 

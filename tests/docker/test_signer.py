@@ -146,16 +146,14 @@ def _placed(signed: Signed, host: Registry, name: str, what: signing.Signed, sto
 
 
 def _copy(signed: Signed, into: Registry, name: str) -> str:
-    """The image's manifest and configuration in another registry; enough for what refers to it."""
+    """The image's manifest in another registry, without its layers: enough for what refers to it."""
     path, wanted = signed.image.partition("@")[0].partition("/")[2], signed.image.partition("@")[2]
     with registry.connected(signed.walk.host.registry) as http:
         content, media_type = registry.read_content(http, path, wanted, (oci.MANIFEST, oci.DOCKER_MANIFEST))
         assert content is not None
-        blobs = [each["digest"] for each in (json.loads(content)["config"], *json.loads(content)["layers"])]
-        read = [registry.read_blob(http, path, each, most=1 << 30) for each in blobs]
+        configuration = registry.read_blob(http, path, json.loads(content)["config"]["digest"], most=1 << 20)
     with registry.connected(into) as http:
-        for blob in read:
-            registry.upload(http, name, blob)
+        registry.upload(http, name, configuration)
         referrers._put(http, name, wanted, content, media_type)
     return f"{into.host}/{name}@{wanted}"
 
