@@ -32,7 +32,7 @@ from sandbox.supervisor import Sandbox
 from sandbox.users import CHECKOUT, as_user, own_folder, user
 
 PARTS = ("git", "registry", "docker", "baseimage", "trivy", "prefect", "kubernetes", "node")
-PROGRAMS = ("receiver", "worker-ci", "worker-cd")
+PROGRAMS = ("receiver", "signer", "worker-ci", "worker-cd")
 ENVIRONMENT, APPLICATION, COMPONENT, NAMESPACE, CLUSTER = "dev", "shop", "web", "shop", "sandbox"
 CONTROL = f"interlock-{ENVIRONMENT}"
 
@@ -161,13 +161,14 @@ def _environments(place: Place, ci_key: Path, url: str, show: Show) -> tuple[Dev
 
 
 def _register(place: Place, urls: dict[str, str], root: dict[str, Any], pace: Pace, show: Show) -> None:
-    """Tell both hosts and the receiver, as root, what exists; then let each read its own file."""
+    """Tell both hosts, the signer and the receiver, as root, what exists; then let each read its own file."""
     common = (
         *("--prefect", f"http://127.0.0.1:{place.prefect_port}/api", "--environment-repository", "environments"),
         *("--poll-seconds", str(pace.poll)),
         *("--url", urls["environments"], "--root-commit", root["commit"], "--root-key", root["keys"][0]),
     )
     _register_ci(place, urls, common, show)
+    _register_signer(place, urls, root, show)
     _register_cd(place, urls, common, pace, show)
     _register_receiver(place, show)
 
@@ -177,7 +178,7 @@ def _register_ci(place: Place, urls: dict[str, str], common: tuple[str, ...], sh
     host = ("--signer", f"ci-{APPLICATION}", "--key", str(place.state / "ci" / "signing.key"), "--auth", auth)
     image = ("--registry", place.registry, "--registry-auth", str(registry.credentials(place, "ci")))
     scanner = ("--trivy-cache", str(Trivy(place).cache), "--pinned-database")
-    paths = ("--state", str(_state(place, "ci")), "--docker", docker)
+    paths = ("--state", str(_state(place, "ci")), "--docker", docker, "--signer-socket", str(place.signer_socket))
     _on_host(place, "ci", show, "ci", *common, *host, *image, "--insecure-registry", *scanner, *paths)
     _on_host(place, "ci", show, "application", APPLICATION, "--url", urls[APPLICATION], "--auth", auth)
 
@@ -193,6 +194,17 @@ def _register_cd(place: Place, urls: dict[str, str], common: tuple[str, ...], pa
     _on_host(place, "cd", show, "cluster", CLUSTER, "--kubeconfig", str(kubeconfig))
     ceiling = ("--cluster", CLUSTER, "--namespace", NAMESPACE, "--resync-seconds", str(pace.resync))
     _on_host(place, "cd", show, "environment", ENVIRONMENT, *ceiling)
+
+
+def _register_signer(place: Place, urls: dict[str, str], root: dict[str, Any], show: Show) -> None:
+    auth, state = str(git.credentials(place, "signer")), str(_state(place, "signer"))
+    asked = ("--listen", str(place.signer_socket), "--client", str(user(place, "ci").id), "--state", state)
+    docker = ("--docker", str(Docker(place).socket))
+    image = ("--registry", place.registry, "--registry-auth", str(registry.credentials(place, "signer")))
+    pin = ("--root-commit", root["commit"], "--root-key", root["keys"][0], "--builder", f"ci-{APPLICATION}")
+    what = ("--environment-repository", "environments", "--url", urls["environments"], "--auth", auth)
+    _on_host(place, "signer", show, "signer", *asked, *what, *pin, *image, *docker, "--insecure-registry")
+    _on_host(place, "signer", show, "signed", APPLICATION, "--url", urls[APPLICATION], "--auth", auth)
 
 
 def _register_receiver(place: Place, show: Show) -> None:
