@@ -70,7 +70,7 @@ def test_a_build_is_labelled_and_told_line_by_line(build: Build) -> None:
     image = build({"Dockerfile": BASE + "RUN echo hello\n"}, said=said)
 
     assert image.labels["org.opencontainers.image.revision"] == "abc"
-    assert "Step 2/3 : RUN echo hello" in said
+    assert "Step 2/4 : RUN echo hello" in said
     assert "hello" in said
 
 
@@ -79,7 +79,7 @@ def test_a_failing_step_is_quoted(build: Build) -> None:
     with pytest.raises(DockerError) as caught:
         build({"Dockerfile": BASE + "RUN echo compiling && false\n"})
 
-    assert "failed in Step 2/3 : RUN echo compiling && false" in caught.value.message
+    assert "failed in Step 2/4 : RUN echo compiling && false" in caught.value.message
     assert "  | compiling" in caught.value.message
 
 
