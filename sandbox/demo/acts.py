@@ -302,9 +302,9 @@ def _generations(pipeline: Pipeline) -> dict[str, object]:
 def _row(line: str) -> str:
     """A row of the drift table in one phrase: who did what, since when, and what became of it."""
     cells = [cell.strip().replace("\\", "") for cell in line.split(" | ")]
-    if len(cells) != len(("object", "field", "in git", "live", "by", "since", "decision")):
+    if len(cells) != len(("object", "field", "in git", "live", "by", "since", "decision", "made by")):
         return ""
-    _, field, wanted, live, by, since, decision = cells
+    _, field, wanted, live, by, since, decision, _ = cells
     return f"{decision.strip(' |')}: {field.rpartition('.')[2]} {_brief(wanted)} → {_brief(live)} by {by}, {since}"
 
 

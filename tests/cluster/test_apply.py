@@ -71,7 +71,7 @@ async def test_the_lock_is_renewed_while_every_writer_waits(world: World, monkey
     await world.deploy()
     async with opened(Recorder(), world.host, "dev", what="deploy", actor="test") as site:
         watch = {"watch": "true", "timeoutSeconds": "12", "fieldSelector": "metadata.name=none"}
-        path = world.path("configmaps", "").rstrip("/")
+        path = site.cluster.resource("apps/v1", "Deployment").path(world.namespace)
         with (
             lease.held(site.cluster, namespace=world.control, name=world.manager, who="test") as lock,
             ThreadPoolExecutor(CONNECTIONS) as writers,
