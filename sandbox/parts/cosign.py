@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -67,13 +69,20 @@ class Cosign:
             place = ("--new-bundle-format=false",)
         elif major == 2:
             place = ("--private-infrastructure",)
-        user, _, password = login.partition(":")
-        account = ("--registry-username", user, "--registry-password", password) if login else ()
-        return subprocess.run(
-            [str(self._programs[major]), command, "--key", str(key), *_OFFLINE, *place, *account, *options, image],
-            env=clean_environment(HOME=str(self.place.state), COSIGN_EXPERIMENTAL="0"),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        with tempfile.TemporaryDirectory() as folder:  # of ours alone, as the password in it
+            (Path(folder) / "config.json").write_text(json.dumps(_accounts(image, login)))
+            home = {"HOME": str(self.place.state), "DOCKER_CONFIG": folder}
+            return subprocess.run(
+                [str(self._programs[major]), command, "--key", str(key), *_OFFLINE, *place, *options, image],
+                env=clean_environment(**home, COSIGN_EXPERIMENTAL="0"),
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+
+
+def _accounts(image: str, login: str) -> dict[str, object]:
+    """Docker's configuration file with the account at the image's registry."""
+    auth = base64.b64encode(login.encode()).decode()
+    return {"auths": {image.partition("/")[0]: {"auth": auth}} if login else {}}
