@@ -153,13 +153,13 @@ def test_trivy_finds_what_the_database_says(trivy_database: Trivy, tmp_path: Pat
 
 
 def test_every_advisory_is_found(trivy_database: Trivy, tmp_path: Path) -> None:
-    """A package just below its fixed version has each advisory that is in the database."""
+    """A package just below its fixed version has each advisory on libraries that is in the database."""
     versions = {"requests": "2.19.1", "jinja2": "2.10", "urllib3": "1.26.16", "pyyaml": "5.3.1"}
     (tmp_path / "requirements.txt").write_text("".join(f"{name}=={v}\n" for name, v in versions.items()))
     lock = {"lockfileVersion": 3, "packages": {"": {}, "node_modules/lodash": {"version": "4.17.20"}}}
     (tmp_path / "package-lock.json").write_text(json.dumps(lock))
     found = {(identity, severity) for _, identity, severity in scan(trivy_database, "fs", str(tmp_path))}
-    assert found == {(advisory.id, advisory.severity) for advisory in ADVISORIES}
+    assert found == {(each.id, each.severity) for each in ADVISORIES if not each.ecosystem.startswith("debian")}
 
 
 def test_the_base_image_is_clean(trivy_database: Trivy, docker_daemon: Docker, base_image: BaseImage) -> None:
