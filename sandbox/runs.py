@@ -57,12 +57,12 @@ class Runs:
     def url(self, run: Run) -> str:
         return f"{self.page}/runs/flow-run/{run.id}"
 
-    def of(self, flow: str, *, known: frozenset[str] = frozenset()) -> list[Run]:
-        """Runs of a flow that have begun, in that order, without those whose id is known already."""
+    def of(self, *flows: str, known: frozenset[str] = frozenset()) -> list[Run]:
+        """Runs of these flows that have begun, in that order, without those whose id is known already."""
         begun = {"state": {"type": {"not_any_": ["SCHEDULED", "PENDING"]}}}
         found = self._post(
             "flow_runs/filter",
-            {"flows": {"name": {"any_": [flow]}}, "flow_runs": begun, "sort": "START_TIME_DESC", "limit": 50},
+            {"flows": {"name": {"any_": [*flows]}}, "flow_runs": begun, "sort": "START_TIME_DESC", "limit": 50},
         )
         runs = (_run(each) for each in found if each["id"] not in known)
         return sorted(runs, key=lambda run: run.began)
@@ -120,29 +120,30 @@ class Runs:
 
     def wait(
         self,
-        flow: str,
-        *,
+        *flows: str,
         known: frozenset[str],
         seconds: float,
         accept: Callable[[Run], bool] = lambda run: True,
         on_run: Callable[[Run], None] = lambda run: None,
         on_step: Callable[[Step], None] = lambda step: None,
     ) -> Run:
-        """The first new run of a flow that has ended and is accepted; its steps are told as they end."""
+        """The first new run of one of the flows that has ended and is accepted; its steps are told as they end."""
         deadline = time.monotonic() + seconds
         told: set[tuple[str, str]] = set()
         others: set[str] = set()  # ended and not wanted: a busy server is not asked for their steps again
         while time.monotonic() < deadline:
             # A busy server may take longer than we wait; asking again is all there is to do.
             with suppress(httpx.TransportError):
-                for run in self.of(flow, known=known | others):
+                for run in self.of(*flows, known=known | others):
                     self._tell(run, told, on_run, on_step)
                     if run.ended and accept(run):
                         return run
                     if run.ended:
                         others.add(run.id)
             time.sleep(1)
-        raise SandboxError(f"flow {flow}: no new run ended as expected in {seconds:g} s; see {self.page}/runs")
+        raise SandboxError(
+            f"flow {' or '.join(flows)}: no new run ended as expected in {seconds:g} s; see {self.page}/runs"
+        )
 
     def _tell(
         self, run: Run, told: set[tuple[str, str]], on_run: Callable[[Run], None], on_step: Callable[[Step], None]

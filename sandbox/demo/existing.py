@@ -86,15 +86,18 @@ class Show:
         root = f"/apis/{group}" if group else "/api/v1"
         return f"{root}/namespaces/{self.place.namespace}/{plural}/{name}"
 
-    def follow(self, flow: str, known: frozenset[str], *, accept: Callable[[Run], bool]) -> Run:
-        """Tell a flow's new runs as they go, until one ends as wanted."""
+    def follow(self, *flows: str, known: frozenset[str], accept: Callable[[Run], bool]) -> Run:
+        """Tell the flows' new runs as they go, until one ends as wanted."""
         stage = self.stage
-        run = self.place.runs.wait(flow, known=known, seconds=240, accept=accept, on_run=stage.run, on_step=stage.step)
+        run = self.place.runs.wait(
+            *flows, known=known, seconds=240, accept=accept, on_run=stage.run, on_step=stage.step
+        )
         stage.ended(run)
         return run
 
     def deployed(self, act: Act, what: str, head: str, known: frozenset[str]) -> None:
-        run = self.follow("deploy", known, accept=lambda run: head[:7] in run.name + run.message)
+        """By polling; or by the schedule of resyncs, when that looks first."""
+        run = self.follow("deploy", "resync", known=known, accept=lambda run: head[:7] in run.name + run.message)
         self.stage.check(act, what, f"{run.state}: {run.message}", holds=run.kind == "COMPLETED")
 
     def exists(self, kind: str, name: str, api_version: str = "v1") -> bool:
@@ -148,7 +151,7 @@ def play(show: Show) -> None:
 
 
 def first_deploy(show: Show, act: Act) -> None:
-    """What was pushed is deployed, by a run that polling starts."""
+    """What was pushed is deployed, by a run that nobody starts by hand."""
     show.stage.say(f"  cluster {CLUSTER}: {show.admin.server}, {show.admin.version}")
     show.deployed(act, "the first deploy", show.place.environments.head(), frozenset())
     there = [f"{kind}/{name}" for kind, name, version in _OBJECTS if show.exists(kind, name, version)]
@@ -173,7 +176,7 @@ def drift(show: Show, act: Act) -> None:
     _edit(show, show.path("deployments", "hello", "apps/v1"), injected)
     show.stage.say("  by hand: changed the ConfigMap, deleted the Service, injected a container")
     for _ in range(2):  # the first may have looked while hands were still at work
-        run = show.follow("resync", known, accept=lambda run: "drift" in (run.message + run.state).lower())
+        run = show.follow("resync", known=known, accept=lambda run: "drift" in (run.message + run.state).lower())
         show.stage.quote(uncelled(show.place.runs.pages(run).get("drift", "")))
         known |= {run.id}
         if _is_as_declared(show):
@@ -202,7 +205,7 @@ def refused(show: Show, act: Act) -> None:
     person.git("reset", "--quiet", "--hard", f"{good}~1")
     person.commit("Rewrite history", {"README.md": "rewritten\n"})
     person.push("--force")
-    run = show.follow("deploy", known, accept=lambda run: run.state == "Refused")
+    run = show.follow("deploy", known=known, accept=lambda run: run.state == "Refused")
     first = run.message.splitlines()[0]
     show.stage.check(act, "a force push is refused by rule rewritten", first, holds="rewritten" in run.message)
     person.git("reset", "--quiet", "--hard", good)

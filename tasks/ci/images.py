@@ -105,9 +105,16 @@ def _base(client: Client, name: str) -> Base | None:
             found = client.images.get(name)
         except Missing:
             found = client.images.pull(name)
-        digests = [each.partition("@")[2] for each in found.attrs.get("RepoDigests") or ()]
-        return Base(name, str(found.id), digests[0] if digests else "")
+        # The daemon knows the image by every repository that it was pushed to or pulled from: only this name's counts.
+        known = dict(each.split("@", 1) for each in found.attrs.get("RepoDigests") or ())
+        return Base(name, str(found.id), known.get(_repository(name), ""))
     return None
+
+
+def _repository(name: str) -> str:
+    """An image's name without tag and digest."""
+    place, slash, last = name.partition("@")[0].rpartition("/")
+    return f"{place}{slash}{last.partition(':')[0]}"
 
 
 def _follow_build(stream: Iterable[Mapping[str, Any]], tag: str, say: Say) -> None:
