@@ -128,7 +128,8 @@ def drift(show: Show, act: Act) -> None:
     show.stage.say("  by hand: scaled the Deployment, deleted the Service, added a variable, injected a container")
     found = _reported(show, known)
     for what, line in found.items():
-        show.stage.check(act, what, _row(line) or "not reported", holds=bool(line))
+        row = _row(line)
+        show.stage.check(act, what, row or "not reported", holds=bool(row))
     deployment, service = pipeline.cluster.get(DEPLOYMENT), pipeline.cluster.get(SERVICE)
     replicas = deployment["spec"]["replicas"]
     show.stage.check(act, "replicas undone", str(replicas), holds=replicas == 1)
