@@ -16,7 +16,7 @@ from flows.ci.together import together
 from interlock.ci import reports, sarif
 from interlock.ci.canary import Kind
 from interlock.ci.findings import Scan
-from interlock.ci.gate import REQUIRED, Required, Verdict, asks_for_licences, judge
+from interlock.ci.gate import REQUIRED, Required, Verdict, asks_for_licences, judge_each
 from interlock.ci.junit import TestRun
 from interlock.ci.known import NOTHING, Known, known
 from interlock.ci.part import Part
@@ -161,18 +161,16 @@ def _judged(
 ) -> sarif.Judged:
     policy = alone.policy
     environments = {target.environment for target in policy.targets if target.component == name}
-    verdicts = {
-        environment: judge(
-            scans,
-            tests,
-            rules=policy.gate.environments.get(environment, policy.gate.rules),
-            waivers=policy.waivers,
-            component=name,
-            now=dt.datetime.now(dt.UTC),
-            required=required,
-        )
-        for environment in (sorted(environments) or [_DEFAULT])
-    }
+    verdicts = judge_each(
+        lambda _: scans,
+        tests,
+        gate=policy.gate,
+        waivers=policy.waivers,
+        component=name,
+        now=dt.datetime.now(dt.UTC),
+        known=dict.fromkeys(sorted(environments) or [_DEFAULT], NOTHING),
+        required=required,
+    )
     return sarif.Judged(name, alone.checkout.file.components[name].dockerfile, scans, verdicts)
 
 
@@ -200,19 +198,16 @@ async def _check(local: Local, name: str, scanned: Sequence[Scan]) -> sarif.Judg
     missing = {*(() if local.docker else ("image", "tests")), *(() if bound else ("manifests",))}
     required = [each for each in REQUIRED if each not in missing]
     gate = local.policy.gate
-    verdicts = {
-        environment: judge(
-            [of_environment(scan, environment) for scan in scans],
-            tests,
-            rules=gate.environments.get(environment, gate.rules),
-            waivers=local.policy.waivers,
-            component=name,
-            now=dt.datetime.now(dt.UTC),
-            required=required,
-            known=before,
-        )
-        for environment, before in _known(local, bound).items()
-    }
+    verdicts = judge_each(
+        lambda environment: [of_environment(scan, environment) for scan in scans],
+        tests,
+        gate=gate,
+        waivers=local.policy.waivers,
+        component=name,
+        now=dt.datetime.now(dt.UTC),
+        known=_known(local, bound),
+        required=required,
+    )
     await local.presenter.show(reports.scan_report(scans, component=name, rules=gate.rules))
     if tests:
         await local.presenter.show(reports.results_report(tests, component=name))

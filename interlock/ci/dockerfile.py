@@ -35,28 +35,6 @@ def require_local(text: str, *, path: str) -> None:
             )
 
 
-_FROM = re.compile(r"\s*FROM\s+(?:--platform=\S+\s+)?(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
-_COPY_FROM = re.compile(r"(?:--from|[,\s]from)=([^\s,]+)", re.IGNORECASE)
-_IMAGE = re.compile(r"[A-Za-z0-9._/:@-]+")
-_SYNTAX = re.compile(r"^#\s*syntax\s*=", re.IGNORECASE | re.MULTILINE)
-
-
-def bases(text: str) -> tuple[str, ...] | None:
-    """The images that a Dockerfile takes something from; None when a variable or a frontend decides on them."""
-    stages: set[str] = {"scratch"}
-    found: dict[str, None] = {}
-    for line in text.splitlines():
-        begins = _FROM.fullmatch(line)
-        if re.match(r"\s*FROM\b", line, re.IGNORECASE) and begins is None:
-            return None
-        for name in [begins[1]] if begins else _COPY_FROM.findall(line):
-            if name.lower() not in stages and not name.isdigit():
-                found[name] = None
-        if begins and begins[2]:
-            stages.add(begins[2].lower())
-    return tuple(found) if all(map(_IMAGE.fullmatch, found)) and not _SYNTAX.search(text) else None
-
-
 def _continuation(lines: list[str], index: int) -> str:
     """The lines that a builder may join to this one, comments and blank lines in between included."""
     found = ""
@@ -82,29 +60,64 @@ def _is_plain(arguments: str) -> bool:
     return _PLAIN.fullmatch(joined) is not None
 
 
-_FROM = re.compile(r"FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
-_COPY = re.compile(r"COPY\s+(?:--\S+\s+)*--from=(\S+)\s.*", re.IGNORECASE)
-_ARG = re.compile(r"ARG\s+(\w+)=(\S*)\s*", re.IGNORECASE)
+# bases -----------------------------------------------------------------------------------------------
+
+_FROM = re.compile(r"\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*", re.IGNORECASE)
+_OPTIONS = re.compile(r"\s*(?:COPY|RUN)((?:\s+--\S+)+)\s.*", re.IGNORECASE)
+_TAKEN = re.compile(r"(?:--|[,=])from=([^\s,]+)", re.IGNORECASE)
+_ARG = re.compile(r"\s*ARG\s+(\w+)=(\S*)\s*", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_IMAGE = re.compile(r"[A-Za-z0-9._/:@-]+")
+_DOUBTFUL = re.compile(r"\s*FROM\b|[^#]*[-,=\s]from=", re.IGNORECASE)
+_SYNTAX = re.compile(r"^#\s*syntax\s*=", re.IGNORECASE | re.MULTILINE)
 
 
 def base_images(text: str) -> tuple[str, ...]:
-    """The names of the images that a build takes something from, in order: FROM and COPY --from, stages left out."""
-    arguments: dict[str, str] = {}
-    stages: set[str] = set()
+    """The names of the images that a build takes something from, in order, with the arguments that have a default.
+
+    Of FROM, COPY --from and RUN --mount; a stage is none, once it has begun.
+    """
+    arguments = {found[1]: found[2].strip("\"'") for found in map(_ARG.fullmatch, _lines(text)) if found}
+    return _named(text, arguments)
+
+
+def bases(text: str) -> tuple[str, ...] | None:
+    """The same, only where the text alone decides; None where a variable, a frontend or a continued line does."""
+    found = _named(text, {})
+    unread = (line for line in _lines(text) if not _names(line) and not line.lstrip().startswith("#"))
+    sure = all(map(_IMAGE.fullmatch, found)) and not any(map(_DOUBTFUL.match, unread))
+    return found if sure and not _SYNTAX.search(text) else None
+
+
+def repository_of(name: str) -> str:
+    """An image's name without tag and digest."""
+    place, slash, last = name.partition("@")[0].rpartition("/")
+    return f"{place}{slash}{last.partition(':')[0]}"
+
+
+def _lines(text: str) -> list[str]:
+    return text.removeprefix("\ufeff").splitlines()
+
+
+def _named(text: str, arguments: Mapping[str, str]) -> tuple[str, ...]:
+    stages = {"scratch"}
     found: dict[str, None] = {}
-    for line in (each.strip() for each in text.removeprefix("\ufeff").splitlines()):
-        if argument := _ARG.fullmatch(line):
-            arguments[argument[1]] = argument[2].strip("\"'")
-        elif begun := _FROM.fullmatch(line):
-            found[_filled(begun[1], arguments)] = None
-            stages.add((begun[2] or "").lower())
-        elif copied := _COPY.fullmatch(line):
-            found[_filled(copied[1], arguments)] = None
-    own = {*stages, "scratch"}
-    return tuple(name for name in found if name.lower() not in own and not name.isdigit())
+    for line in _lines(text):
+        names = (_filled(name, arguments) for name in _names(line))
+        found |= dict.fromkeys(name for name in names if name.lower() not in stages and not name.isdigit())
+        if (begun := _FROM.fullmatch(line)) and begun[2]:
+            stages.add(begun[2].lower())
+    return tuple(found)
+
+
+def _names(line: str) -> list[str]:
+    """The images and stages that one line takes something from."""
+    if begun := _FROM.fullmatch(line):
+        return [begun[1]]
+    options = _OPTIONS.fullmatch(line)
+    return _TAKEN.findall(options[1]) if options else []
 
 
 def _filled(name: str, arguments: Mapping[str, str]) -> str:
-    """With the arguments that stand above it; others stay as they are."""
+    """With the arguments that are known; others stay as they are."""
     return _VARIABLE.sub(lambda found: arguments.get(found[1] or found[2], found[0]), name)

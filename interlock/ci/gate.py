@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -111,17 +111,41 @@ def judge_release(
     fetched himself.
     """
     before = known_of(policy, source=source, component=component)
+    return judge_each(
+        scans.of,
+        tests,
+        gate=policy.gate,
+        waivers=policy.waivers,
+        component=component,
+        now=now,
+        known={environment: before.get(environment, NOTHING) for environment in environments},
+    )
+
+
+def judge_each(
+    scans: Callable[[str], Sequence[Scan]],
+    tests: TestRun | None,
+    *,
+    gate: GateFile,
+    waivers: Sequence[Waiver],
+    component: str,
+    now: dt.datetime,
+    known: Mapping[str, Known],
+    required: Sequence[Required] = REQUIRED,
+) -> dict[str, Verdict]:
+    """The verdict for each environment of `known`, each by its own scans, by its own rules or by those for all."""
     return {
         environment: judge(
-            scans.of(environment),
+            scans(environment),
             tests,
-            rules=policy.gate.environments.get(environment, policy.gate.rules),
-            waivers=policy.waivers,
+            rules=gate.environments.get(environment, gate.rules),
+            waivers=waivers,
             component=component,
             now=now,
-            known=before.get(environment, NOTHING),
+            required=required,
+            known=before,
         )
-        for environment in environments
+        for environment, before in known.items()
     }
 
 

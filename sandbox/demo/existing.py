@@ -96,8 +96,13 @@ class Show:
         return run
 
     def deployed(self, act: Act, what: str, head: str, known: frozenset[str]) -> None:
-        """By polling; or by the schedule of resyncs, when that looks first."""
-        run = self.follow("deploy", "resync", known=known, accept=lambda run: head[:7] in run.name + run.message)
+        """By polling; or by the schedule of resyncs, when that looks first. One that comes meanwhile only looks."""
+
+        def about(run: Run) -> bool:
+            brought = run.kind == "COMPLETED" or run.name.startswith("deploy")
+            return brought and head[:7] in run.name + run.message
+
+        run = self.follow("deploy", "resync", known=known, accept=about)
         self.stage.check(act, what, f"{run.state}: {run.message}", holds=run.kind == "COMPLETED")
 
     def exists(self, kind: str, name: str, api_version: str = "v1") -> bool:

@@ -15,7 +15,7 @@ import docker.types
 import requests.exceptions
 
 from interlock.ci.build_key import bases_label
-from interlock.ci.dockerfile import base_images, require_local
+from interlock.ci.dockerfile import base_images, repository_of, require_local
 from interlock.contract.evidence import Base
 from interlock.contract.models import Component
 from interlock.errors import DockerError
@@ -107,14 +107,8 @@ def _base(client: Client, name: str) -> Base | None:
             found = client.images.pull(name)
         # The daemon knows the image by every repository that it was pushed to or pulled from: only this name's counts.
         known = dict(each.split("@", 1) for each in found.attrs.get("RepoDigests") or ())
-        return Base(name, str(found.id), known.get(_repository(name), ""))
+        return Base(name, str(found.id), known.get(repository_of(name), ""))
     return None
-
-
-def _repository(name: str) -> str:
-    """An image's name without tag and digest."""
-    place, slash, last = name.partition("@")[0].rpartition("/")
-    return f"{place}{slash}{last.partition(':')[0]}"
 
 
 def _follow_build(stream: Iterable[Mapping[str, Any]], tag: str, say: Say) -> None:

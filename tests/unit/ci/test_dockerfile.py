@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from interlock.ci.dockerfile import base_images, require_local
+from interlock.ci.dockerfile import base_images, repository_of, require_local
 from interlock.errors import FormatError
 
 ADDRESS = "http://127.0.0.1:4200/api/admin/settings"
@@ -73,6 +73,8 @@ def test_the_line_is_told() -> None:
         ("FROM scratch\nCOPY --chown=1 --from=busybox:1 /bin/sh /\nCOPY --from=0 /x /\n", ("busybox:1",)),
         ("ARG BASE=debian\nARG TAG='12'\nFROM ${BASE}:$TAG\n", ("debian:12",)),
         ("FROM $UNKNOWN\n", ("$UNKNOWN",)),
+        ("FROM python\nFROM x AS python\nFROM python\n", ("python", "x")),
+        ("FROM a\nRUN --mount=type=bind,from=d,target=/x y\nRUN echo --from=e ,from=f\n", ("a", "d")),
         ("# FROM a\nFROM b\nFROM b\nRUN echo FROM c\n", ("b",)),
         ("", ()),
     ],
@@ -80,3 +82,17 @@ def test_the_line_is_told() -> None:
 def test_the_images_that_a_build_stands_on(text: str, names: tuple[str, ...]) -> None:
     """Stages of its own and `scratch` are none; arguments with a default are filled in."""
     assert base_images(text) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "repository"),
+    [
+        ("python", "python"),
+        ("python:3.11", "python"),
+        ("registry.example:5000/base/python", "registry.example:5000/base/python"),
+        ("registry.example:5000/base/python:3.11@sha256:1a", "registry.example:5000/base/python"),
+    ],
+)
+def test_a_repository_is_a_name_without_tag_and_digest(name: str, repository: str) -> None:
+    """A registry's port is no tag."""
+    assert repository_of(name) == repository

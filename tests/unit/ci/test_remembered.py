@@ -87,6 +87,7 @@ def test_a_digest_is_of_names_and_contents(tmp_path: Path) -> None:
         ("ARG X=a\nFROM $X\n", None),
         ("FROM a\nCOPY --from=${X} /x /y\n", None),
         ("FROM \\\n a\n", None),
+        ("FROM a\nRUN \\\n --mount=type=bind,from=d,target=/x y\n", None),
         ("# syntax=docker/dockerfile:1\nFROM a\n", None),
     ],
 )
