@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from flows.ci import assess
 from flows.ci.assess import Ground, Manifests
+from flows.ci.race import in_turn
 from flows.presenter import Presenter
 from interlock import __version__
 from interlock.ci import evidence, oci, reports, sarif
@@ -37,17 +38,14 @@ from interlock.contract.dsse import Envelope
 from interlock.contract.evidence import document
 from interlock.contract.models import Source
 from interlock.contract.trailers import Trailers
-from interlock.errors import Blocked, PushRejected
+from interlock.errors import Blocked
 from tasks.ci import images, referrers, registry, scanner, signatures
 from tasks.ci.findings_file import write_findings
 from tasks.ci.images import Image
-from tasks.ci.release_commit import push_release, read_mark, write_mark
+from tasks.ci.release_commit import push_release
 from tasks.ci.scanner import Contents, ImageScan
 from tasks.ci.source import Checkout, Head, relate
-from tasks.common.environment_repository import VerifiedHead, fetch_verified
-
-_ATTEMPTS = 5
-"""How often the release commit is tried when others push at the same moment."""
+from tasks.common.environment_repository import VerifiedHead
 
 
 @dataclass(frozen=True)
@@ -90,15 +88,6 @@ class Run:
     started: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
 
-async def fetch_environments(presenter: Presenter, host: CiHost) -> VerifiedHead:
-    """The environment repository's verified head, never one that does not follow the last."""
-    verified = await presenter.step(
-        fetch_verified, host.environment_repository, state=host.state, since=read_mark(host.state)
-    )
-    write_mark(host.state, verified.commit)
-    return verified
-
-
 async def still_open(run: Run, bound: Sequence[Target]) -> tuple[Target, ...]:
     """The targets that this commit is not released to; Superseded when a newer one is."""
     source = run.head.repository
@@ -134,29 +123,40 @@ class Judged:
 
 async def publish(run: Run, candidate: Candidate, desired: VerifiedHead) -> Released:
     """Gate, push, commit. When somebody else pushed first: fetch, verify, gate again, redo."""
-    for _ in range(_ATTEMPTS):
-        bound = _targets(run, desired, candidate.component)
-        wanted = await still_open(run, bound)
-        if not wanted:
-            return already(bound)
-        candidate = await _with_manifests(run, candidate, desired, wanted)
-        judged = _judge(candidate, desired, wanted, run.head.repository)
-        report = reports.gate_report(judged.verdicts, component=candidate.component, commit=run.head.commit)
-        await run.presenter.show(report)
-        await _keep_findings(run, candidate, judged)
-        if not judged.passed:
-            raise _blocked(run, candidate, judged)
-        candidate = await _with_digest(run, candidate)
-        try:
-            return await _commit(run, candidate, judged)
-        except PushRejected as error:
-            run.presenter.say(f"{error.message}; verifying what came, and judging again")
-            desired = await fetch_environments(run.presenter, run.host)
-    raise PushRejected(
-        f"the release of {candidate.component} {run.head.commit[:12]} lost {_ATTEMPTS} races for the branch",
-        hint="start the release again; its image is kept",
-        transient=True,
-    )
+    ready = await _ready(run, candidate, desired)
+    if isinstance(ready, Released):
+        return ready
+
+    async def attempt(head: VerifiedHead) -> Released:
+        again = ready if head.commit == ready.judged.desired.commit else await _ready(run, ready.candidate, head)
+        return again if isinstance(again, Released) else await _commit(run, again.candidate, again.judged)
+
+    what = f"the release of {candidate.component} {run.head.commit[:12]}"
+    return await in_turn(run.presenter, run.host, desired, attempt, what=what)
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """The gate let the image pass on one verified head, and the registry has it."""
+
+    candidate: Candidate
+    judged: Judged
+
+
+async def _ready(run: Run, candidate: Candidate, desired: VerifiedHead) -> _Ready | Released:
+    """Blocked when the gate lets it into no environment; Released when nothing is left to do."""
+    bound = _targets(run, desired, candidate.component)
+    wanted = await still_open(run, bound)
+    if not wanted:
+        return already(bound)
+    candidate = await _with_manifests(run, candidate, desired, wanted)
+    judged = _judge(candidate, desired, wanted, run.head.repository)
+    report = reports.gate_report(judged.verdicts, component=candidate.component, commit=run.head.commit)
+    await run.presenter.show(report)
+    await _keep_findings(run, candidate, judged)
+    if not judged.passed:
+        raise _blocked(run, candidate, judged)
+    return _Ready(await _with_digest(run, candidate), judged)
 
 
 def _targets(run: Run, desired: VerifiedHead, component: str) -> tuple[Target, ...]:

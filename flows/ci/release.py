@@ -15,7 +15,8 @@ from prefect.runtime import flow_run
 
 from flows.ci import assess
 from flows.ci.assess import Ground
-from flows.ci.publish import Candidate, Run, fetch_environments, publish, still_open
+from flows.ci.publish import Candidate, Run, publish, still_open
+from flows.ci.race import fetch_environments
 from flows.ci.together import known, together
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter

@@ -13,7 +13,7 @@ from prefect.runtime import flow_run
 
 from flows.ci import assess
 from flows.ci.assess import Ground
-from flows.ci.publish import fetch_environments
+from flows.ci.race import fetch_environments, in_turn
 from flows.ending import ending
 from flows.presenter import PrefectPresenter
 from interlock.ci import reports
@@ -21,7 +21,7 @@ from interlock.ci.findings import Scan, not_scanned
 from interlock.ci.known import proofs
 from interlock.ci.rescan import Rescanned, judge_again, marks, released
 from interlock.ci.targets import Target, targets
-from interlock.errors import Blocked, DockerError, PushRejected, RegistryError, ScanFailed
+from interlock.errors import Blocked, DockerError, RegistryError, ScanFailed
 from tasks.ci import images, referrers
 from tasks.ci import scanner as scanners
 from tasks.ci.credentials import probe
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
     from flows.presenter import Presenter
     from interlock.ci.host import CiHost
     from tasks.common.environment_repository import VerifiedHead
-
-_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -142,28 +140,25 @@ async def _judge(
     run: _Run, desired: VerifiedHead, image: str, scan: Scan
 ) -> tuple[VerifiedHead, tuple[Rescanned, ...], str]:
     """Judge, and commit what is news. When somebody else pushed first: fetch, verify, judge again."""
-    for _ in range(_ATTEMPTS):
-        now = dt.datetime.now(dt.UTC)
-        found = judge_again(desired.repository, _bound(run, desired), image, scan, now=now)
-        builder = run.host.signing.signer
-        news = marks(found, scan, policy_commit=desired.commit, builder=builder, run=run.id, now=now)
+
+    async def attempt(head: VerifiedHead) -> tuple[VerifiedHead, tuple[Rescanned, ...], str]:
+        now, builder = dt.datetime.now(dt.UTC), run.host.signing.signer
+        found = judge_again(head.repository, _bound(run, head), image, scan, now=now)
+        news = marks(found, scan, policy_commit=head.commit, builder=builder, run=run.id, now=now)
         if news is None:
-            return desired, found, ""
-        try:
-            commit = await run.presenter.step(
-                push_release,
-                run.host,
-                parent=desired.commit,
-                changes=dict(news.files),
-                subject=news.subject,
-                trailers=news.trailers,
-            )
-        except PushRejected as error:
-            run.presenter.say(f"{error.message}; verifying what came, and judging again")
-            desired = await fetch_environments(run.presenter, run.host)
-            continue
-        return await fetch_environments(run.presenter, run.host), found, commit
-    raise PushRejected(f"the rescan lost {_ATTEMPTS} races for the branch", hint="start it again", transient=True)
+            return head, found, ""
+        commit = await run.presenter.step(
+            push_release,
+            run.host,
+            parent=head.commit,
+            changes=dict(news.files),
+            subject=news.subject,
+            trailers=news.trailers,
+        )
+        return head, found, commit
+
+    head, found, commit = await in_turn(run.presenter, run.host, desired, attempt, what=f"the rescan of {image[:100]}")
+    return (await fetch_environments(run.presenter, run.host) if commit else head), found, commit
 
 
 async def _conclude(run: _Run, outcome: RescanOutcome) -> RescanOutcome:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from interlock.errors import HostConfigError
 from tasks.common import git
 from tasks.common.effect import effect
 from tasks.common.environment_repository import verify
+from tasks.common.whole_file import write_whole
 
 _MARK = "verified-head"
 
@@ -54,6 +54,4 @@ def read_mark(state: Path) -> str | None:
 
 def write_mark(state: Path, commit: str) -> None:
     """Whole or not at all."""
-    new = state / f".{_MARK}.{os.getpid()}"
-    new.write_text(commit + "\n")
-    new.replace(state / _MARK)
+    write_whole(state / _MARK, f"{commit}\n".encode())
