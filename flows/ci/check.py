@@ -16,7 +16,7 @@ from flows.ci.together import together
 from interlock.ci import reports, sarif
 from interlock.ci.canary import Kind
 from interlock.ci.findings import Scan
-from interlock.ci.gate import REQUIRED, Required, Verdict, asks_for_licences, judge_each
+from interlock.ci.gate import REQUIRED, Required, Verdict, asks_for_licences, build_rules, judge_each
 from interlock.ci.junit import TestRun
 from interlock.ci.known import NOTHING, Known, known
 from interlock.ci.part import Part
@@ -151,6 +151,7 @@ async def _tests(alone: Alone, name: str, component: Component) -> TestRun:
         run=uuid4().hex[:12],
         seconds=_BUILD_SECONDS,
         say=alone.presenter.say,
+        rules=build_rules(alone.policy.gate, _environments(alone.policy, name)),
     )
     await alone.presenter.show(reports.results_report(run, component=name))
     return run
@@ -160,7 +161,7 @@ def _judged(
     alone: Alone, name: str, scans: Sequence[Scan], tests: TestRun | None, required: Sequence[Required]
 ) -> sarif.Judged:
     policy = alone.policy
-    environments = {target.environment for target in policy.targets if target.component == name}
+    environments = _environments(policy, name)
     verdicts = judge_each(
         lambda _: scans,
         tests,
@@ -172,6 +173,10 @@ def _judged(
         required=required,
     )
     return sarif.Judged(name, alone.checkout.file.components[name].dockerfile, scans, verdicts)
+
+
+def _environments(policy: Policy, name: str) -> set[str]:
+    return {target.environment for target in policy.targets if target.component == name}
 
 
 # everything ------------------------------------------------------------------------------------------
@@ -245,6 +250,7 @@ async def _image(local: Local, name: str) -> tuple[Scan, TestRun] | None:
         labels={},
         seconds=_BUILD_SECONDS,
         say=local.presenter.say,
+        rules=build_rules(local.policy.gate, _environments(local.policy, name)),
     )
     try:
         scanned, tests = await assess.image_and_tests(

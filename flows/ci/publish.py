@@ -187,6 +187,7 @@ def _judge(candidate: Candidate, desired: VerifiedHead, wanted: tuple[Target, ..
         source=source,
         component=candidate.component,
         now=dt.datetime.now(dt.UTC),
+        bases=bases_of(candidate.image.labels),
     )
     return Judged(desired, wanted, verdicts)
 

@@ -24,9 +24,10 @@ from interlock.ci import reports
 from interlock.ci.build_key import build_key, labels
 from interlock.ci.decided import Decided
 from interlock.ci.findings import Scan
-from interlock.ci.gate import asks_for_licences
+from interlock.ci.gate import asks_for_licences, build_rules
 from interlock.ci.host import CiHost
 from interlock.ci.targets import Released, Target, absent, already, released_commits, require_bound, targets
+from interlock.contract.models import BuildRules
 from interlock.errors import Blocked, InputError, Refused, Superseded
 from tasks.ci import images, registry
 from tasks.ci.credentials import probe
@@ -169,7 +170,7 @@ async def _assess(
     await presenter.tag(f"component:{name}", *(f"environment:{each.environment}" for each in bound))
     await presenter.progress("release", 10, f"building {name}")
     (pushed, image), source_scans, manifests = await together(
-        _build(run, name, repository),
+        _build(run, name, repository, build_rules(desired.repository.gate, [each.environment for each in bound])),
         known(scanned) if scanned else assess.sources(presenter, run.ground, run.checkout, components),
         assess.manifests(presenter, run.ground, desired.repository, bound, known=None),
     )
@@ -194,7 +195,7 @@ async def _assess(
     )
 
 
-async def _build(run: Run, name: str, repository: str) -> tuple[str | None, Image]:
+async def _build(run: Run, name: str, repository: str, rules: Sequence[BuildRules]) -> tuple[str | None, Image]:
     """The image and, when an earlier run pushed it, its digest in the registry."""
     key = _key(run, name)
     wanted = labels(repository=run.head.repository, commit=run.head.commit, component=name)
@@ -216,6 +217,7 @@ async def _build(run: Run, name: str, repository: str) -> tuple[str | None, Imag
         labels=wanted,
         seconds=host.build_seconds,
         say=run.presenter.say,
+        rules=rules,
     )
     return None, image
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from interlock.contract.canonical import canonical, digest
 from interlock.contract.evidence import Base
@@ -40,13 +41,27 @@ _BASES = "dev.interlock.bases"
 
 def bases_label(bases: Iterable[Base]) -> dict[str, str]:
     """What the image stands on, as it says itself: a later run that finds it has no other way to know."""
-    return {_BASES: canonical([{"name": each.name, "id": each.id, "digest": each.digest} for each in bases]).decode()}
+    return {_BASES: canonical([_said(each) for each in bases]).decode()}
+
+
+def _said(base: Base) -> dict[str, str]:
+    kind = {} if base.kind == "image" else {"kind": base.kind}
+    return {"name": base.name, "id": base.id, "digest": base.digest, **kind}
 
 
 def bases_of(labels: Mapping[str, str]) -> tuple[Base, ...]:
     """What an image says that it stands on; nothing when it does not say so in our form."""
     try:
         read = json.loads(labels.get(_BASES, "[]"))
-        return tuple(Base(str(each["name"]), str(each["id"]), str(each["digest"])) for each in read)
+        return tuple(
+            Base(str(each["name"]), str(each["id"]), str(each["digest"]), _kind(each.get("kind"))) for each in read
+        )
     except (ValueError, KeyError, TypeError, RecursionError):
         return ()
+
+
+def _kind(said: object) -> Literal["image", "frontend", "address"]:
+    match said:
+        case "frontend" | "address":
+            return said
+    return "image"

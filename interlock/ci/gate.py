@@ -11,7 +11,9 @@ from interlock.ci.findings import DENIED, Database, Finding, Scan, Subject
 from interlock.ci.junit import TestRun
 from interlock.ci.known import NOTHING, Known, Sighting, known_of
 from interlock.ci.licences import refuses
-from interlock.contract.models import GateFile, GateRules, Waiver
+from interlock.ci.references import is_allowed
+from interlock.contract.evidence import Base
+from interlock.contract.models import BuildRules, GateFile, GateRules, Waiver
 from interlock.contract.repository import Repository
 
 Required = Subject | Literal["tests"]
@@ -104,6 +106,7 @@ def judge_release(
     source: str,
     component: str,
     now: dt.datetime,
+    bases: Sequence[Base],
 ) -> dict[str, Verdict]:
     """The verdict on a component for each environment, by the rules and waivers of the environment repository.
 
@@ -119,6 +122,7 @@ def judge_release(
         component=component,
         now=now,
         known={environment: before.get(environment, NOTHING) for environment in environments},
+        bases=bases,
     )
 
 
@@ -132,6 +136,7 @@ def judge_each(
     now: dt.datetime,
     known: Mapping[str, Known],
     required: Sequence[Required] = REQUIRED,
+    bases: Sequence[Base] = (),
 ) -> dict[str, Verdict]:
     """The verdict for each environment of `known`, each by its own scans, by its own rules or by those for all."""
     return {
@@ -144,6 +149,7 @@ def judge_each(
             now=now,
             required=required,
             known=before,
+            bases=bases,
         )
         for environment, before in known.items()
     }
@@ -159,6 +165,7 @@ def judge(
     now: dt.datetime,
     required: Sequence[Required] = REQUIRED,
     known: Known = NOTHING,
+    bases: Sequence[Base] = (),
 ) -> Verdict:
     """The verdict on one component for one environment. Days are those of UTC.
 
@@ -177,6 +184,7 @@ def judge(
         *_missing(scans, required),
         *(reason for scan in scans for reason in _unfit(scan, rules, now)),
         *_tests(tests, required),
+        *_bases(bases, rules.build),
         *(f"{hit}{_ended(hit.finding, waivers, component)}{_overdue(hit.finding, seen, rules)}" for hit in blocking),
     )
     return Verdict(
@@ -208,6 +216,12 @@ def blocks(finding: Finding, rules: GateRules) -> bool:
             return finding.severity in rules.code
         case "licence":
             return rules.licences is not None and refuses(rules.licences, finding.id)
+
+
+def build_rules(gate: GateFile, environments: Iterable[str]) -> tuple[BuildRules, ...]:
+    """What these environments let a build take from elsewhere, each by itself; without any, the rules for all."""
+    names = dict.fromkeys(environments)
+    return tuple(gate.environments.get(name, gate.rules).build for name in names) or (gate.rules.build,)
 
 
 def asks_for_licences(gate: GateFile) -> bool:
@@ -297,6 +311,12 @@ def _tests(tests: TestRun | None, required: Iterable[Required]) -> Iterator[str]
             yield "tests: not run"
         return
     yield from (f"tests: {problem}" for problem in tests.problems)
+
+
+def _bases(bases: Iterable[Base], rules: BuildRules) -> Iterator[str]:
+    for base in bases:
+        if not is_allowed(base.kind, base.name, rules):
+            yield f"build: policy does not let a build take the {base.kind} {base.name}"
 
 
 def _notes(scan: Scan) -> Iterator[str]:

@@ -11,7 +11,7 @@ import datetime as dt
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from interlock.contract import dsse
 from interlock.contract.canonical import canonical, digest
@@ -76,17 +76,21 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Base:
-    """An image that the build stood on: its name in the Dockerfile, and what the builder took it for.
+    """What a build took from elsewhere: its name in the Dockerfile, and what the builder took it for.
 
-    `digest` is the registry's; empty when the image was never in one. `id` is its configuration's digest.
+    `digest` is the registry's, or that of an address' content; empty when an image was never in a registry. `id` is
+    the digest of an image's configuration.
     """
 
     name: str
     id: str
     digest: str = ""
+    kind: Literal["image", "frontend", "address"] = "image"
 
     def to_json(self) -> dict[str, Any]:
         """As a resource descriptor of in-toto."""
+        if self.kind == "address":
+            return {"uri": self.name, "digest": {"sha256": self.digest.removeprefix("sha256:")}}
         if self.digest:
             return {"uri": f"docker://{self.name}", "digest": {"sha256": self.digest.removeprefix("sha256:")}}
         return {"uri": f"docker://{self.name}", "annotations": {"imageId": self.id}}

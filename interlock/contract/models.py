@@ -157,6 +157,23 @@ class LicenceRules(Model):
     """Whether a package may pass whose licence the scanner does not know."""
 
 
+Pattern = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9*?][A-Za-z0-9._/:@*?%&=+~-]*$", max_length=300)]
+
+
+class BuildRules(Model):
+    """What a build may take from elsewhere, as patterns in which `*` stands for anything.
+
+    An image's name has its registry (`docker.io/library/python`), and matches with or without its tag.
+    """
+
+    images: tuple[Pattern, ...] | None = None
+    """What FROM, COPY --from and RUN --mount=from may name. None: any image."""
+    frontends: tuple[Pattern, ...] = ()
+    """What `# syntax=` may name: a program that decides what is built. Only BuildKit runs one."""
+    addresses: tuple[Pattern, ...] = ()
+    """What ADD --checksum may fetch. Only BuildKit knows checksums."""
+
+
 class GateRules(Model):
     """What blocks. A finding of a listed severity blocks; secrets always do."""
 
@@ -174,6 +191,7 @@ class GateRules(Model):
     """Oldest vulnerability database that a verdict may rest on, in hours."""
     grace_days: dict[Severity, Annotated[int, Field(ge=0, le=365)]] = {}
     """How many days a vulnerability may pass from the day on which the environment repository first knew of it."""
+    build: BuildRules = BuildRules()
     verdict_hours: int | None = Field(default=None, ge=1, le=8760)
     """Oldest verdict on what is released, in hours; without it none is too old. Rescans renew verdicts."""
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from interlock.ci.dockerfile import bases
 from interlock.ci.junit import TestRun
-from interlock.contract.models import Component
-from tasks.ci.images import Missing, Say, build_image, daemon, remove_image
+from interlock.contract.models import BuildRules, Component
+from interlock.errors import FormatError
+from tasks.ci.images import Missing, Say, build_image, daemon, read_recipe, remove_image
 from tasks.ci.tests import run_tests
 from tasks.common.effect import effect
 
 
 @effect(name="build and test", task_run_name="build and test {name}")
 def build_and_test(
-    url: str, source: Path, component: Component, *, name: str, run: str, seconds: int, say: Say
+    url: str,
+    source: Path,
+    component: Component,
+    *,
+    name: str,
+    run: str,
+    seconds: int,
+    say: Say,
+    rules: Sequence[BuildRules],
 ) -> TestRun:
     """Build the component's image, run its tests in it, and remove its name again."""
     tag = f"interlock-check/{name}:{run}"
-    image = build_image.fn(url, source, component, tag=tag, labels={}, seconds=seconds, say=say)
+    image = build_image.fn(url, source, component, tag=tag, labels={}, seconds=seconds, say=say, rules=rules)
     try:
         return run_tests.fn(url, image.id, component.tests, run=run)
     finally:
@@ -26,10 +35,11 @@ def build_and_test(
 
 
 def base_images(url: str, source: Path, component: Component) -> tuple[str, ...] | None:
-    """The ids of the images that the Dockerfile builds on; None when it does not say them in plain words."""
-    names = bases((source / component.dockerfile).read_bytes().decode(errors="replace"))
-    if names is None:
-        return None
+    """The ids of the images that the Dockerfile builds on; None when one cannot be told or is not here."""
+    try:
+        names = [each.name for each in read_recipe(source, component, (BuildRules(),)).of("image")]
+    except FormatError:
+        return None  # the build will say why
     with daemon(url) as client:
         try:
             return tuple(str(client.api.inspect_image(name)["Id"]) for name in names)  # type: ignore[no-untyped-call]

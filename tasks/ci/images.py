@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import docker.types
 import requests.exceptions
 
 from interlock.ci.build_key import bases_label
-from interlock.ci.dockerfile import base_images, repository_of, require_local
+from interlock.ci.dockerfile import repository_of, require_local
+from interlock.ci.references import Recipe, Reference, read_references, require_allowed, require_quiet
 from interlock.contract.evidence import Base
-from interlock.contract.models import Component
-from interlock.errors import DockerError
+from interlock.contract.models import BuildRules, Component
+from interlock.errors import DockerError, FormatError
 from tasks.ci.registry import read_login
 from tasks.common.effect import effect
 
@@ -64,27 +66,36 @@ def daemon(url: str, *, timeout: int = _ANSWER_SECONDS) -> Iterator[Client]:
 
 @effect(name="build image")
 def build_image(
-    url: str, source: Path, component: Component, *, tag: str, labels: Mapping[str, str], seconds: int, say: Say
+    url: str,
+    source: Path,
+    component: Component,
+    *,
+    tag: str,
+    labels: Mapping[str, str],
+    seconds: int,
+    say: Say,
+    rules: Sequence[BuildRules] = (BuildRules(),),
 ) -> Image:
-    """Build with the classic builder: no network in any step, nothing pulled that is here, leftovers removed.
+    """Build with the classic builder: no network in any step, leftovers removed.
 
-    `source` is the checked-out tree. FormatError when the Dockerfile would have the daemon fetch something;
+    `source` is the checked-out tree. Every image that the Dockerfile names is looked up once, and the build uses what
+    was found then. FormatError with the line of what cannot be told or resolved, or what no one of `rules` allows;
     DockerError ends with the failing step and the log's last lines. The image says itself what it stands on.
     """
-    text = _dockerfile(source, component)
-    require_local(text, path=component.dockerfile)
-    context = source / component.context
-    with daemon(url, timeout=seconds) as client:
-        bases = tuple(_base(client, name) for name in base_images(text))
+    recipe = read_recipe(source, component, rules)
+    with daemon(url, timeout=seconds) as client, tempfile.TemporaryDirectory(prefix="interlock-build-") as folder:
+        bases = {each.name: _resolved(client, each, recipe.path, say) for each in recipe.of("image")}
+        dockerfile = Path(folder) / "Dockerfile"
+        dockerfile.write_bytes(recipe.pinned({name: base.id for name, base in bases.items()}).encode(*_BYTES))
         stream = client.api.build(
-            path=str(context),
-            dockerfile=str(source / component.dockerfile),
+            path=str(source / component.context),
+            dockerfile=str(dockerfile),
             tag=tag,
             rm=True,
             forcerm=True,
             pull=False,
             network_mode="none",
-            labels={**labels, **bases_label(base for base in bases if base)},
+            labels={**labels, **bases_label(bases.values())},
             decode=True,
             timeout=seconds,
         )
@@ -92,23 +103,50 @@ def build_image(
         return _image(client, tag)
 
 
-def _dockerfile(source: Path, component: Component) -> str:
-    """Empty when there is none: the builder says so best."""
-    dockerfile = source / component.dockerfile
-    return dockerfile.read_bytes().decode(errors="replace") if dockerfile.is_file() else ""
+_BYTES = ("utf-8", "surrogateescape")
+"""A Dockerfile's bytes come back as they were, whatever they are."""
 
 
-def _base(client: Client, name: str) -> Base | None:
-    """What the builder will take for this name: what the daemon has, or fetches now. None: the build will say why."""
-    with contextlib.suppress(docker.errors.APIError):
+def read_recipe(source: Path, component: Component, rules: Sequence[BuildRules]) -> Recipe:
+    """The component's Dockerfile for a builder without frontends, heredocs and ADD from elsewhere."""
+    path = source / component.dockerfile
+    if not path.is_file():
+        raise FormatError("the Dockerfile is missing", path=component.dockerfile)
+    text = path.read_bytes().decode(*_BYTES)
+    require_local(text, path=component.dockerfile)
+    recipe = read_references(text, path=component.dockerfile).without_frontend()
+    if recipe.heredoc:
+        raise FormatError(
+            "a heredoc needs BuildKit",
+            path=recipe.path,
+            line=recipe.heredoc,
+            hint="COPY a file, or build with BuildKit",
+        )
+    require_allowed(recipe, rules)
+    return recipe
+
+
+def _resolved(client: Client, reference: Reference, path: str, say: Say) -> Base:
+    """What the daemon has under this name, or fetches now; its ONBUILD instructions may fetch nothing."""
+    name = reference.name
+    try:
         try:
             found = client.images.get(name)
         except Missing:
             found = client.images.pull(name)
-        # The daemon knows the image by every repository that it was pushed to or pulled from: only this name's counts.
-        known = dict(each.split("@", 1) for each in found.attrs.get("RepoDigests") or ())
-        return Base(name, str(found.id), known.get(repository_of(name), ""))
-    return None
+    except docker.errors.APIError as error:
+        told = f"{name} cannot be resolved: {error.explanation or error}"
+        if error.is_server_error():
+            raise DockerError(f"{path}:{reference.line}: {told}", transient=True) from error
+        raise FormatError(told, path=path, line=reference.line, hint="is there such an image?") from error
+    if reference.is_base:
+        triggers = found.attrs.get("Config", {}).get("OnBuild") or ()
+        require_quiet(triggers, name=name, path=path, line=reference.line)
+    # The daemon knows the image by every repository that it was pushed to or pulled from: only this name's counts.
+    known = dict(each.split("@", 1) for each in found.attrs.get("RepoDigests") or ())
+    base = Base(name, str(found.id), known.get(repository_of(name), ""))
+    say(f"{name} is {base.digest or base.id}")
+    return base
 
 
 def _follow_build(stream: Iterable[Mapping[str, Any]], tag: str, say: Say) -> None:

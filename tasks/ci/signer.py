@@ -88,6 +88,7 @@ class Signer:
             source=facts.source.repository,
             component=facts.component,
             now=moment,
+            bases=facts.bases,
         )
         signing.require_passed(request, verdicts)
         said = signing.statements_of(request, verdicts, builder=host.builder, policy_commit=desired.commit, now=moment)

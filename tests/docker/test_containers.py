@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from interlock.ci.build_key import bases_of
 from interlock.ci.junit import TestRun
-from interlock.contract.models import Component, Tests
-from interlock.errors import DockerError, FormatError
+from interlock.contract.models import BuildRules, Component, Tests
+from interlock.errors import DockerError, FormatError, InterlockError
 from sandbox.parts.baseimage import BaseImage
 from sandbox.parts.docker import Docker
 from tasks.ci.images import Image, build_image, daemon, remove_image
@@ -21,6 +22,7 @@ from tasks.ci.workspace import sweep, workspace
 
 BASE = "FROM interlock.sandbox/python:3.11\n"
 GOOD = "<testsuite><testcase name='a'/></testsuite>"
+ANY = BuildRules()
 Build = Callable[..., Image]
 Run = Callable[..., TestRun]
 
@@ -30,7 +32,13 @@ def build(docker_daemon: Docker, base_image: BaseImage, tmp_path: Path) -> Itera
     """Builds a folder with these files; the images are removed afterwards."""
     names: list[str] = []
 
-    def make(files: dict[str, str], component: Component | None = None, *, said: list[str] | None = None) -> Image:
+    def make(
+        files: dict[str, str],
+        component: Component | None = None,
+        *,
+        said: list[str] | None = None,
+        rules: BuildRules = ANY,
+    ) -> Image:
         folder = tmp_path / uuid.uuid4().hex
         for name, text in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +52,7 @@ def build(docker_daemon: Docker, base_image: BaseImage, tmp_path: Path) -> Itera
             labels={"org.opencontainers.image.revision": "abc"},
             seconds=120,
             say=(said if said is not None else []).append,
+            rules=[rules],
         )
 
     yield make
@@ -103,6 +112,50 @@ def test_a_build_fetches_nothing_by_way_of_the_daemon(build: Build) -> None:
             build({"Dockerfile": f"{BASE}ADD\r{address} /x\n"})
         with pytest.raises(TimeoutError):
             server.accept()
+
+
+def test_a_build_stands_on_what_its_names_meant_before_it(build: Build, docker_daemon: Docker) -> None:
+    """Each is looked up once, said, and in the image's own words; the build names it by its digest."""
+    said: list[str] = []
+    text = f"ARG TAG=3.11\n{BASE.replace('3.11', '${TAG}')}COPY --from=interlock.sandbox/python:3.11 /bin/sh /copied\n"
+
+    image = build({"Dockerfile": text}, said=said)
+
+    with daemon(docker_daemon.docker_host) as client:
+        found = client.images.get("interlock.sandbox/python:3.11").id
+    assert f"interlock.sandbox/python:3.11 is {found}" in said
+    assert f"Step 2/5 : FROM {found}" in said
+    assert f"Step 3/5 : COPY --from={found} /bin/sh /copied" in said
+    assert [(each.name, each.id) for each in bases_of(image.labels)] == [("interlock.sandbox/python:3.11", found)]
+
+
+def test_what_cannot_be_resolved_is_told_with_its_line(build: Build) -> None:
+    """Whether there is none, or the registry cannot be asked: no step ran."""
+    with pytest.raises(InterlockError, match=r"Dockerfile:2: interlock.invalid/none:1 cannot be resolved"):
+        build({"Dockerfile": BASE + "COPY --from=interlock.invalid/none:1 /x /\n"})
+
+
+def test_a_build_takes_only_what_policy_allows(build: Build) -> None:
+    """By the whole name, before anything is built."""
+    allowed = BuildRules(images=("interlock.sandbox/*",))
+
+    build({"Dockerfile": BASE}, rules=allowed)
+    with pytest.raises(FormatError, match=r"Dockerfile:2: the image interlock.other/x is not among those"):
+        build({"Dockerfile": BASE + "COPY --from=interlock.other/x /x /\n"}, rules=allowed)
+
+
+def test_a_base_that_fetches_on_build_is_refused(build: Build, docker_daemon: Docker) -> None:
+    """Its ONBUILD instructions would run with the daemon's network."""
+    image = build({"Dockerfile": f"{BASE}LABEL x=y\n"})
+    with daemon(docker_daemon.docker_host) as client:
+        container = client.api.create_container(image.id, ["true"])
+        client.api.commit(container["Id"], "interlock-test/trap", "1", changes=["ONBUILD ADD http://127.0.0.1:1/x /x"])
+        client.api.remove_container(container["Id"])
+        try:
+            with pytest.raises(FormatError, match="Dockerfile:1: interlock-test/trap:1 has the instruction ONBUILD"):
+                build({"Dockerfile": "FROM interlock-test/trap:1\n"})
+        finally:
+            client.api.remove_image("interlock-test/trap:1")
 
 
 def test_context_and_dockerfile_may_lie_elsewhere(build: Build) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from interlock.ci.dockerfile import base_images, repository_of, require_local
+from interlock.ci.dockerfile import repository_of, require_local
 from interlock.errors import FormatError
 
 ADDRESS = "http://127.0.0.1:4200/api/admin/settings"
@@ -63,25 +63,6 @@ def test_the_line_is_told() -> None:
     """The instruction's own."""
     with pytest.raises(FormatError, match="docker/Dockerfile:3: ADD may only name"):
         require_local(f"FROM base\n\nADD {ADDRESS} /x", path="docker/Dockerfile")
-
-
-@pytest.mark.parametrize(
-    ("text", "names"),
-    [
-        ("FROM debian:12", ("debian:12",)),
-        ("from --platform=linux/amd64 debian:12 as build\nFROM build\nFROM BUILD AS x\n", ("debian:12",)),
-        ("FROM scratch\nCOPY --chown=1 --from=busybox:1 /bin/sh /\nCOPY --from=0 /x /\n", ("busybox:1",)),
-        ("ARG BASE=debian\nARG TAG='12'\nFROM ${BASE}:$TAG\n", ("debian:12",)),
-        ("FROM $UNKNOWN\n", ("$UNKNOWN",)),
-        ("FROM python\nFROM x AS python\nFROM python\n", ("python", "x")),
-        ("FROM a\nRUN --mount=type=bind,from=d,target=/x y\nRUN echo --from=e ,from=f\n", ("a", "d")),
-        ("# FROM a\nFROM b\nFROM b\nRUN echo FROM c\n", ("b",)),
-        ("", ()),
-    ],
-)
-def test_the_images_that_a_build_stands_on(text: str, names: tuple[str, ...]) -> None:
-    """Stages of its own and `scratch` are none; arguments with a default are filled in."""
-    assert base_images(text) == names
 
 
 @pytest.mark.parametrize(

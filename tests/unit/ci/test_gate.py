@@ -12,7 +12,8 @@ from interlock.ci.findings import Database, Finding, Scan, not_scanned
 from interlock.ci.gate import REQUIRED, Required, Verdict, judge
 from interlock.ci.junit import FailedCase, TestReport, TestRun
 from interlock.ci.known import NOTHING, Known, Sighting
-from interlock.contract.models import GateRules, LicenceRules, Waiver
+from interlock.contract.evidence import Base
+from interlock.contract.models import BuildRules, GateRules, LicenceRules, Waiver
 
 NOW = dt.datetime(2030, 6, 15, 12, tzinfo=dt.UTC)
 DATABASE = Database(NOW - dt.timedelta(hours=5), "sha256:" + "d" * 64)
@@ -42,6 +43,7 @@ def verdict(
     required: tuple[Required, ...] = REQUIRED,
     known: Known = NOTHING,
     now: dt.datetime = NOW,
+    bases: tuple[Base, ...] = (),
 ) -> Verdict:
     return judge(
         given or scans(),
@@ -52,12 +54,25 @@ def verdict(
         now=now,
         required=required,
         known=known,
+        bases=bases,
     )
 
 
 def waiver(finding: str, *, ends: str = "2030-12-31", component: str = "web") -> Waiver:
     text = {"finding": finding, "component": component, "reason": "not reachable here", "owner": "ada", "ends": ends}
     return Waiver.model_validate(text)
+
+
+def test_what_a_build_took_from_elsewhere_is_judged_for_each_environment() -> None:
+    """An image that an earlier run built too: its bases stand in its own words."""
+    bases = (Base("python:3.12", "sha256:1"), Base("https://h.example/x", "", "sha256:2", "address"))
+    listed = GateRules(build=BuildRules(images=("docker.io/library/python",), addresses=("https://h.example/*",)))
+
+    assert verdict(rules=listed, bases=bases).passed
+    assert verdict(rules=GateRules(build=BuildRules(images=())), bases=bases).reasons == (
+        "build: policy does not let a build take the image python:3.12",
+        "build: policy does not let a build take the address https://h.example/x",
+    )
 
 
 def test_nothing_found_passes() -> None:

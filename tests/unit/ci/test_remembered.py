@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from interlock.ci.dockerfile import bases
 from tasks.ci import remembered
 
 
@@ -75,25 +74,6 @@ def test_a_digest_is_of_names_and_contents(tmp_path: Path) -> None:
         found.add(remembered.digest(folder, remembered.names(folder)))
 
     assert len(found) == 5
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("FROM debian:12\nRUN x\n", ("debian:12",)),
-        ("from a AS one\nFROM --platform=linux/amd64 b\nCOPY --from=one /x /y\nCOPY --from=c /x /y\n", ("a", "b", "c")),
-        ("FROM a\nRUN --mount=type=bind,from=d,target=/x y\nCOPY --from=0 /x /y\n", ("a", "d")),
-        ("FROM scratch\n", ()),
-        ("ARG X=a\nFROM $X\n", None),
-        ("FROM a\nCOPY --from=${X} /x /y\n", None),
-        ("FROM \\\n a\n", None),
-        ("FROM a\nRUN \\\n --mount=type=bind,from=d,target=/x y\n", None),
-        ("# syntax=docker/dockerfile:1\nFROM a\n", None),
-    ],
-)
-def test_base_images_are_known_or_nothing_is(text: str, found: tuple[str, ...] | None) -> None:
-    """What a variable or a frontend decides cannot be told from the text."""
-    assert bases(text) == found
 
 
 def test_a_check_loads_neither_prefect_nor_docker() -> None:
