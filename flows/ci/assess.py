@@ -13,7 +13,7 @@ from flows.ci.together import together
 from interlock.ci.findings import Database, Finding, Scan, Subject, not_scanned, of_violations, unsearched
 from interlock.ci.junit import TestRun
 from interlock.ci.targets import Target, manifest_files
-from interlock.contract.models import Component
+from interlock.contract.models import BuildRules, Component
 from interlock.contract.repository import Repository
 from interlock.errors import ScanFailed
 from tasks.ci import code, scanner
@@ -128,16 +128,50 @@ async def image(presenter: Presenter, ground: Ground, docker: str, image_id: str
         archive.unlink(missing_ok=True)
 
 
-async def image_and_tests(
-    presenter: Presenter, ground: Ground, docker: str, image_id: str, *, name: str, component: Component, run: str
-) -> tuple[ImageScan, TestRun]:
-    """Both need nothing but the image."""
-    from tasks.ci import tests
+@dataclass(frozen=True)
+class Bench:
+    """What a component is built and tested with."""
 
+    docker: str
+    tree: Path
+    rules: Sequence[BuildRules]
+    seconds: int
+    run: str
+
+
+async def image_and_tests(
+    presenter: Presenter, ground: Ground, bench: Bench, image_id: str, *, name: str, component: Component
+) -> tuple[ImageScan, TestRun]:
+    """Both need nothing but the image, or the tests one that stands on it."""
     return await together(
-        image(presenter, ground, docker, image_id, component=name),
-        presenter.step(tests.run_tests, docker, image_id, component.tests, run=run),
+        image(presenter, ground, bench.docker, image_id, component=name),
+        run_tests(presenter, bench, image_id, name=name, component=component),
     )
+
+
+async def run_tests(presenter: Presenter, bench: Bench, image_id: str, *, name: str, component: Component) -> TestRun:
+    """In a container of the image that ships, or of the tests' own stage on it, which is gone afterwards."""
+    from tasks.ci import images, tests
+
+    if component.tests.target is None:
+        return await presenter.step(tests.run_tests, bench.docker, image_id, component.tests, run=bench.run)
+    tag = f"interlock-test/{name}:{bench.run}"
+    built = await presenter.step(
+        images.build_test_image,
+        bench.docker,
+        bench.tree,
+        component,
+        on=image_id,
+        tag=tag,
+        run=bench.run,
+        seconds=bench.seconds,
+        say=presenter.say,
+        rules=bench.rules,
+    )
+    try:
+        return await presenter.step(tests.run_tests, bench.docker, built.id, component.tests, run=bench.run)
+    finally:
+        await presenter.step(images.remove_image, bench.docker, tag)
 
 
 async def _or_failure(subject: Subject, scan: Awaitable[Scan]) -> Scan:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from flows.ci import assess
-from flows.ci.assess import Ground
+from flows.ci.assess import Bench, Ground
 from flows.ci.together import together
 from interlock.ci import reports, sarif
 from interlock.ci.canary import Kind
@@ -21,7 +21,7 @@ from interlock.ci.junit import TestRun
 from interlock.ci.known import NOTHING, Known, known
 from interlock.ci.part import Part
 from interlock.ci.policy import Policy
-from interlock.ci.targets import Target, of_environment
+from interlock.ci.targets import Target, narrowed, of_environment
 from interlock.contract.models import Component
 from interlock.contract.repository import Repository
 from interlock.errors import Blocked, ParameterError
@@ -80,6 +80,8 @@ async def check_order(
         policy = Policy.of(repository, source=source)
         released = sorted({target.released.source.commit for target in policy.targets if target.released})
         checkout = await presenter.step(copy_folder, folder, Path(work), files=files, commit=commit, released=released)
+        if repository:
+            policy = replace(policy, targets=narrowed(checkout.file, policy.targets))
         if only:
             alone = Alone(presenter, program, checkout, policy, docker, Path(work))
             return _passed(Checked(await _part(alone, only)), folder, tell)
@@ -241,6 +243,7 @@ async def _image(local: Local, name: str) -> tuple[Scan, TestRun] | None:
     from tasks.ci import images  # Docker's SDK, which few checks need
 
     component, mark = local.checkout.file.components[name], uuid4().hex[:12]
+    rules = build_rules(local.policy.gate, _environments(local.policy, name))
     image = await local.presenter.step(
         images.build_image,
         local.docker,
@@ -250,11 +253,16 @@ async def _image(local: Local, name: str) -> tuple[Scan, TestRun] | None:
         labels={},
         seconds=_BUILD_SECONDS,
         say=local.presenter.say,
-        rules=build_rules(local.policy.gate, _environments(local.policy, name)),
+        rules=rules,
     )
     try:
         scanned, tests = await assess.image_and_tests(
-            local.presenter, local.ground, local.docker, image.id, name=name, component=component, run=mark
+            local.presenter,
+            local.ground,
+            Bench(local.docker, local.checkout.tree, rules, _BUILD_SECONDS, mark),
+            image.id,
+            name=name,
+            component=component,
         )
     finally:
         await local.presenter.step(images.remove_image, local.docker, f"interlock-check/{name}:{mark}")

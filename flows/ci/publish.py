@@ -27,6 +27,7 @@ from interlock.ci.targets import (
     Target,
     already,
     changes,
+    narrowed,
     nowhere,
     of_environment,
     open_targets,
@@ -162,7 +163,7 @@ async def _ready(run: Run, candidate: Candidate, desired: VerifiedHead) -> _Read
 def _targets(run: Run, desired: VerifiedHead, component: str) -> tuple[Target, ...]:
     source, signer = run.head.repository, run.host.signing.signer
     found = targets(desired.repository, source=source, signer=signer)
-    bound = tuple(each for each in found if each.component == component)
+    bound = tuple(each for each in narrowed(run.checkout.file, found) if each.component == component)
     if not bound:
         raise nowhere(source, signer)  # taken out of every environment while this run went on
     return bound

@@ -14,7 +14,7 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.ci import assess
-from flows.ci.assess import Ground
+from flows.ci.assess import Bench, Ground
 from flows.ci.publish import Candidate, Run, publish, still_open
 from flows.ci.race import fetch_environments
 from flows.ci.together import known, together
@@ -169,14 +169,16 @@ async def _assess(
     components = run.checkout.file.components.values()
     await presenter.tag(f"component:{name}", *(f"environment:{each.environment}" for each in bound))
     await presenter.progress("release", 10, f"building {name}")
+    rules = build_rules(desired.repository.gate, [each.environment for each in bound])
+    bench = Bench(run.host.docker, run.checkout.tree, rules, run.host.build_seconds, run.id)
     (pushed, image), source_scans, manifests = await together(
-        _build(run, name, repository, build_rules(desired.repository.gate, [each.environment for each in bound])),
+        _build(run, name, repository, rules),
         known(scanned) if scanned else assess.sources(presenter, run.ground, run.checkout, components),
         assess.manifests(presenter, run.ground, desired.repository, bound, known=None),
     )
     await presenter.progress("release", 50, f"scanning and testing {name}")
     image_scan, tests = await assess.image_and_tests(
-        presenter, run.ground, run.host.docker, image.id, name=name, component=component, run=run.id
+        presenter, run.ground, bench, image.id, name=name, component=component
     )
     scans = (*source_scans, manifests.scan, image_scan.scan)
     await presenter.show(reports.scan_report(scans, component=name, rules=desired.repository.gate.rules))

@@ -10,7 +10,7 @@ from interlock.contract.canonical import canonical, digest
 from interlock.contract.evidence import Base
 from interlock.contract.models import Component
 
-RECIPE = 1
+RECIPE = 2
 """How an image is made from a component. Change it when that changes, so that old images are not found."""
 
 
@@ -23,6 +23,8 @@ def build_key(*, repository: str, commit: str, component: str, recipe: Component
         "component": component,
         "context": recipe.context,
         "dockerfile": recipe.dockerfile,
+        "target": recipe.target,
+        "arguments": recipe.arguments,
     }
     return "il-" + digest(canonical(made_of)).removeprefix("sha256:")[:32]
 

@@ -13,8 +13,9 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from interlock.ci.dockerfile import is_plain, refused_add, repository_of
+from interlock.contract import layout
 from interlock.contract.models import BuildRules
-from interlock.errors import FormatError
+from interlock.errors import FormatError, InputError
 
 Kind = Literal["image", "frontend", "address"]
 
@@ -34,13 +35,22 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A stage, by its name in small letters or its number, and what its FROM names."""
+
+    name: str
+    base: Reference
+    is_image: bool
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A Dockerfile that was read."""
 
     path: str
     text: str
     references: tuple[Reference, ...]
-    stages: tuple[str, ...]
+    stages: tuple[Stage, ...]
     heredoc: int | None = None
     """The line of the first one, which only BuildKit knows."""
 
@@ -57,13 +67,34 @@ class Recipe:
         """As a builder reads it that runs none: to it, the line is a comment."""
         return replace(self, references=tuple(each for each in self.references if each.kind != "frontend"))
 
-    def pinned(self, names: Mapping[str, str]) -> str:
+    def stage(self, name: str) -> Stage:
+        """FormatError when there is none."""
+        found = next((each for each in self.stages if each.name == name), None)
+        if found is None:
+            known = ", ".join(each.name for each in self.stages)
+            raise FormatError(f"the Dockerfile has no stage {name}", path=self.path, hint=f"its stages: {known}")
+        return found
+
+    def standing_on(self, shipped: str, *, stage: str) -> Reference:
+        """The FROM of a stage that stands on the one that ships; FormatError when it does not."""
+        self.stage(shipped)
+        base = self.stage(stage).base
+        if base.name.lower() != shipped:
+            raise FormatError(
+                f"the stage {stage} stands on {base.name}, not on {shipped}, which ships",
+                path=self.path,
+                line=base.line,
+                hint=f"begin it with FROM {shipped} AS {stage}",
+            )
+        return base
+
+    def pinned(self, names: Mapping[str, str], *, instead: Mapping[Reference, str] | None = None) -> str:
         """The text, in which every image and frontend has the name that is given for it."""
         lines = self.text.split("\n")
-        for each in sorted(self.references, key=lambda one: (one.line, one.column), reverse=True):
-            if each.kind != "address":
-                line, end = lines[each.line - 1], each.column + len(each.written)
-                lines[each.line - 1] = line[: each.column] + names[each.name] + line[end:]
+        pins = {each: names[each.name] for each in self.references if each.kind != "address"} | dict(instead or {})
+        for each, name in sorted(pins.items(), key=lambda pin: (pin[0].line, pin[0].column), reverse=True):
+            line, end = lines[each.line - 1], each.column + len(each.written)
+            lines[each.line - 1] = line[: each.column] + name + line[end:]
         return "\n".join(lines)
 
 
@@ -76,7 +107,7 @@ def read_references(text: str, *, path: str, arguments: Mapping[str, str] | None
     if not reader.stages:
         raise FormatError("the Dockerfile has no FROM", path=path)
     references = (*_frontend(text, path), *reader.found)
-    return Recipe(path, text, references, tuple(reader.stages), reader.heredoc)
+    return Recipe(path, text, references, tuple(reader.begun), reader.heredoc)
 
 
 # policy ----------------------------------------------------------------------------------------------
@@ -89,7 +120,7 @@ def is_allowed(kind: Kind, name: str, rules: BuildRules) -> bool:
     patterns = {"image": rules.images or (), "frontend": rules.frontends, "address": rules.addresses}[kind]
     full = name if kind == "address" else full_name(name)
     names = (full,) if kind == "address" else (full, repository_of(full))
-    return any(fnmatchcase(each, pattern) for each in names for pattern in patterns)
+    return any(_matches(each, patterns) for each in names)
 
 
 def full_name(name: str) -> str:
@@ -113,6 +144,20 @@ def require_allowed(recipe: Recipe, rules: Sequence[BuildRules]) -> None:
 
 
 _LISTS: Mapping[Kind, str] = {"image": "images", "frontend": "frontends", "address": "addresses"}
+
+
+def require_arguments(names: Sequence[str], rules: Sequence[BuildRules]) -> None:
+    """InputError when no environment lets an interlock.yaml set one of these."""
+    for name in names:
+        if not any(each.arguments is None or _matches(name, each.arguments) for each in rules):
+            raise InputError(
+                f"policy does not let {layout.APPLICATION_REPOSITORY} set the build's argument {name}",
+                hint="leave it out, or have it added to `build.arguments` in policy/gate.yaml",
+            )
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def require_quiet(triggers: Sequence[str], *, name: str, path: str, line: int) -> None:
@@ -304,6 +349,7 @@ class _Reader:
     known: dict[str, str] = field(default_factory=dict)
     """What the arguments before the first FROM are."""
     stages: list[str] = field(default_factory=list)
+    begun: list[Stage] = field(default_factory=list)
     found: list[Reference] = field(default_factory=list)
     heredoc: int | None = None
 
@@ -344,13 +390,15 @@ class _Reader:
             case _:
                 raise self._unsure("FROM must be written as FROM image, or FROM image AS stage", instruction)
         name = self._filled(words[0].text, instruction)
-        if name.lower() not in (*self.stages, "scratch"):
-            self._take("image", name, words[0], instruction, is_base=True)
+        is_image = name.lower() not in (*self.stages, "scratch")
+        base = self._reference("image", name, words[0], instruction, is_base=True)
+        self.found += [base] if is_image else []
         if any(each.name.lower() == stage for each in self.found if not each.is_base):
             raise self._unsure(f"the stage {stage} is named before it begins, where it could be an image", instruction)
         if stage in self.stages:
             raise self._unsure(f"a second stage is called {stage}", instruction)
         self.stages.append(stage)
+        self.begun.append(Stage(stage, base, is_image))
 
     def _filled(self, text: str, instruction: _Instruction) -> str:
         def value(found: re.Match[str]) -> str:
@@ -401,14 +449,16 @@ class _Reader:
                 raise self._unsure(f"there is no stage {value} yet", instruction)
             return
         part = replace(word, text=value, column=word.column + offset)
-        self._take("image", value, part, instruction)
+        self.found.append(self._reference("image", value, part, instruction))
 
-    def _take(self, kind: Kind, name: str, word: _Word, instruction: _Instruction, *, is_base: bool = False) -> None:
+    def _reference(
+        self, kind: Kind, name: str, word: _Word, instruction: _Instruction, *, is_base: bool = False
+    ) -> Reference:
         if not word.whole:
             raise self._unsure(f"the name {name[:100]} is spread over several lines", instruction)
         if not _IMAGE.fullmatch(name):
             raise self._unsure(f"{name[:100]!r} is not the plain name of an image", instruction)
-        self.found.append(Reference(kind, name, word.line, word.column, word.text, is_base=is_base))
+        return Reference(kind, name, word.line, word.column, word.text, is_base=is_base)
 
     def _add(self, instruction: _Instruction, words: list[_Word]) -> None:
         """Of the context, or of an address with the checksum of what is there."""

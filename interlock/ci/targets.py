@@ -73,7 +73,7 @@ def require_bound(
     InputError when none is, or when a binding is about a component that interlock.yaml does not describe.
     """
     by_component: dict[str, tuple[Target, ...]] = {}
-    for target in bound:
+    for target in narrowed(file, bound):
         by_component[target.component] = (*by_component.get(target.component, ()), target)
     if unknown := sorted(by_component.keys() - file.components.keys()):
         raise InputError(
@@ -83,6 +83,25 @@ def require_bound(
     if not by_component:
         raise nowhere(source, signer)
     return by_component
+
+
+def narrowed(file: ApplicationRepositoryFile, bound: Iterable[Target]) -> tuple[Target, ...]:
+    """The targets that interlock.yaml wants. InputError when it names an environment that no binding gives."""
+    given = tuple(bound)
+    for name, component in file.components.items():
+        allowed = {each.environment for each in given if each.component == name}
+        if strange := sorted(set(component.environments or ()) - allowed):
+            raise InputError(
+                f"{layout.APPLICATION_REPOSITORY}: {name} names the environment {strange[0]}, which it is not given",
+                hint=f"it may name {', '.join(sorted(allowed)) or 'none'}: {layout.BINDINGS} of the environment "
+                "repository gives environments, where the application has a folder",
+            )
+    wanted = {name: each.environments for name, each in file.components.items()}
+    return tuple(each for each in given if _is_wanted(each, wanted.get(each.component)))
+
+
+def _is_wanted(target: Target, environments: tuple[str, ...] | None) -> bool:
+    return environments is None or target.environment in environments
 
 
 def nowhere(source: str, signer: str) -> InputError:

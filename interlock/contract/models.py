@@ -172,6 +172,8 @@ class BuildRules(Model):
     """What `# syntax=` may name: a program that decides what is built. Only BuildKit runs one."""
     addresses: tuple[Pattern, ...] = ()
     """What ADD --checksum may fetch. Only BuildKit knows checksums."""
+    arguments: tuple[Pattern, ...] | None = None
+    """Which of a Dockerfile's ARGs an interlock.yaml may set. None: any but the builder's own."""
 
 
 class GateRules(Model):
@@ -523,6 +525,10 @@ class ReleaseFile(File):
 # application repository ------------------------------------------------------------------------------
 
 
+Stage = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9._-]*$", max_length=100)]
+"""A stage of a Dockerfile, in small letters."""
+
+
 class Tests(Model):
     """How a component's tests run inside its own image, without network, and where they leave a JUnit report."""
 
@@ -531,6 +537,15 @@ class Tests(Model):
     command: tuple[str, ...] = Field(min_length=1)
     report: Annotated[str, StringConstraints(pattern=r"^/[^\x00]*\.xml$")] = "/tmp/junit.xml"  # noqa: S108 - in the container
     timeout_seconds: int = Field(default=300, ge=1, le=7200)
+    target: Stage | None = None
+    """A stage whose FROM is the component's `target`: the tests run in it, which stands on the image that ships."""
+
+
+_BUILDERS_OWN = re.compile(
+    r".*_PROXY|(?:BUILDKIT|BUILDX|DOCKER)_.*|SOURCE_DATE_EPOCH|(?:BUILD|TARGET)[A-Z]+", re.IGNORECASE
+)
+ArgumentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+ArgumentValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=1000)]
 
 
 class Component(Model):
@@ -538,7 +553,25 @@ class Component(Model):
 
     context: str = "."
     dockerfile: str = "Dockerfile"
+    target: Stage | None = None
+    """The stage that ships; without it the last one."""
+    arguments: dict[ArgumentName, ArgumentValue] = {}
+    """Values of the Dockerfile's ARG. Nothing secret: the image's history shows them."""
+    environments: tuple[Name, ...] | None = Field(default=None, min_length=1)
+    """Of those that the bindings give, the ones to release to; without it all."""
     tests: Tests
+
+    @model_validator(mode="after")
+    def arguments_are_its_own(self) -> Self:
+        if own := sorted(filter(_BUILDERS_OWN.fullmatch, self.arguments)):
+            raise ValueError(f"{', '.join(own)} is the builder's own argument, which only CI's host may set")
+        return self
+
+    @model_validator(mode="after")
+    def tests_stand_on_what_ships(self) -> Self:
+        if self.tests.target and not self.target:
+            raise ValueError("tests.target needs target: the stage that ships, on which the tests' stage stands")
+        return self
 
     @model_validator(mode="after")
     def paths_stay_inside(self) -> Self:

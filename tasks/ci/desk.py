@@ -8,7 +8,7 @@ from pathlib import Path
 from interlock.ci.junit import TestRun
 from interlock.contract.models import BuildRules, Component
 from interlock.errors import FormatError
-from tasks.ci.images import Missing, Say, build_image, daemon, read_recipe, remove_image
+from tasks.ci.images import Missing, Say, build_image, build_test_image, daemon, read_recipe, remove_image
 from tasks.ci.tests import run_tests
 from tasks.common.effect import effect
 
@@ -29,7 +29,16 @@ def build_and_test(
     tag = f"interlock-check/{name}:{run}"
     image = build_image.fn(url, source, component, tag=tag, labels={}, seconds=seconds, say=say, rules=rules)
     try:
-        return run_tests.fn(url, image.id, component.tests, run=run)
+        if component.tests.target is None:
+            return run_tests.fn(url, image.id, component.tests, run=run)
+        own = f"{tag}-tests"
+        built = build_test_image.fn(
+            url, source, component, on=image.id, tag=own, run=run, seconds=seconds, say=say, rules=rules
+        )
+        try:
+            return run_tests.fn(url, built.id, component.tests, run=run)
+        finally:
+            remove_image.fn(url, own)
     finally:
         remove_image.fn(url, tag)
 

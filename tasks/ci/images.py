@@ -17,7 +17,14 @@ import requests.exceptions
 
 from interlock.ci.build_key import bases_label
 from interlock.ci.dockerfile import repository_of, require_local
-from interlock.ci.references import Recipe, Reference, read_references, require_allowed, require_quiet
+from interlock.ci.references import (
+    Recipe,
+    Reference,
+    read_references,
+    require_allowed,
+    require_arguments,
+    require_quiet,
+)
 from interlock.contract.evidence import Base
 from interlock.contract.models import BuildRules, Component
 from interlock.errors import DockerError, FormatError
@@ -83,24 +90,69 @@ def build_image(
     DockerError ends with the failing step and the log's last lines. The image says itself what it stands on.
     """
     recipe = read_recipe(source, component, rules)
-    with daemon(url, timeout=seconds) as client, tempfile.TemporaryDirectory(prefix="interlock-build-") as folder:
+    order = _Order(source, component, recipe, tag, seconds, say, target=component.target)
+    with daemon(url, timeout=seconds) as client:
         bases = {each.name: _resolved(client, each, recipe.path, say) for each in recipe.of("image")}
-        dockerfile = Path(folder) / "Dockerfile"
-        dockerfile.write_bytes(recipe.pinned({name: base.id for name, base in bases.items()}).encode(*_BYTES))
+        dockerfile = recipe.pinned({name: base.id for name, base in bases.items()})
+        return _built(client, order, dockerfile, {**labels, **bases_label(bases.values())})
+
+
+@effect(name="build test image")
+def build_test_image(
+    url: str,
+    source: Path,
+    component: Component,
+    *,
+    on: str,
+    tag: str,
+    run: str,
+    seconds: int,
+    say: Say,
+    rules: Sequence[BuildRules],
+) -> Image:
+    """The image that the tests' stage makes, with the image `on`, which ships, in the place of the stage below it."""
+    assert component.target is not None and component.tests.target is not None  # noqa: S101 - the model's rule
+    recipe = read_recipe(source, component, rules)
+    order = _Order(source, component, recipe, tag, seconds, say, target=component.tests.target)
+    below = recipe.standing_on(component.target, stage=component.tests.target)
+    with daemon(url, timeout=seconds) as client:
+        names = {each.name: _resolved(client, each, recipe.path, say).id for each in recipe.of("image")}
+        return _built(client, order, recipe.pinned(names, instead={below: on}), {RUN_LABEL: run})
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What is to be built."""
+
+    source: Path
+    component: Component
+    recipe: Recipe
+    tag: str
+    seconds: int
+    say: Say
+    target: str | None
+
+
+def _built(client: Client, order: _Order, dockerfile: str, labels: Mapping[str, str]) -> Image:
+    with tempfile.TemporaryDirectory(prefix="interlock-build-") as folder:
+        path = Path(folder) / "Dockerfile"
+        path.write_bytes(dockerfile.encode(*_BYTES))
         stream = client.api.build(
-            path=str(source / component.context),
-            dockerfile=str(dockerfile),
-            tag=tag,
+            path=str(order.source / order.component.context),
+            dockerfile=str(path),
+            tag=order.tag,
+            target=order.target,
+            buildargs=dict(order.component.arguments),
             rm=True,
             forcerm=True,
             pull=False,
             network_mode="none",
-            labels={**labels, **bases_label(bases.values())},
+            labels=dict(labels),
             decode=True,
-            timeout=seconds,
+            timeout=order.seconds,
         )
-        _follow_build(stream, tag, say)
-        return _image(client, tag)
+        _follow_build(stream, order.tag, order.say)
+        return _image(client, order.tag)
 
 
 _BYTES = ("utf-8", "surrogateescape")
@@ -114,7 +166,7 @@ def read_recipe(source: Path, component: Component, rules: Sequence[BuildRules])
         raise FormatError("the Dockerfile is missing", path=component.dockerfile)
     text = path.read_bytes().decode(*_BYTES)
     require_local(text, path=component.dockerfile)
-    recipe = read_references(text, path=component.dockerfile).without_frontend()
+    recipe = read_references(text, path=component.dockerfile, arguments=component.arguments).without_frontend()
     if recipe.heredoc:
         raise FormatError(
             "a heredoc needs BuildKit",
@@ -122,7 +174,10 @@ def read_recipe(source: Path, component: Component, rules: Sequence[BuildRules])
             line=recipe.heredoc,
             hint="COPY a file, or build with BuildKit",
         )
+    if component.target:
+        recipe.stage(component.target)
     require_allowed(recipe, rules)
+    require_arguments(sorted(component.arguments), rules)
     return recipe
 
 
@@ -219,12 +274,16 @@ def remove_image(url: str, name: str) -> None:
         client.api.remove_image(name)
 
 
-def remove_containers(url: str, *, run: str) -> None:
-    """Remove whatever containers a run left, with their volumes."""
+def remove_left(url: str, *, run: str) -> None:
+    """Remove whatever a run left: containers with their volumes, and images that only its tests needed."""
+    mine = {"label": f"{RUN_LABEL}={run}"}
     with daemon(url) as client:
-        for container in client.api.containers(all=True, filters={"label": f"{RUN_LABEL}={run}"}):
+        for container in client.api.containers(all=True, filters=mine):
             with contextlib.suppress(Missing):
                 client.api.remove_container(container["Id"], force=True, v=True)
+        for image in client.api.images(filters=mine):
+            with contextlib.suppress(Missing):
+                client.api.remove_image(image["Id"], force=True)
 
 
 def _checked(stream: Iterable[Mapping[str, Any]], what: str) -> Iterator[Mapping[str, Any]]:

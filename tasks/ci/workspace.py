@@ -41,7 +41,7 @@ def workspace(state: Path, run: str) -> Iterator[Workspace]:
 
 @effect(name="sweep killed runs", retries=1)
 def sweep(state: Path, docker: str) -> tuple[str, ...]:
-    """Remove folders and containers of runs that no process holds any more; which runs those were."""
+    """Remove folders, containers and images of runs that no process holds any more; which runs those were."""
     runs = _runs(state)
     swept = []
     with _guarded(runs):
@@ -49,7 +49,7 @@ def sweep(state: Path, docker: str) -> tuple[str, ...]:
             with contextlib.suppress(BlockingIOError):
                 lock = _lock(path)
                 try:
-                    images.remove_containers(docker, run=path.stem)
+                    images.remove_left(docker, run=path.stem)
                     shutil.rmtree(runs / path.stem, ignore_errors=True)
                     path.unlink()
                     swept.append(path.stem)

@@ -16,7 +16,7 @@ from interlock.contract.models import BuildRules, Component, Tests
 from interlock.errors import DockerError, FormatError, InterlockError
 from sandbox.parts.baseimage import BaseImage
 from sandbox.parts.docker import Docker
-from tasks.ci.images import Image, build_image, daemon, remove_image
+from tasks.ci.images import Image, build_image, build_test_image, daemon, remove_image
 from tasks.ci.tests import run_tests
 from tasks.ci.workspace import sweep, workspace
 
@@ -127,6 +127,45 @@ def test_a_build_stands_on_what_its_names_meant_before_it(build: Build, docker_d
     assert f"Step 2/5 : FROM {found}" in said
     assert f"Step 3/5 : COPY --from={found} /bin/sh /copied" in said
     assert [(each.name, each.id) for each in bases_of(image.labels)] == [("interlock.sandbox/python:3.11", found)]
+
+
+STAGES = f"""\
+ARG VERSION=1
+{BASE.strip()} AS web
+ARG VERSION
+RUN echo "$VERSION" > /version
+FROM web AS test
+COPY check.py /check.py
+FROM web AS last
+RUN touch /last
+"""
+
+
+def test_a_target_ships_and_tests_run_in_a_stage_on_it(build: Build, docker_daemon: Docker, tmp_path: Path) -> None:
+    """The stage below the tests' is the very image; arguments reach the build; the last stage is not built."""
+    check = f"assert open('/version').read() == '2\\n'; {write(GOOD)}"
+    files = {"Dockerfile": STAGES, "check.py": check}
+    component = Component(
+        target="web", arguments={"VERSION": "2"}, tests=Tests(command=("python", "/check.py"), target="test")
+    )
+    said: list[str] = []
+    image, url = build(files, component, said=said), docker_daemon.docker_host
+    assert not any("/last" in line for line in said)
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    order = {"tag": "interlock-test/on:1", "run": "dead", "seconds": 60, "say": said.append, "rules": [ANY]}
+
+    on = build_test_image.fn(url, tmp_path, component, on=image.id, **order)  # type: ignore[arg-type]
+
+    assert run_tests.fn(url, on.id, component.tests, run="test").problems == ()
+    with daemon(url) as client:
+        below, above = (client.images.get(each).attrs["RootFS"]["Layers"] for each in (image.id, on.id))
+        assert above[: len(below)] == below
+        assert len(above) == len(below) + 1
+        (tmp_path / "runs").mkdir()
+        (tmp_path / "runs" / "dead.lock").touch()
+        sweep.fn(tmp_path, url)
+        assert not client.images.list(filters={"label": "interlock.run=dead"})
 
 
 def test_what_cannot_be_resolved_is_told_with_its_line(build: Build) -> None:

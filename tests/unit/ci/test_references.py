@@ -10,10 +10,11 @@ from interlock.ci.references import (
     is_allowed,
     read_references,
     require_allowed,
+    require_arguments,
     require_quiet,
 )
 from interlock.contract.models import BuildRules
-from interlock.errors import FormatError
+from interlock.errors import FormatError, InputError
 
 SUM = f"sha256:{'a' * 64}"
 
@@ -129,6 +130,31 @@ def test_the_pinned_text_differs_in_the_names_alone() -> None:
         "# syntax=F\r\nARG T=1\r\nFROM --platform=x A AS s\r\nRUN --mount=from=BB,target=/x --mount=from=BB "
         "true\r\nCOPY \\\r\n  --from=C /c /\r\nFROM s\r\n"
     )
+
+
+def test_the_stage_of_the_tests_stands_on_the_one_that_ships() -> None:
+    """Its FROM can be given another name, which no other place gets; else it is refused."""
+    recipe = read_references(
+        "FROM a AS web\nFROM b AS other\nCOPY --from=web /x /\nFROM Web AS Test\n", path="Dockerfile"
+    )
+
+    below = recipe.standing_on("web", stage="test")
+    assert recipe.pinned({"a": "A", "b": "B"}, instead={below: "SHIPPED"}) == (
+        "FROM A AS web\nFROM B AS other\nCOPY --from=web /x /\nFROM SHIPPED AS Test\n"
+    )
+    with pytest.raises(FormatError, match="Dockerfile:2: the stage other stands on b, not on web, which ships"):
+        recipe.standing_on("web", stage="other")
+    with pytest.raises(FormatError, match="the Dockerfile has no stage none") as refused:
+        recipe.stage("none")
+    assert refused.value.hint == "its stages: web, other, test"
+
+
+def test_policy_lists_the_arguments_that_may_be_set() -> None:
+    """Any where nothing is said."""
+    require_arguments(["VERSION"], (BuildRules(),))
+    require_arguments(["APP_X"], (BuildRules(arguments=()), BuildRules(arguments=("APP_*",))))
+    with pytest.raises(InputError, match=r"does not let interlock.yaml set the build's argument VERSION"):
+        require_arguments(["VERSION"], (BuildRules(arguments=("APP_*",)),))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from interlock.ci.build_key import build_key
@@ -73,6 +75,19 @@ def test_a_binding_about_an_unknown_component_is_told() -> None:
 
     with pytest.raises(InputError, match=r"interlock\.yaml describes no component web"):
         require_bound(file, bound(), source="shop", signer="ci-shop")
+
+
+def test_an_application_may_want_fewer_environments() -> None:
+    """And none that its bindings do not give it."""
+    text = "format: 1\ncomponents:\n  web:\n    environments: [{}]\n    tests: {{command: [pytest]}}\n"
+    given = (*bound(), replace(bound()[0], environment="prod"))
+    found = require_bound(read_application(text.format("prod")), given, source="shop", signer="ci-shop")
+
+    assert [each.environment for each in found["web"]] == ["prod"]
+    assert len(require_bound(APPLICATION, given, source="shop", signer="ci-shop")["web"]) == 2
+    with pytest.raises(InputError, match="web names the environment stage, which it is not given") as refused:
+        require_bound(read_application(text.format("prod, stage")), given, source="shop", signer="ci-shop")
+    assert "it may name dev, prod" in refused.value.hint
 
 
 def decide(relation: Relation) -> tuple[Target, ...]:
@@ -173,6 +188,18 @@ def test_the_build_key_follows_what_the_image_is_made_of() -> None:
             component="web",
             recipe=Component(dockerfile="b/Dockerfile", tests=Tests(command=("pytest",))),
         ),
+        build_key(
+            repository="shop",
+            commit=COMMIT,
+            component="web",
+            recipe=Component(target="web", tests=Tests(command=("pytest",))),
+        ),
+        build_key(
+            repository="shop",
+            commit=COMMIT,
+            component="web",
+            recipe=Component(arguments={"A": "1"}, tests=Tests(command=("pytest",))),
+        ),
     }
     assert key not in others
-    assert len(others) == 4
+    assert len(others) == 6

@@ -179,3 +179,32 @@ def test_an_application_repository_is_read() -> None:
     with pytest.raises(FormatError, match="must be a relative path inside the repository"):
         read_application(text + "    context: ../other\n")
     assert canonical({"b": 1, "a": "ü"}) == '{"a":"ü","b":1}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("    arguments: {HTTP_PROXY: x}\n", "HTTP_PROXY is the builder's own argument"),
+        ("    arguments: {targetPlatform: x}\n", "targetPlatform is the builder's own argument"),
+        ("    arguments: {1X: x}\n", "arguments"),
+        ("    environments: []\n", "environments"),
+        ("    target: Web\n", "target"),
+    ],
+)
+def test_a_component_says_only_what_is_its_own(more: str, said: str) -> None:
+    """No argument that a builder gives meaning to, no empty list of environments, no name that is no stage's."""
+    text = "format: 1\ncomponents:\n  web:\n    tests: {command: [x]}\n"
+
+    read = read_application(f"{text}    target: web\n    arguments: {{VERSION: '1'}}\n    environments: [dev]\n")
+    assert read.components["web"].arguments == {"VERSION": "1"}
+    with pytest.raises(FormatError, match=said):
+        read_application(text + more)
+
+
+def test_tests_stand_on_what_ships() -> None:
+    """A stage for the tests needs the name of the one below it."""
+    text = "format: 1\ncomponents:\n  web:\n    tests: {command: [x], target: test}\n"
+
+    assert read_application(text + "    target: web\n").components["web"].tests.target == "test"
+    with pytest.raises(FormatError, match=r"tests.target needs target"):
+        read_application(text)
