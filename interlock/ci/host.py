@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from interlock.contract.builtin import Known
 from interlock.contract.declaration import Ground
-from interlock.contract.host import EnvironmentRemote, HostFile, HostPath, Remote
+from interlock.contract.host import EnvironmentRemote, HostFile, HostPath, Remote, Url
 from interlock.contract.models import File, Model, Name, RepositoryName
 
 
@@ -51,6 +51,20 @@ class Trivy(Model):
     download: Download = Download()
 
 
+class ForgeAccount(Model):
+    """A repository on a forge, and the file of the token with which CI speaks to it."""
+
+    kind: Literal["github", "gitlab", "gitea"]
+    """Forgejo is `gitea`."""
+    url: Url
+    """Of its API: https://api.github.com, https://gitlab.com, https://codeberg.org; a GitHub of one's own ends in
+    /api/v3."""
+    project: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$", max_length=300)]
+    """Such as acme/shop; for GitLab with all groups."""
+    token: HostPath
+    """It may write commit statuses and, for the environment repository, pull requests and issues; nothing else."""
+
+
 class CiHost(HostFile):
     """ci.yaml"""
 
@@ -66,6 +80,16 @@ class CiHost(HostFile):
     """The socket of the signer, an own process that has the attestation keys. Without one, evidence is not signed."""
     rescan_seconds: int = Field(default=86400, ge=60, le=30 * 86400)
     """How often what is released is judged again by the vulnerabilities that are known then."""
+    forges: dict[RepositoryName, ForgeAccount] = Field(default={})
+    """By repository, the environment repository included: where CI says on the forge what came of a commit."""
+    prefect_ui: Url | None = None
+    """Where people see runs, such as https://prefect.example; without it, statuses on a forge have no link."""
+
+    @model_validator(mode="after")
+    def forges_are_of_repositories(self) -> Self:
+        if unknown := sorted(self.forges.keys() - {*self.repositories, self.environment_repository.name}):
+            raise ValueError(f"forges: no repository is named {', '.join(unknown)}")
+        return self
 
     def other_repositories(self) -> Collection[str]:
         return self.repositories

@@ -385,7 +385,7 @@ def push(mirror: Path, commit: str, remote: Remote, *, expected: str | None, tim
 
 def read_key(path: Path) -> bytes:
     """The bytes of a private key file that nobody else can read."""
-    return _read_private(path, others=0o077, what="signing key", wanted="0600")
+    return read_private(path, others=0o077, what="signing key", wanted="0600")
 
 
 # within ----------------------------------------------------------------------------------------------
@@ -515,7 +515,7 @@ def _login(remote: Remote) -> dict[str, str]:
     """Environment variables that hold the remote's credentials, for this one process and this one address."""
     if remote.auth is None:
         return {}
-    login = _read_private(remote.auth, others=0o007, what="auth file", wanted="0600").strip()
+    login = read_private(remote.auth, others=0o007, what="auth file", wanted="0600").strip()
     if b":" not in login or b"\n" in login:
         raise HostConfigError(f"{remote.auth}: the auth file must hold one line, `user:password`")
     return {
@@ -525,7 +525,8 @@ def _login(remote: Remote) -> dict[str, str]:
     }
 
 
-def _read_private(path: Path, *, others: int, what: str, wanted: str) -> bytes:
+def read_private(path: Path, *, others: int, what: str, wanted: str) -> bytes:
+    """A file with a secret in it, which must not be readable by those whom the mode bits `others` name."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode

@@ -1,0 +1,57 @@
+"""The forge of a repository: which client speaks to it, and how long one asks again while it is away or busy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import TypeVar
+
+from interlock.ci.forge import Forge
+from interlock.ci.host import ForgeAccount
+from interlock.errors import ForgeError, HostConfigError
+from tasks.common import git
+
+R = TypeVar("R")
+SECONDS = 20.0
+"""How long one answer may take."""
+_ATTEMPTS = 4
+_LONGEST_SECONDS = 30.0
+"""Of a pause; a forge that asks for a longer one is left alone."""
+
+
+def asked(account: ForgeAccount, call: Callable[[Forge], R]) -> R:
+    """What `call` gives; made again, a few times, when the forge is away or busy. ForgeError when it does not get on.
+
+    `call` is made as a whole again, so it looks at what is there before it makes something.
+    """
+    forge = _connected(account, read_token(account))
+    for attempt in range(_ATTEMPTS):
+        try:
+            return call(forge)
+        except ForgeError as error:
+            seconds = max(error.after_seconds, 2.0**attempt)
+            if not error.transient or attempt == _ATTEMPTS - 1 or seconds > _LONGEST_SECONDS:
+                raise
+            time.sleep(seconds)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def read_token(account: ForgeAccount) -> str:
+    """The token, from a file that others cannot read; read each time, so that a new one counts at once."""
+    token = git.read_private(account.token, others=0o007, what="forge token", wanted="0600").strip()
+    if not token.isascii() or not token.decode().isprintable() or b" " in token or not token:
+        raise HostConfigError(f"{account.token}: it must hold one token, and nothing else")
+    return token.decode()
+
+
+@cache
+def _connected(account: ForgeAccount, token: str) -> Forge:
+    """The clients are slow to import, and not everybody has a forge of each kind."""
+    if account.kind == "github":
+        from tasks.ci.github import connect
+    elif account.kind == "gitlab":
+        from tasks.ci.gitlab import connect
+    else:
+        from tasks.ci.gitea import connect
+    return connect(account, token, seconds=SECONDS)
