@@ -9,6 +9,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from flows.ci.stated import say_again
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.ci.decided import Standing
@@ -51,6 +52,7 @@ async def poll_order(presenter: Presenter, host: CiHost) -> tuple[str, ...]:
             key = f"release {repository} {head} {about} {int(time.time()) // _AGAIN_SECONDS}"
             await presenter.step(start, DEPLOYMENT, {"repository": repository, "commit": head}, key)
             started.append(repository)
+    await say_again(presenter, host)
     if failures:
         raise failures[0]
     return tuple(started)

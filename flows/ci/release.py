@@ -17,6 +17,7 @@ from flows.ci import assess
 from flows.ci.assess import Bench, Ground
 from flows.ci.publish import Candidate, Run, publish, still_open
 from flows.ci.race import fetch_environments
+from flows.ci.stated import stated
 from flows.ci.together import known, together
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
@@ -90,7 +91,7 @@ async def release_order(presenter: Presenter, host: CiHost, repository: str, com
                 presenter.step(resolve_head, host, repository, commit), fetch_environments(presenter, host)
             )
             await _introduce(presenter, host, head)
-            with _deciding(host, head, desired):
+            async with stated(presenter, host, head, work.run, _deciding(host, head, desired)) as told:
                 bound = targets(desired.repository, source=repository, signer=host.signing.signer)
                 released = released_commits(bound, repository)
                 checkout = await presenter.step(check_out, host, head, work.folder, released=released)
@@ -99,7 +100,7 @@ async def release_order(presenter: Presenter, host: CiHost, repository: str, com
                 licences = asks_for_licences(desired.repository.gate)
                 ground = Ground(program, await presenter.step(check_scanner, program), work.folder, licences=licences)
                 run = Run(presenter, host, work.run, head, checkout, probed, ground)
-                return await _release_all(run, desired, by_component)
+                return told.of(await _release_all(run, desired, by_component))
 
 
 @asynccontextmanager

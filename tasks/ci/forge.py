@@ -7,10 +7,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import TypeVar
 
-from interlock.ci.forge import Forge
+from interlock.ci.forge import Forge, Status, failed
 from interlock.ci.host import ForgeAccount
 from interlock.errors import ForgeError, HostConfigError
 from tasks.common import git
+from tasks.common.effect import effect
 
 R = TypeVar("R")
 SECONDS = 20.0
@@ -34,7 +35,17 @@ def asked(account: ForgeAccount, call: Callable[[Forge], R]) -> R:
             if not error.transient or attempt == _ATTEMPTS - 1 or seconds > _LONGEST_SECONDS:
                 raise
             time.sleep(seconds)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            # The clients trust the form of an answer.
+            said = f"an answer in a form that is not known ({type(error).__name__})"
+            raise failed(account, "speak to it", status=0, said=said) from error
     raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+@effect(name="tell the forge", task_run_name="tell the forge: {status.state}")
+def set_status(account: ForgeAccount, status: Status) -> None:
+    """A status at a commit."""
+    asked(account, lambda forge: forge.set_status(status))
 
 
 def read_token(account: ForgeAccount) -> str:
