@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from flows.ci import assess
 from flows.ci.assess import Ground, Manifests
-from flows.ci.race import in_turn
+from flows.ci.propose import Offer, Proposed, propose
+from flows.ci.race import fetch_environments, in_turn
 from flows.presenter import Presenter
 from interlock import __version__
 from interlock.ci import evidence, oci, reports, sarif
@@ -20,6 +21,7 @@ from interlock.ci.gate import Scans, Verdict, judge_release
 from interlock.ci.host import CiHost
 from interlock.ci.junit import TestRun
 from interlock.ci.oci import Artifact
+from interlock.ci.proposal import by_pull_request
 from interlock.ci.signing import Request
 from interlock.ci.targets import (
     Proven,
@@ -236,19 +238,43 @@ async def _with_digest(run: Run, candidate: Candidate) -> Candidate:
 
 
 async def _commit(run: Run, candidate: Candidate, judged: Judged) -> Released:
-    """One signed commit: the entries and the evidence of every environment that the gate opened."""
+    """One signed commit: the entries and the evidence of every environment that the gate opened.
+
+    Those that people release to get one on a branch, and a pull request.
+    """
     facts, contents = await _facts(run, candidate)
     envelopes = await _envelopes(run, candidate, judged, facts, contents)
     proofs = {
         name: document(envelopes[each] for each in evidence.for_environment(envelopes, name)) for name in judged.open
     }
     proven = [Proven(each, proofs[each.environment]) for each in judged.passed]
-    commit = await run.presenter.step(
+    later = [each for each in proven if by_pull_request(judged.desired.repository, each.target.environment)]
+    direct = [each for each in proven if each not in later]
+    commit = await _write(run, candidate, judged, direct, facts) if direct else ""
+    proposed = await _propose(run, candidate, judged, later, facts, again=bool(commit)) if later else None
+    return Released(
+        candidate.component,
+        facts.image,
+        _environments(direct),
+        commit,
+        judged.blocked,
+        judged.reasons,
+        proposed=_environments(later),
+        pull_request=proposed.url if proposed else "",
+    )
+
+
+def _environments(proven: Iterable[Proven]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(each.target.environment for each in proven))
+
+
+async def _write(run: Run, candidate: Candidate, judged: Judged, proven: Sequence[Proven], facts: Facts) -> str:
+    return await run.presenter.step(
         push_release,
         run.host,
         parent=judged.desired.commit,
         changes=changes(judged.desired.tree, proven, image=facts.image, source=facts.source),
-        subject=f"Release {candidate.component} {run.head.commit[:12]} to {', '.join(judged.open)}",
+        subject=f"Release {candidate.component} {run.head.commit[:12]} to {', '.join(_environments(proven))}",
         trailers=Trailers(
             source_repository=run.head.repository,
             source_commit=run.head.commit,
@@ -257,7 +283,26 @@ async def _commit(run: Run, candidate: Candidate, judged: Judged) -> Released:
             component=candidate.component,
         ),
     )
-    return Released(candidate.component, facts.image, judged.open, commit, judged.blocked, judged.reasons)
+
+
+async def _propose(
+    run: Run, candidate: Candidate, judged: Judged, proven: Sequence[Proven], facts: Facts, *, again: bool
+) -> Proposed:
+    """On top of the newest head; `again`: it has moved since it was judged, by our own commit."""
+    head = await fetch_environments(run.presenter, run.host) if again else judged.desired
+    tests = candidate.tests.report
+    verdicts = {name: judged.verdicts[name] for name in _environments(proven)}
+    offer = Offer(
+        component=candidate.component,
+        image=facts.image,
+        source=facts.source,
+        run=run.id,
+        proven=proven,
+        bound=_targets(run, head, candidate.component),
+        tests=tests.summary if tests else "none",
+        findings=reports.gate_report(verdicts, component=candidate.component, commit=run.head.commit).body,
+    )
+    return await propose(run.presenter, run.host, head, offer)
 
 
 async def _envelopes(

@@ -58,12 +58,18 @@ class ReleaseOutcome:
     def written(self) -> tuple[Released, ...]:
         return tuple(each for each in self.components if each.commit)
 
+    @property
+    def proposed(self) -> tuple[Released, ...]:
+        return tuple(each for each in self.components if each.proposed)
+
     def __str__(self) -> str:
         missing = f"; not where {', '.join(self.absent)} is missing" if self.absent else ""
-        if not self.written:
+        if not self.written and not self.proposed:
             return f"{self.repository} {self.commit[:12]} is released already; nothing to do{missing}"
-        places = "; ".join(f"{each.component} to {', '.join(each.environments)}" for each in self.written)
-        return f"released {self.repository} {self.commit[:12]}: {places}{missing}"
+        places = [f"{each.component} to {', '.join(each.environments)}" for each in self.written]
+        places += [f"{each.component} is proposed to {', '.join(each.proposed)}" for each in self.proposed]
+        did = "released" if self.written else "judged"
+        return f"{did} {self.repository} {self.commit[:12]}: {'; '.join(places)}{missing}"
 
 
 @flow(name="release", flow_run_name="release {repository}")

@@ -251,6 +251,10 @@ class Released:
     """Of the environment repository; empty when nothing had to be written."""
     blocked: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    proposed: tuple[str, ...] = ()
+    """The environments for which people have to merge it."""
+    pull_request: str = ""
+    """Where; empty when there is none."""
 
 
 def already(bound: Sequence[Target]) -> Released:

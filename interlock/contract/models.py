@@ -469,6 +469,8 @@ class EnvironmentFile(File):
     namespaces: tuple[Name, ...] = Field(min_length=1)
     """The first is where templates put objects; manifests may use any of them."""
     drift: Literal["observe", "undo"] = "undo"
+    promotion: Literal["direct", "pull-request"] = "direct"
+    """How a release gets here: by CI's own commit, or by a pull request that people merge by fast-forward."""
     health_seconds: int = Field(default=300, ge=1, le=86400)
     """How long a sync waits for the health of each object, from the moment in which it begins to wait for it."""
     no_progress_seconds: int | None = Field(default=None, ge=1, le=86400)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import TypeVar
 
-from interlock.ci.forge import Forge, Status, failed
+from interlock.ci.forge import Forge, ForgeError, PullRequest, Status, failed
 from interlock.ci.host import ForgeAccount
-from interlock.errors import ForgeError, HostConfigError
+from interlock.ci.proposal import Proposal, answered, open_of
+from interlock.errors import HostConfigError
 from tasks.common import git
 from tasks.common.effect import effect
 
@@ -66,3 +67,24 @@ def _connected(account: ForgeAccount, token: str) -> Forge:
     else:
         from tasks.ci.gitea import connect
     return connect(account, token, seconds=SECONDS)
+
+
+@effect(name="open or update the pull request", task_run_name="pull request from {wanted.branch}")
+def ensure_pull_request(account: ForgeAccount, wanted: Proposal) -> PullRequest:
+    """The one open pull request from the branch, with this title and text; opened when there is none.
+
+    When people closed or merged the one of this very source commit, that one: they are not asked again.
+    """
+
+    def ensure(forge: Forge) -> PullRequest:
+        found = forge.pull_requests(branch=wanted.branch, base=wanted.base)
+        there = open_of(found)
+        if there is None:
+            return answered(found, wanted.commit) or forge.open_pull_request(
+                branch=wanted.branch, base=wanted.base, title=wanted.title, body=wanted.body
+            )
+        if (there.title, there.body) != (wanted.title, wanted.body):
+            forge.edit_pull_request(there.number, title=wanted.title, body=wanted.body)
+        return there
+
+    return asked(account, ensure)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from interlock.ci.host import CiHost
 from interlock.contract.commit import COMMIT_ID, Person
 from interlock.contract.models import CommitId
 from interlock.contract.trailers import Trailers, message
-from interlock.errors import HostConfigError
+from interlock.errors import HostConfigError, Refused
 from tasks.common import git
 from tasks.common.effect import effect
 from tasks.common.environment_repository import verify
@@ -29,17 +29,66 @@ def push_release(
     """
     remote = host.environment_repository
     mirror = git.mirror_path(host.state, remote.name)
+    commit = _write(host, parent, changes, message=message(subject, trailers))
+    git.push(mirror, commit, remote, expected=parent)
+    return commit
+
+
+@effect(name="push release branch", retries=2, task_run_name="push {branch}")
+def push_branch(
+    host: CiHost,
+    *,
+    branch: str,
+    parent: CommitId,
+    changes: Mapping[str, bytes | None],
+    subject: str,
+    trailers: Trailers,
+    stays: Callable[[Mapping[str, bytes]], bool],
+) -> str:
+    """One signed commit on top of `parent`, in the place of whatever the branch had; its id.
+
+    What is there stays when it is such a commit and `stays`, which is given its files that `changes` writes. Whoever
+    else wrote on the branch is overwritten: it is CI's. PushRejected when somebody did meanwhile.
+    """
+    remote = host.environment_repository.model_copy(update={"branch": branch})
+    mirror = git.mirror_path(host.state, remote.name)
+    before = git.fetch_other(mirror, remote)
+    if before and _is_ours(host, before, parent) and stays(_files(mirror, before, changes)):
+        return before
+    commit = _write(host, parent, changes, message=message(subject, trailers))
+    git.push(mirror, commit, remote, expected=before, rewrite=True)
+    return commit
+
+
+def _write(host: CiHost, parent: CommitId, changes: Mapping[str, bytes | None], *, message: str) -> str:
+    """A commit that passes the rules."""
+    remote = host.environment_repository
+    mirror = git.mirror_path(host.state, remote.name)
     commit = git.write_commit(
         mirror,
         parent,
         changes,
-        message=message(subject, trailers),
+        message=message,
         key=host.signing.key,
         author=Person(host.signing.signer, f"{host.signing.signer}@interlock.invalid"),
     )
     verify(mirror, remote.root, commit, since=parent)
-    git.push(mirror, commit, remote, expected=parent)
     return commit
+
+
+def _is_ours(host: CiHost, commit: str, parent: str) -> bool:
+    """Whether it is one commit of this signer on top of `parent`."""
+    remote = host.environment_repository
+    try:
+        verified = verify(git.mirror_path(host.state, remote.name), remote.root, commit, since=parent)
+    except Refused:
+        return False
+    return [each.signer for each in verified] == [host.signing.signer]
+
+
+def _files(mirror: Path, commit: str, paths: Iterable[str]) -> dict[str, bytes]:
+    names = {f"{commit}:{path}": path for path in paths}
+    return {names[name]: blob for name, blob in git.read_blobs(mirror, names).items()}
 
 
 def read_mark(state: Path) -> str | None:

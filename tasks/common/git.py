@@ -45,6 +45,7 @@ MAX_MEMORY_BYTES = 1 << 30
 
 _HEAD = "refs/interlock/head"
 _KEPT = "refs/interlock/kept"
+_OTHER = "refs/interlock/other"
 _REGULAR = ("100644", "100755")
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -129,6 +130,12 @@ def fetch_or_empty(mirror: Path, remote: Remote, *, timeout: float = NETWORK_SEC
         return _fetch(mirror, remote, lock=lock, timeout=timeout)
 
 
+def fetch_other(mirror: Path, remote: Remote, *, timeout: float = NETWORK_SECONDS) -> str | None:
+    """As `fetch_or_empty`, for a branch beside the one that the mirror is of."""
+    with _locked(mirror, timeout=timeout) as lock:
+        return _fetch(mirror, remote, lock=lock, timeout=timeout, into=_OTHER)
+
+
 def fetch_grown(mirror: Path, remote: Remote, *, timeout: float = NETWORK_SECONDS) -> str | None:
     """As `fetch_or_empty`, for a branch that only ever grows: Refused when it lost what this mirror has seen."""
     with _locked(mirror, timeout=timeout) as lock:
@@ -145,12 +152,12 @@ def fetch_grown(mirror: Path, remote: Remote, *, timeout: float = NETWORK_SECOND
         return head
 
 
-def _fetch(mirror: Path, remote: Remote, *, lock: int, timeout: float) -> str | None:
+def _fetch(mirror: Path, remote: Remote, *, lock: int, timeout: float, into: str = _HEAD) -> str | None:
     _prepare(mirror)
     arguments = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules")
     # The child holds the lock too: if we are killed, nobody meddles with the mirror before it ends.
     done = _run(
-        (*arguments, "--", remote.url, f"+{_ref(remote)}:{_HEAD}"),
+        (*arguments, "--", remote.url, f"+{_ref(remote)}:{into}"),
         mirror=mirror,
         remote=remote,
         timeout=timeout,
@@ -160,7 +167,7 @@ def _fetch(mirror: Path, remote: Remote, *, lock: int, timeout: float) -> str | 
     if done.code and "couldn't find remote ref" in done.stderr:
         return None
     _require(done, f"fetch of {remote.branch} from {remote.url} failed")
-    return _resolve(mirror, _HEAD)
+    return _resolve(mirror, into)
 
 
 def fetched_head(mirror: Path) -> str | None:
@@ -358,12 +365,20 @@ def write_commit(
     return _hash_object(mirror, "commit", commits.signed(data, private_key))
 
 
-def push(mirror: Path, commit: str, remote: Remote, *, expected: str | None, timeout: float = NETWORK_SECONDS) -> None:
+def push(
+    mirror: Path,
+    commit: str,
+    remote: Remote,
+    *,
+    expected: str | None,
+    rewrite: bool = False,
+    timeout: float = NETWORK_SECONDS,
+) -> None:
     """Move the remote branch from exactly `expected` (None: absent) to `commit`, which must descend from it.
 
-    PushRejected when the branch is elsewhere: fetch, decide again, push again.
+    PushRejected when the branch is elsewhere: fetch, decide again, push again. `rewrite`: it need not descend.
     """
-    if expected is not None and not is_ancestor(mirror, expected, commit):
+    if expected is not None and not rewrite and not is_ancestor(mirror, expected, commit):
         raise GitError(f"push of {commit[:12]}: it does not descend from {expected[:12]}")
     lease = f"--force-with-lease={_ref(remote)}:{_full(expected) if expected else ''}"
     arguments = ("push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no", lease)

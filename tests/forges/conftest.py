@@ -9,6 +9,9 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from tests.forges.server import KINDS, FakeForge, ForgeServer, Kind
+from tests.git.conftest import server
+
+__all__ = ["server"]
 
 
 @contextmanager

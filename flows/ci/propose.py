@@ -1,0 +1,147 @@
+"""A release to environments that people release to: a branch with CI's commit, and one pull request that is kept up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from interlock.ci.proposal import (
+    Proposal,
+    already_proposed,
+    body_of,
+    branch_of,
+    differences,
+    title_of,
+    with_changes,
+)
+from interlock.ci.statuses import run_url
+from interlock.ci.targets import changes
+from interlock.contract.canonical import digest
+from interlock.contract.report import Report, cell
+from interlock.contract.repository import read
+from interlock.contract.trailers import Trailers
+from interlock.errors import InterlockError
+from tasks.ci.forge import ensure_pull_request
+from tasks.ci.release_commit import push_branch
+from tasks.common.render import render_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flows.presenter import Presenter
+    from interlock.ci.host import CiHost
+    from interlock.ci.targets import Proven, Target
+    from interlock.contract.models import Source
+    from interlock.contract.repository import Repository
+    from tasks.common.environment_repository import VerifiedHead
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A component's release that the gate let pass, for environments with `promotion: pull-request`."""
+
+    component: str
+    image: str
+    source: Source
+    run: str
+    proven: Sequence[Proven]
+    bound: Sequence[Target]
+    """All that its bindings give it."""
+    tests: str
+    findings: str
+    """Markdown."""
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(each.target.environment for each in self.proven))
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """The commit at the branch; where its pull request is, or empty when the forge could not be told."""
+
+    branch: str
+    commit: str
+    url: str
+
+
+async def propose(presenter: Presenter, host: CiHost, head: VerifiedHead, offer: Offer) -> Proposed:
+    """Push the branch, then see to the pull request. PushRejected when another host moved the branch meanwhile.
+
+    May be killed anywhere: what is there already is found, and what is missing is made.
+    """
+    branch = branch_of(offer.source.repository, offer.component, offer.bound, head.repository)
+    wanted = changes(head.tree, offer.proven, image=offer.image, source=offer.source)
+    targets = [each.target for each in offer.proven]
+    title = title_of(offer.component, offer.source.commit, offer.environments)
+    commit = await presenter.step(
+        push_branch,
+        host,
+        branch=branch,
+        parent=head.commit,
+        changes=wanted,
+        subject=title,
+        trailers=Trailers(
+            source_repository=offer.source.repository,
+            source_commit=offer.source.commit,
+            run=offer.run,
+            evidence_digest=digest(offer.proven[0].evidence),
+            component=offer.component,
+        ),
+        stays=lambda texts: already_proposed(
+            texts, targets, image=offer.image, commit=offer.source.commit, repository=offer.source.repository
+        ),
+    )
+    body = body_of(
+        component=offer.component,
+        image=offer.image,
+        repository=offer.source.repository,
+        commit=offer.source.commit,
+        branch=branch,
+        base=host.environment_repository.branch,
+        run=run_url(host.prefect_ui, offer.run),
+        tests=offer.tests,
+        findings=offer.findings,
+        differences=await _differences(presenter, head, wanted, targets),
+    )
+    proposal = Proposal(branch, host.environment_repository.branch, offer.source.commit, title, body)
+    return Proposed(branch, commit, await _ask(presenter, host, proposal))
+
+
+async def _differences(
+    presenter: Presenter, head: VerifiedHead, wanted: Mapping[str, bytes | None], targets: Sequence[Target]
+) -> dict[str, str]:
+    """By environment, what would be applied otherwise than now."""
+    after = read(with_changes(head.tree, wanted, commit=head.commit))
+
+    async def difference(target: Target) -> str:
+        repositories: tuple[Repository, ...] = (head.repository, after)
+        old, new = await asyncio.gather(
+            *(presenter.step(render_environment, each, target.environment) for each in repositories)
+        )
+        return differences(old, new, application=target.application)
+
+    return {each.environment: await difference(each) for each in targets}
+
+
+async def _ask(presenter: Presenter, host: CiHost, proposal: Proposal) -> str:
+    """The pull request's address. The branch is what counts: without the forge people can merge it all the same."""
+    account = host.forges.get(host.environment_repository.name)
+    if account is None:
+        problem, hint = "no forge is named for the environment repository", "name it in ci.yaml, or merge by hand"
+    else:
+        try:
+            found = await presenter.step(ensure_pull_request, account, proposal)
+        except InterlockError as error:
+            presenter.say(str(error))
+            problem, hint = error.message, "the next run of this release opens it; or open it, or merge by hand"
+        else:
+            if found.state != "open":
+                presenter.say(f"{found.url} of this very commit was {found.state} by people: they are not asked again")
+            await presenter.link("pull-request", found.url, f"pull request {found.number}: {proposal.title}")
+            return found.url
+    text = f"{cell(problem)}: {cell(hint)}\n\nThe release lies on the branch `{proposal.branch}`.\n\n{proposal.body}"
+    await presenter.show(Report("pull-request", f"No pull request: {proposal.title}", text))
+    return ""
