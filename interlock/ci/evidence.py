@@ -129,7 +129,20 @@ def _tests(facts: Facts) -> Statement:
         passed=_some(report.passed),
         failed=_some([case.name for case in report.failed]),
         skipped=_some(report.skipped),
+        more=list(_beside(facts.tests)),
     )
+
+
+def _beside(tests: TestRun) -> Iterator[dict[str, object]]:
+    if tests.coverage:
+        counts = {"lines": tests.coverage.lines, "covered": tests.coverage.covered}
+        yield {"name": "coverage.xml", "digest": _sha256(tests.coverage.digest), "annotations": counts}
+    for image in tests.services:
+        yield {"uri": f"docker://{image}", "digest": _sha256(image.partition("@")[2])}
+
+
+def _sha256(text: str) -> dict[str, str]:
+    return {"sha256": text.removeprefix("sha256:")}
 
 
 def _some(names: Sequence[str]) -> list[str]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
+from interlock.ci.coverage import Coverage
+from interlock.ci.untrusted_xml import read_xml
 from interlock.contract.canonical import digest
 from interlock.errors import TestsFailed
 
-MOST_BYTES = 16 << 20
 MOST_CASES = 50_000
 _MESSAGE = 2000
 _REPORTED = 50
@@ -54,6 +54,9 @@ class TestRun:
     log: tuple[str, ...] = ()
     """The last lines that the tests printed."""
     seconds: float = 0.0
+    coverage: Coverage | None = None
+    services: tuple[str, ...] = ()
+    """The images, by digest, of what ran beside the tests."""
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -80,9 +83,7 @@ def _problems(run: TestRun) -> Iterator[str]:
 
 def read_report(data: bytes) -> TestReport:
     """A report with `testsuites` or `testsuite` at its root; TestsFailed when it is not that."""
-    if len(data) > MOST_BYTES:
-        raise TestsFailed(f"the JUnit report has {len(data)} bytes, more than {MOST_BYTES}")
-    root = _root(data)
+    root = read_xml(data, what="the JUnit report")
     if root.tag not in ("testsuites", "testsuite"):
         raise TestsFailed(f"the JUnit report begins with <{root.tag[:50]}>, not <testsuites> or <testsuite>")
     cases = list(root.iter("testcase"))
@@ -98,17 +99,6 @@ def read_report(data: bytes) -> TestReport:
         seconds=sum(_seconds(case) for case in cases),
         digest=digest(data),
     )
-
-
-def _root(data: bytes) -> ElementTree.Element:
-    try:
-        # Only ASCII-compatible UTF-8 may stand here, so a DOCTYPE cannot hide in another encoding.
-        text = data.decode("utf-8-sig")
-        if re.search(r"<!DOCTYPE|<!ENTITY", text, re.IGNORECASE):
-            raise TestsFailed("the JUnit report has a DOCTYPE, which is refused")
-        return ElementTree.fromstring(re.sub(r"^\s*<\?xml[^>]*\?>", "", text))  # noqa: S314 - as above
-    except (UnicodeDecodeError, ElementTree.ParseError, RecursionError) as error:
-        raise TestsFailed(f"the JUnit report cannot be read: {error}") from None
 
 
 def _failed(case: ElementTree.Element) -> FailedCase | None:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from interlock.ci.dockerfile import is_plain, refused_add, repository_of
 from interlock.contract import layout
-from interlock.contract.models import BuildRules
+from interlock.contract.models import BuildRules, Service
 from interlock.errors import FormatError, InputError
 
 Kind = Literal["image", "frontend", "address"]
@@ -153,6 +153,16 @@ def require_arguments(names: Sequence[str], rules: Sequence[BuildRules]) -> None
             raise InputError(
                 f"policy does not let {layout.APPLICATION_REPOSITORY} set the build's argument {name}",
                 hint="leave it out, or have it added to `build.arguments` in policy/gate.yaml",
+            )
+
+
+def require_services(services: Mapping[str, Service], rules: Sequence[BuildRules]) -> None:
+    """InputError when no environment lets tests have the image of a service."""
+    for name, service in services.items():
+        if not any(is_allowed("image", service.image, one) for one in rules):
+            raise InputError(
+                f"{layout.APPLICATION_REPOSITORY}: policy does not let the service {name} have {service.image}",
+                hint="use an allowed image, or have it added to `build.images` in policy/gate.yaml",
             )
 
 

@@ -129,26 +129,52 @@ def results_report(run: TestRun, *, component: str) -> Report:
     problems = run.problems
     report = run.report
     counts = report.summary if report else "no report"
+    counts += f", covered {run.coverage.summary}" if run.coverage else ""
     title = f"Tests of {component}: {'passed' if not problems else 'FAILED'} ({counts}, {run.seconds:.1f} s)"
     failed = Table.of("case", "message", rows=[(case.name, case.message) for case in report.failed] if report else [])
+    covered = _covered(run)
     return Report(
         key="tests",
         title=title,
         markdown="\n\n".join(
             (
-                "Ran inside the built image, without network.",
+                _where(run),
                 *(f"- {cell(problem)}" for problem in problems),
                 *((_quoted(run.log),) if problems and run.log else ()),
             )
         ),
-        tables=(failed,) if failed.rows else (),
+        tables=tuple(table for table in (failed, covered) if table.rows),
         data={
+            "services": list(run.services),
+            "coverage": run.coverage and {"lines": run.coverage.lines, "covered": run.coverage.covered},
             "exit_code": run.exit_code,
             "passed": list(report.passed) if report else [],
             "failed": [asdict(case) for case in report.failed] if report else [],
             "skipped": list(report.skipped) if report else [],
             "problems": list(problems),
         },
+    )
+
+
+def _where(run: TestRun) -> str:
+    if not run.services:
+        return "Ran inside the built image, without network."
+    return f"Ran inside the built image, with no network but its services: {', '.join(map(cell, run.services))}"
+
+
+_UNCOVERED = 25
+"""So many files are listed."""
+
+
+def _covered(run: TestRun) -> Table:
+    """All files together, then those with the most lines that no test ran through."""
+    if run.coverage is None:
+        return Table.of("covered", "lines", "not run", "share", rows=[])
+    worst = sorted(run.coverage.files, key=lambda each: (each.covered - each.lines, each.name))[:_UNCOVERED]
+    rows = [("all files", run.coverage.lines, run.coverage.covered), *((e.name, e.lines, e.covered) for e in worst)]
+    return Table.of(
+        *("covered", "lines", "not run", "share"),
+        rows=[(name, str(all_), str(all_ - ran), f"{100 * ran / max(all_, 1):.1f} %") for name, all_, ran in rows],
     )
 
 

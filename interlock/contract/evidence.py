@@ -126,12 +126,22 @@ def provenance(
 
 
 def test_result(
-    image: str, *, report_digest: str, passed: Sequence[str], failed: Sequence[str] = (), skipped: Sequence[str] = ()
+    image: str,
+    *,
+    report_digest: str,
+    passed: Sequence[str],
+    failed: Sequence[str] = (),
+    skipped: Sequence[str] = (),
+    more: Iterable[Json] = (),
 ) -> Statement:
-    """The tests' names by outcome, and the digest of the JUnit report they are taken from."""
+    """The tests' names by outcome, and the digest of the JUnit report they are taken from.
+
+    `more`: resource descriptors of what else belongs to the run: a coverage report, images of services.
+    """
+    junit = {"name": "junit.xml", "digest": {"sha256": report_digest.removeprefix("sha256:")}}
     predicate = {
         "result": "FAILED" if failed or not passed else "PASSED",
-        "configuration": [{"name": "junit.xml", "digest": {"sha256": report_digest.removeprefix("sha256:")}}],
+        "configuration": [junit, *map(dict, more)],
         "passedTests": list(passed),
         "warnedTests": list(skipped),
         "failedTests": list(failed),

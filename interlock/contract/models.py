@@ -531,6 +531,33 @@ Stage = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9._-]*$", max_len
 """A stage of a Dockerfile, in small letters."""
 
 
+ArgumentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+ArgumentValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=1000)]
+ServiceName = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,40}[a-z0-9])?$")]
+
+
+class Service(Model):
+    """A container beside the tests, which reach it by its name. It reaches nothing but the tests and other services."""
+
+    image: Image
+    """By digest: `registry.example/postgres@sha256:…`."""
+    command: tuple[str, ...] = ()
+    """Instead of the image's own."""
+    variables: dict[ArgumentName, ArgumentValue] = {}
+    """Environment variables. Nothing secret: they stand in the repository."""
+    ready: tuple[str, ...] = ()
+    """A command that ends with 0 in the container once the service answers."""
+    port: int | None = Field(default=None, ge=1, le=65535)
+    """Without `ready`: a TCP port on which it listens once it answers."""
+    ready_seconds: int = Field(default=60, ge=1, le=600)
+
+    @model_validator(mode="after")
+    def waited_for(self) -> Self:
+        if not self.ready and self.port is None:
+            raise ValueError("name a ready command or a port, by which one sees that the service answers")
+        return self
+
+
 class Tests(Model):
     """How a component's tests run inside its own image, without network, and where they leave a JUnit report."""
 
@@ -539,6 +566,10 @@ class Tests(Model):
     command: tuple[str, ...] = Field(min_length=1)
     report: Annotated[str, StringConstraints(pattern=r"^/[^\x00]*\.xml$")] = "/tmp/junit.xml"  # noqa: S108 - in the container
     timeout_seconds: int = Field(default=300, ge=1, le=7200)
+    coverage: Annotated[str, StringConstraints(pattern=r"^/[^\x00]*\.xml$")] | None = None
+    """Where they leave a coverage report in Cobertura's form, if they do."""
+    services: dict[ServiceName, Service] = Field(default={}, max_length=10)
+    """What they need beside them; without any they have no network."""
     target: Stage | None = None
     """A stage whose FROM is the component's `target`: the tests run in it, which stands on the image that ships."""
 
@@ -546,8 +577,6 @@ class Tests(Model):
 _BUILDERS_OWN = re.compile(
     r".*_PROXY|(?:BUILDKIT|BUILDX|DOCKER)_.*|SOURCE_DATE_EPOCH|(?:BUILD|TARGET)[A-Z]+", re.IGNORECASE
 )
-ArgumentName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
-ArgumentValue = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=1000)]
 
 
 class Component(Model):

@@ -24,6 +24,7 @@ from interlock.ci.references import (
     require_allowed,
     require_arguments,
     require_quiet,
+    require_services,
 )
 from interlock.contract.evidence import Base
 from interlock.contract.models import BuildRules, Component
@@ -178,6 +179,7 @@ def read_recipe(source: Path, component: Component, rules: Sequence[BuildRules])
         recipe.stage(component.target)
     require_allowed(recipe, rules)
     require_arguments(sorted(component.arguments), rules)
+    require_services(component.tests.services, rules)
     return recipe
 
 
@@ -275,12 +277,15 @@ def remove_image(url: str, name: str) -> None:
 
 
 def remove_left(url: str, *, run: str) -> None:
-    """Remove whatever a run left: containers with their volumes, and images that only its tests needed."""
+    """Remove whatever a run left: containers with their volumes, networks, and images that only its tests needed."""
     mine = {"label": f"{RUN_LABEL}={run}"}
     with daemon(url) as client:
         for container in client.api.containers(all=True, filters=mine):
             with contextlib.suppress(Missing):
                 client.api.remove_container(container["Id"], force=True, v=True)
+        for network in client.api.networks(filters=mine):
+            with contextlib.suppress(Missing):
+                client.api.remove_network(network["Id"])
         for image in client.api.images(filters=mine):
             with contextlib.suppress(Missing):
                 client.api.remove_image(image["Id"], force=True)

@@ -1,4 +1,4 @@
-"""Running a component's tests in a container of its own image: no network, no Docker, nothing to write to but /tmp."""
+"""Running a component's tests in a container of its own image: no Docker, no network but that of its services."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import io
 import tarfile
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import requests.exceptions
 
-from interlock.ci.junit import MOST_BYTES, TestReport, TestRun, read_report
+from interlock.ci.coverage import Coverage, read_coverage
+from interlock.ci.junit import TestReport, TestRun, read_report
+from interlock.ci.untrusted_xml import MOST_BYTES
 from interlock.contract.models import Tests
 from interlock.errors import TestsFailed
 from tasks.ci.images import RUN_LABEL, Client, Missing, Ulimit, daemon
+from tasks.ci.services import BOUNDED_LOG, NO_RESOLVER, running
 from tasks.common.effect import effect
 
 _MEMORY = 2 << 30
@@ -33,22 +37,37 @@ def run_tests(url: str, image_id: str, tests: Tests, *, run: str) -> TestRun:
     killed run left carries its label for the next sweep.
     """
     started = time.monotonic()
-    with daemon(url, timeout=tests.timeout_seconds + 60) as client:
-        container = _create(client, image_id, tests, run)
-        try:
-            code = _start_and_wait(client, container, tests.timeout_seconds)
-            log = _log(client, container)
-            report, trouble = _report(client, container, tests, code)
-        finally:
-            with contextlib.suppress(Missing):
-                client.api.remove_container(container, force=True, v=True)
-    return TestRun(exit_code=code, report=report, trouble=trouble, log=log, seconds=time.monotonic() - started)
+    with daemon(url, timeout=tests.timeout_seconds + 60) as client, contextlib.ExitStack() as stack:
+        network = None
+        if tests.services:
+            try:
+                network = stack.enter_context(running(client, tests.services, run=run))
+            except TestsFailed as error:
+                return TestRun(exit_code=None, trouble=error.message, seconds=time.monotonic() - started)
+        found = _run(client, image_id, tests, run=run, network=network)
+    images = tuple(each.image for each in tests.services.values())
+    return replace(found, seconds=time.monotonic() - started, services=images)
 
 
-def _create(client: Client, image_id: str, tests: Tests, run: str) -> str:
-    folder = tests.report.rpartition("/")[0]
+def _run(client: Client, image_id: str, tests: Tests, *, run: str, network: str | None) -> TestRun:
+    container = _create(client, image_id, tests, run=run, network=network)
+    try:
+        code = _start_and_wait(client, container, tests.timeout_seconds)
+        log = _log(client, container)
+        report, coverage, trouble = _reports(client, container, tests, code)
+    finally:
+        with contextlib.suppress(Missing):
+            client.api.remove_container(container, force=True, v=True)
+    return TestRun(exit_code=code, report=report, trouble=trouble, log=log, coverage=coverage)
+
+
+def _create(client: Client, image_id: str, tests: Tests, *, run: str, network: str | None) -> str:
+    """Without a network, or on the services' own."""
+    folders = {path.rpartition("/")[0] for path in (tests.report, tests.coverage or tests.report)} - {""}
     limits = client.api.create_host_config(
-        network_mode="none",
+        network_mode=network or "none",
+        dns=list(NO_RESOLVER) if network else None,
+        log_config=BOUNDED_LOG,
         read_only=True,
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
@@ -57,7 +76,7 @@ def _create(client: Client, image_id: str, tests: Tests, run: str) -> str:
         nano_cpus=_CPUS * 10**9,
         pids_limit=_PROCESSES,
         ulimits=[Ulimit(name="fsize", soft=_FILE_BYTES, hard=_FILE_BYTES)],
-        tmpfs={} if folder == "/tmp" else {"/tmp": "size=268435456"},  # noqa: S108 - in the container
+        tmpfs={} if "/tmp" in folders else {"/tmp": "size=268435456"},  # noqa: S108 - in the container
         init=True,
     )
     created = client.api.create_container(
@@ -66,10 +85,10 @@ def _create(client: Client, image_id: str, tests: Tests, run: str) -> str:
         command=[],
         labels={RUN_LABEL: run},
         # A tmpfs is gone when the container ends; this volume keeps the report until it was copied out.
-        volumes=[folder] if folder else [],
+        volumes=sorted(folders),
         host_config=limits,
         environment={"HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"},  # noqa: S108 - in the container
-        network_disabled=True,
+        network_disabled=network is None,
     )
     return str(created["Id"])
 
@@ -90,14 +109,19 @@ def _log(client: Client, container: str) -> tuple[str, ...]:
     return tuple(line[:_LINE] for line in text.splitlines() if line.strip())[-_LOG_LINES:]
 
 
-def _report(client: Client, container: str, tests: Tests, code: int | None) -> tuple[TestReport | None, str]:
-    """The report, or why there is none. A report of tests that were stopped is none."""
+def _reports(
+    client: Client, container: str, tests: Tests, code: int | None
+) -> tuple[TestReport | None, Coverage | None, str]:
+    """Both reports, or why one is not there. A report of tests that were stopped is none."""
     if code is None:
-        return None, f"stopped after {tests.timeout_seconds} s, as interlock.yaml asks"
+        return None, None, f"stopped after {tests.timeout_seconds} s, as interlock.yaml asks"
+    report: TestReport | None = None
     try:
-        return read_report(_copy_out(client, container, tests.report)), ""
+        report = read_report(_copy_out(client, container, tests.report))
+        coverage = read_coverage(_copy_out(client, container, tests.coverage)) if tests.coverage else None
     except TestsFailed as error:
-        return None, f"{error.message} (the test command ended with exit code {code})"
+        return report, None, f"{error.message} (the test command ended with exit code {code})"
+    return report, coverage, ""
 
 
 def _copy_out(client: Client, container: str, path: str) -> bytes:

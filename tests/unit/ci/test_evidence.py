@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 
+from interlock.ci.coverage import Coverage, FileCoverage
 from interlock.ci.credentials import Probe
 from interlock.ci.evidence import Facts, for_environment, for_registry, statements
 from interlock.ci.findings import Database, Finding, Scan
@@ -56,6 +58,19 @@ def verdict() -> Verdict:
 
 def said() -> dict[str, Statement]:
     return statements(FACTS, SCANS, {"dev": verdict()}, builder="ci-shop", policy_commit="b" * 40, finished=NOW)
+
+
+def test_coverage_and_services_belong_to_the_tests() -> None:
+    """As descriptors beside the report's: digests, and how many lines were run."""
+    coverage = Coverage((FileCoverage("a.py", 4, 3),), "sha256:" + "7" * 64)
+    facts = replace(FACTS, tests=replace(PASSED, coverage=coverage, services=(f"r.example/db@sha256:{'8' * 64}",)))
+
+    made = statements(facts, SCANS, {"dev": verdict()}, builder="ci-shop", policy_commit="b" * 40, finished=NOW)
+
+    assert made["tests"].predicate["configuration"][1:] == [
+        {"name": "coverage.xml", "digest": {"sha256": "7" * 64}, "annotations": {"lines": 4, "covered": 3}},
+        {"uri": f"docker://r.example/db@sha256:{'8' * 64}", "digest": {"sha256": "8" * 64}},
+    ]
 
 
 def test_evidence_holds_what_was_found_out() -> None:

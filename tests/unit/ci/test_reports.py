@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from interlock.ci.coverage import Coverage, FileCoverage
 from interlock.ci.findings import Database, Finding, Scan, not_scanned
 from interlock.ci.gate import Verdict, judge
 from interlock.ci.junit import FailedCase, TestReport, TestRun
@@ -70,6 +71,22 @@ def test_passed_tests_are_one_line() -> None:
 
     assert report.title == "Tests of web: passed (1 passed, 0 failed, 1 skipped, 1.3 s)"
     assert report.tables == ()
+
+
+def test_coverage_and_services_are_shown() -> None:
+    """All files first, then those with the most lines that no test ran through."""
+    files = (FileCoverage("a.py", 40, 38), FileCoverage("b.py", 25, 10))
+    run = replace(PASSED, coverage=Coverage(files, ""), services=("r.example/db@sha256:1",))
+
+    report = results_report(run, component="web")
+
+    assert "covered 73.8 % of 65 lines" in report.title
+    assert "no network but its services: r.example/db@sha256:1" in report.markdown
+    assert report.tables[0].rows == (
+        ("all files", "65", "17", "73.8 %"),
+        ("b.py", "25", "15", "40.0 %"),
+        ("a.py", "40", "2", "95.0 %"),
+    )
 
 
 def test_failed_tests_show_cases_and_log() -> None:

@@ -201,6 +201,19 @@ def test_a_component_says_only_what_is_its_own(more: str, said: str) -> None:
         read_application(text + more)
 
 
+@pytest.mark.parametrize(
+    ("service", "said"),
+    [
+        ("{image: 'r.example/db:1', port: 1}", "image"),
+        (f"{{image: 'r.example/db@sha256:{'0' * 64}'}}", "name a ready command or a port"),
+    ],
+)
+def test_a_service_is_pinned_and_waited_for(service: str, said: str) -> None:
+    """A tag would be another image tomorrow; tests that begin too early fail by chance."""
+    with pytest.raises(FormatError, match=said):
+        read_application(f"format: 1\ncomponents:\n  web:\n    tests: {{command: [x], services: {{db: {service}}}}}\n")
+
+
 def test_tests_stand_on_what_ships() -> None:
     """A stage for the tests needs the name of the one below it."""
     text = "format: 1\ncomponents:\n  web:\n    tests: {command: [x], target: test}\n"
