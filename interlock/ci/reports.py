@@ -330,24 +330,29 @@ def release_report(repository: str, commit: str, released: Sequence[Released]) -
         (
             each.component,
             ", ".join(each.environments) or "nowhere",
-            f"{', '.join(each.proposed)} {each.pull_request}".strip() or "none",
             ", ".join(each.blocked) or "none",
             each.image or "none",
-            each.commit[:12] or ("to be merged" if each.proposed else "released before"),
+            each.commit[:12] or ("none yet" if each.proposed else "released before"),
         )
         for each in released
     ]
+    merged_by_people: list[tuple[str, ...]] = [
+        (each.component, ", ".join(each.proposed), each.pull_request or "not on the forge: see the report")
+        for each in released
+        if each.proposed
+    ]
     written = [each for each in released if each.commit]
     closed = [each for each in released if each.blocked]
-    proposed = [each for each in released if each.proposed]
-    verdict = "released" if written else "proposed" if proposed else "released already"
+    verdict = "released" if written else "proposed" if merged_by_people else "released already"
+    tables = (
+        Table.of("component", "released to", "kept out of", "image", "release commit", rows=rows),
+        Table.of("component", "proposed to", "pull request", rows=merged_by_people),
+    )
     return Report(
         key="release",
         title=f"{repository} {commit[:12]}: {verdict}" + (", but not everywhere" if closed else ""),
         markdown="CD deploys an environment as soon as it sees the release commit.",
-        tables=(
-            Table.of("component", "released to", "proposed to", "kept out of", "image", "release commit", rows=rows),
-        ),
+        tables=tuple(each for each in tables if each.rows),
         data={"repository": repository, "commit": commit, "components": [asdict(each) for each in released]},
     )
 

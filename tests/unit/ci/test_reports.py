@@ -173,3 +173,16 @@ def test_a_release_names_image_and_commit() -> None:
         ("web", "dev", "prod", "r/web@sha256:1", "cccccccccccc"),
         ("api", "dev", "none", "r/api@sha256:2", "released before"),
     )
+    assert len(report.tables) == 1
+
+
+def test_a_release_names_what_people_have_to_merge() -> None:
+    """And where."""
+    url = "https://forge.example/acme/e/pull/3"
+    web = Released("web", "r/web@sha256:1", (), "", proposed=("prod", "stage"), pull_request=url)
+
+    report = release_report("shop", "a" * 40, (web,))
+
+    assert report.title == "shop aaaaaaaaaaaa: proposed"
+    assert report.tables[0].rows == (("web", "nowhere", "none", "r/web@sha256:1", "none yet"),)
+    assert report.tables[1].rows == (("web", "prod, stage", url),)
