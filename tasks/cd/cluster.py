@@ -490,7 +490,7 @@ class Cluster:
                 self.throttle.slow_down(started, retry_after(answer.headers.get("Retry-After")))
             else:
                 self.throttle.bore()
-            if answer.status < 400:
+            if answer.status < 300:
                 return answer.status, decoded(answer.data)
         raise refusal(subject, answer.status, answer.data)
 

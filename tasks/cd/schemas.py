@@ -23,6 +23,7 @@ KEPT = 100
 """Files in the folder: some dozens of a cluster's groups and versions, of a few clusters and server versions."""
 _HASH = re.compile(r"[0-9A-Fa-f]{16,128}")
 _NOT_FOR_US = frozenset({403, 404, 406})
+_MOVED = 301
 
 
 class ServerSchemas:
@@ -73,7 +74,13 @@ class ServerSchemas:
         if kept:
             with suppress(OSError, ValueError):
                 return orjson.loads(kept.read_bytes())
-        document = self._cluster.request("GET", parts.path, query=query, subject="the server's schemas")
+        try:
+            document = self._cluster.request("GET", parts.path, query=query, subject="the server's schemas")
+        except ClusterError as error:
+            if error.status != _MOVED:
+                raise
+            # A definition of the group has changed since the index was made, which follows it by some seconds.
+            return self._cluster.request("GET", parts.path, subject="the server's schemas")
         if kept:
             _keep(kept, document)
         return document
