@@ -549,6 +549,17 @@ def decided(want: Wanted, predicted: Body, scope: Scope) -> PlanItem:
     return replace(item, action=Action.CHANGE, reason=reason, given=entry, predecessors=want.predecessors)
 
 
+def foreseen(want: Wanted, scope: Scope) -> PlanItem:
+    """What an apply would do to a living object that the server refuses until the definition of its kind has changed,
+    which this very plan does first. What the apply takes away is not foreseen.
+    """
+    assert want.live is not None  # noqa: S101 - a new object has nothing to be laid over
+    item = decided(want, take_over.expected(want.live, (), want.body), scope)
+    if item.action not in {Action.UNCHANGED, Action.CHANGE}:
+        return item
+    return replace(item, action=Action.CHANGE, reason=item.reason or "once the definition of its kind has changed")
+
+
 def _decided(want: Wanted, predicted: Body, scope: Scope) -> PlanItem:
     live = want.live
     assert live is not None  # noqa: S101 - a new object has no prediction to compare

@@ -349,6 +349,7 @@ def _not_read(live: Live) -> Iterator[str]:
 
 
 _MOST_KINDS = 8
+_UNFIT = 422
 
 
 def _not_rights(cluster: Cluster, live: Live, scope: Scope) -> Mapping[Identity, Body]:
@@ -426,7 +427,8 @@ class KnownSchemas:
         return of_definitions(manifest.body for manifest in self._rendered.manifests)
 
     def find(self, manifest: Manifest) -> Schema | None:
-        return self._server.find(*manifest.type) or self._defined.get(manifest.type)
+        """A definition of the commit comes first: it is in force when its objects are written."""
+        return self._defined.get(manifest.type) or self._server.find(*manifest.type)
 
 
 @dataclass(frozen=True)
@@ -610,7 +612,9 @@ def _items(
     """One item for each, in their order. Only what has to be asked about goes into the pool."""
     wants = [want for want, _ in looks]
     made = {want.identity for want in wants if want.live is None}
-    asking = _Asking(cluster, live, scope, scaled, proven, made, schemas, [])
+    changing = defined(want.body for want, look in looks if look == Look.ASK)
+    kinds = {(kind.group, kind.kind) for kind in changing}
+    asking = _Asking(cluster, live, scope, scaled, proven, made, kinds, schemas, [])
     known = {
         want.identity: PlanItem.unchanged(want.identity, application=want.manifest.application, uid=uid(want.live))
         for want, look in looks
@@ -646,6 +650,8 @@ class _Asking:
     scaled: Collection[Identity]
     proven: Mapping[Identity, Proof]
     made: Collection[Identity]
+    changing: Collection[tuple[str, str]]
+    """Groups and kinds whose definitions this plan may change first."""
     schemas: KnownSchemas
     notes: list[str]
 
@@ -684,12 +690,13 @@ class _Asking:
         """None when the object has moved since it was looked at: the answers would be about two versions."""
         if want.live is None:
             problems = self.proven.get(want.identity, ASKED).problems
-            return _newcomer(self.cluster, want, self.scope, self.made, problems)
+            later = self._fits_later(want)
+            return _newcomer(self.cluster, want, self.scope, self.made, problems, later=later)
         if look == Look.ASK and (entry := decide.taking(want, self.scope)):
             return self._told(
                 want, _taken_over(self.cluster, want, entry, self.unexplained(want, want.live), self.scope)
             )
-        item = _judged(self.cluster, want, self.scope, look)
+        item = _judged(self.cluster, want, self.scope, look, later=self._fits_later(want))
         item = item if look == Look.NOT_OURS else self._told(want, item)
         if item and (item.recreated or item.action == Action.IMMUTABLE):
             return item
@@ -698,6 +705,13 @@ class _Asking:
         if item is None or not found:
             return item
         return _with_foreign(self.cluster, item, found, want=want, live=want.live, scope=self.scope, notes=self.notes)
+
+    def _fits_later(self, want: Wanted) -> bool:
+        """Whether the definition of its kind, which may change first, lets it be as Git says."""
+        identity = want.identity
+        if (identity.group, identity.kind) not in self.changing:
+            return False
+        return not misfit_by(self.schemas.find(want.manifest), want.manifest)
 
     def _told(self, want: Wanted, item: PlanItem | None) -> PlanItem | None:
         """What the server refuses, with the field and the line of Git that its schema finds wrong too."""
@@ -708,11 +722,17 @@ class _Asking:
 
 
 def _newcomer(
-    cluster: Cluster, want: Wanted, scope: Scope, made: Collection[Identity], problems: tuple[Problem, ...]
+    cluster: Cluster,
+    want: Wanted,
+    scope: Scope,
+    made: Collection[Identity],
+    problems: tuple[Problem, ...],
+    *,
+    later: bool,
 ) -> PlanItem | None:
     """A new object: what the server says of it, or what its schema does when the server cannot be asked yet.
 
-    None when it has come meanwhile.
+    With `later`, that the server takes it for wrong today says nothing. None when it has come meanwhile.
     """
     if _comes_with_plan(want, made):
         return misfit(want, problems) if problems else decide.new(want)
@@ -720,12 +740,17 @@ def _newcomer(
         answer = cluster.apply(want.body, manager=scope.manager, force=True, dry_run=True)
     except ClusterError as error:
         refused = decide.refused(want, error)
+        if later and error.status == _UNFIT:
+            return decide.new(want)
         return misfit(want, problems, error.message) if problems and refused.action == Action.BLOCKED else refused
     return decide.new(want) if answer.created else None
 
 
-def _judged(cluster: Cluster, want: Wanted, scope: Scope, look: Look) -> PlanItem | None:
-    """None when the server answers about another version than the one that was looked at."""
+def _judged(cluster: Cluster, want: Wanted, scope: Scope, look: Look, *, later: bool) -> PlanItem | None:
+    """None when the server answers about another version than the one that was looked at.
+
+    With `later`, that the server takes it for wrong today says nothing.
+    """
     assert want.live is not None  # noqa: S101 - it lives
     if look != Look.ASK:
         return decide.not_ours(want, scope) if look == Look.NOT_OURS else want.item(Action.UNCHANGED)
@@ -735,6 +760,8 @@ def _judged(cluster: Cluster, want: Wanted, scope: Scope, look: Look) -> PlanIte
         predicted = cluster.apply(want.body, manager=scope.manager, force=True, dry_run=True)
     except ClusterError as error:
         item = decide.refused(want, error)
+        if later and error.status == _UNFIT and item.action == Action.BLOCKED:
+            return decide.foreseen(want, scope)
         fixed = decide.fixed(want, scope, item.reason) if item.action == Action.IMMUTABLE else None
         return _recreated(cluster, want, fixed, scope) if fixed else item
     same = version_of(predicted.body) == version_of(want.live)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from interlock.cd.control import ACCOUNT, Subject
 from interlock.cd.objects import Body
 from interlock.contract import layout
 from interlock.errors import Blocked, ClusterError, Refused, RenderError, Unhealthy
+from tasks.cd.schemas import ServerSchemas
 from tests.cluster.test_order import application, broken
 from tests.cluster.worlds import USER, World, config_map
 
@@ -58,6 +60,38 @@ def allowed(world: World, *, host: bool = True) -> dict[str, str | None]:
     }
 
 
+def test_a_definition_may_come_while_schemas_are_read(world: World) -> None:
+    """The server moves a group's schemas when a definition of it changes: they are found at their new address."""
+    server = ServerSchemas(world.admin, None)
+    kind = (f"{group(world)}/v1", "Widget")
+    body = definition(world)
+    world.admin.apply(body, manager="admin")
+    try:
+        _await_schema(world, "size")
+        assert server.find("v1", "ConfigMap")
+        (version,) = body["spec"]["versions"]
+        version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["colour"] = {"type": "string"}
+        world.admin.apply(body, manager="admin")
+        _await_schema(world, "colour")
+        schema = server.find(*kind)
+        assert schema
+        assert schema.problems({**widget(world), "spec": {"colour": "red"}}) == ()
+    finally:
+        definitions = world.admin.resource("apiextensions.k8s.io/v1", DEFINITION)
+        world.admin.request("DELETE", definitions.path(name=f"widgets.{group(world)}"))
+
+
+def _await_schema(world: World, field: str) -> None:
+    """Until the server's schemas of the group know the field: they follow a definition by some moments."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        schema = ServerSchemas(world.admin, None).find(f"{group(world)}/v1", "Widget")
+        if schema and not schema.problems({**widget(world), "spec": {field: None}}):
+            return
+        time.sleep(0.2)
+    pytest.fail(f"the server's schemas do not get {field}")
+
+
 @pytest.fixture
 def rights(world: World) -> Iterator[World]:
     """CD may make custom kinds, and what is of them."""
@@ -97,6 +131,29 @@ async def test_an_object_of_a_new_kind_is_applied_right_after_it(rights: World) 
     live = world.get("Widget", "small", f"{group(world)}/v1")
     assert live is not None
     assert live["spec"] == {"size": 1}
+    assert (await world.plan()).empty
+
+
+async def test_an_object_may_use_what_its_definition_gets_in_the_same_commit(rights: World) -> None:
+    """A field that a changed definition adds is no misspelt one, in new objects and in those that exist."""
+    world = rights
+    world.push(
+        {**application("operator", definition(world)), **application("shop-widgets", widget(world))} | allowed(world)
+    )
+    await world.deploy()
+    changed = definition(world)
+    spec = changed["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["properties"]["colour"] = {"type": "string"}
+    coloured = {**widget(world), "spec": {"size": 1, "colour": "red"}}
+    second = {**coloured, "metadata": {"name": "second"}}
+    world.push({**application("operator", changed), **application("shop-widgets", coloured, second)})
+
+    assert (await world.deploy()).said == "deployed"
+
+    for name in ("small", "second"):
+        live = world.get("Widget", name, f"{group(world)}/v1")
+        assert live is not None
+        assert live["spec"] == {"size": 1, "colour": "red"}
     assert (await world.plan()).empty
 
 
