@@ -23,12 +23,14 @@ from interlock.errors import (
     ScanFailed,
     Superseded,
     TestsFailed,
+    UnderWay,
     Unhealthy,
 )
 
 T = TypeVar("T")
 
 _NAMES: tuple[tuple[type[InterlockError], str], ...] = (
+    (UnderWay, "UnderWay"),
     (Superseded, "Superseded"),
     (Refused, "Refused"),
     (CredentialFound, "Refused"),

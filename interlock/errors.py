@@ -10,6 +10,7 @@ InterlockError                 exit code 4 unless said otherwise
 ├── Blocked               1    the gate, a budget or a plan says no, with reasons
 │   └── PlanMoved              the plan is not the one any more that was looked at
 ├── Superseded            0    a newer commit made this run pointless; nothing to do
+│   └── UnderWay          0    another run is at the same; left to it
 ├── LockHeld              5    somebody else holds the environment's lock
 ├── Unhealthy             1    applied, but not healthy in time
 ├── CredentialFound       3    CI can read a usable cluster credential
@@ -98,6 +99,10 @@ class PlanMoved(Blocked):
 
 
 class Superseded(InterlockError):
+    exit_code = 0
+
+
+class UnderWay(Superseded):
     exit_code = 0
 
 

@@ -24,6 +24,7 @@ from interlock.cd.advance import Advance, begun
 from interlock.cd.budget import allowance
 from interlock.cd.explain import explained
 from interlock.cd.host import CdHost, Ceiling
+from interlock.cd.lock import MARGIN_SECONDS, SECONDS
 from interlock.cd.permissions import Lacking, forbidden
 from interlock.cd.plan import Action, Plan, Scope
 from interlock.cd.policed import to_judge, versions_differ
@@ -42,10 +43,12 @@ from interlock.errors import (
     ClusterError,
     InputError,
     InterlockError,
+    LockHeld,
     ParameterError,
     PlanMoved,
     Refused,
     Superseded,
+    UnderWay,
 )
 from tasks.cd import contests, endings, inspect, lease, ledger, permissions, record, verdicts, wait
 from tasks.cd.cluster import Cluster, connect
@@ -64,6 +67,8 @@ T = TypeVar("T")
 U = TypeVar("U")
 LOCK_SECONDS = 90.0
 """How long a run waits for the environment's lock."""
+UPKEEP_LOCK_SECONDS = SECONDS + 2 * MARGIN_SECONDS
+"""How long an upkeep does: whoever has the lock still is alive, and at the same work."""
 MISMATCH_PAUSES = (1.0, 2.0, 4.0)
 """Seconds before record, mark and ledger are looked at once more."""
 
@@ -412,22 +417,34 @@ async def receipt(site: Site, mark: Mark, kind: Kind, **said: object) -> tuple[M
 
 
 @asynccontextmanager
-async def locked(site: Site, decision: Decision) -> AsyncIterator[Lock]:
-    """The environment's lock, waited for; given back however the block ends."""
+async def locked(site: Site, decision: Decision, *, upkeep: bool) -> AsyncIterator[Lock]:
+    """The environment's lock, waited for; given back however the block ends.
+
+    An upkeep leaves the environment to whoever has the lock and lives: UnderWay.
+    """
+    try:
+        lock = await _taken(site, decision, seconds=UPKEEP_LOCK_SECONDS if upkeep else LOCK_SECONDS)
+    except LockHeld as held:
+        if not upkeep:
+            raise
+        raise UnderWay(f"{site.name} is left to the run that is at it: {held.message}") from held
+    try:
+        yield lock
+    finally:
+        await asyncio.shield(asyncio.to_thread(lock.release))
+
+
+async def _taken(site: Site, decision: Decision, *, seconds: float) -> Lock:
     with site.timed("wait for the lock"):
-        lock = await site.presenter.step(
+        return await site.presenter.step(
             lease.take,
             site.cluster,
             namespace=site.ceiling.control_namespace,
             name=decision.scope.manager,
             who=f"{lease.holder()} ({site.actor})",
-            seconds=LOCK_SECONDS,
+            seconds=seconds,
             tell=site.presenter.say,
         )
-    try:
-        yield lock
-    finally:
-        await asyncio.shield(asyncio.to_thread(lock.release))
 
 
 async def decided_again(site: Site, decision: Decision, *, at: str | None) -> Decision:
@@ -582,18 +599,24 @@ async def _reconciled(site: Site, *, upkeep: bool, reviewed: Reviewed | None) ->
         require_same(reviewed, decision.plan)
     if decision.scope.again and decision.plan.drifted:
         decision = await tell_drift(site, decision)
-    result = await _without_writing(site, decision, upkeep=upkeep)
-    result = result or await _by_writing(site, decision, at=at, upkeep=upkeep, reviewed=reviewed)
+    result = await _without_writing(site, decision)
+    try:
+        result = result or await _by_writing(site, decision, at=at, upkeep=upkeep, reviewed=reviewed)
+    except UnderWay:
+        if refusal:
+            raise refusal from None
+        raise
     await site.presenter.show(reports.outcome_report(result))
     if refusal:
         raise refusal
     return result
 
 
-async def _without_writing(site: Site, decision: Decision, *, upkeep: bool) -> Outcome | None:
+async def _without_writing(site: Site, decision: Decision, *, unwaited: bool = False) -> Outcome | None:
     """How it ends when no object is to be written; None when one is, or when health has to be waited for.
 
-    An upkeep does not wait for the health of a commit that was waited for already: Unhealthy at once.
+    With `unwaited`, which takes the lock, a commit that was waited for already is Unhealthy at once: without the lock
+    another run may be waiting for it right now.
     """
     if decision.settled and decision.held_back and not (decision.plan.stops or decision.plan.over):
         said = "drift observed" if decision.plan.drifted else "in sync"
@@ -605,7 +628,7 @@ async def _without_writing(site: Site, decision: Decision, *, upkeep: bool) -> O
     if decision.settled:
         said = "removed" if decision.environment.removed else "in sync"
         return _outcome(site, decision, said, note="" if seen.done else seen.note)
-    if upkeep and decision.known.pending == decision.commit and not seen.done:
+    if unwaited and decision.known.pending == decision.commit and not seen.done:
         await site.presenter.show(reports.health_report(site.name, seen))
         raise wait.unhealthy(seen, when=f"still not healthy at {decision.commit[:12]}")
     if decision.stored.record is None or decision.known.pending or not seen.done:
@@ -618,12 +641,12 @@ async def _by_writing(
     site: Site, decision: Decision, *, at: str | None, upkeep: bool, reviewed: Reviewed | None
 ) -> Outcome:
     # Judged under the lock only: without it, another run's objects may be seen that its inventory did not have yet.
-    async with locked(site, decision) as lock:
+    async with locked(site, decision, upkeep=upkeep) as lock:
         decision = await decided_again(site, decision, at=at)
         if reviewed:
             require_same(reviewed, decision.plan)
         # Whoever had the lock before may have done it all.
-        if done := await _without_writing(site, decision, upkeep=upkeep):
+        if done := await _without_writing(site, decision, unwaited=upkeep):
             return done
         await show_lacking(site, decision.lacking)
         if not decision.scope.again or decision.plan.stops or decision.plan.over:

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from interlock.cd.objects import Body
-from interlock.errors import Superseded, Unhealthy
+from interlock.errors import Superseded, UnderWay, Unhealthy
 from sandbox.golang import provide_binaries
 from sandbox.image import MANIFEST_TYPE, blob_digest, program_image
 from sandbox.parts.kubernetes import Kubernetes
@@ -182,6 +182,26 @@ async def test_a_newer_commit_ends_a_wait(patient_world: World) -> None:
         await asyncio.wait_for(waiting, 60)
 
     assert (await world.deploy()).said == "deployed"
+
+
+async def test_a_resync_leaves_a_wait_to_the_run_that_waits(
+    patient_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a deploy waits for health, a resync neither judges the commit nor fails: it names the run that is at it."""
+    world = patient_world
+    monkeypatch.setattr("flows.cd.walk.UPKEEP_LOCK_SECONDS", 0.1)
+    world.push_objects("web", deployment(replicas=1, image="127.0.0.1:1/x@sha256:" + "0" * 64))
+    waiting = asyncio.create_task(world.deploy())
+    await _until_applied(world)
+
+    with pytest.raises(UnderWay, match=r"dev is left to the run that is at it: lock .*: held by .* since"):
+        await world.resync()
+
+    assert not waiting.done()
+    world.push_objects("web", deployment(replicas=0))
+    with pytest.raises(Superseded):
+        await asyncio.wait_for(waiting, 60)
+    assert (await world.resync()).said == "deployed"
 
 
 async def _until_applied(world: World) -> None:
