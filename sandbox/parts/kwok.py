@@ -17,6 +17,7 @@ TAINT = {"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}
 """Nothing comes onto a simulated node that does not ask for one: the cluster may have real nodes and other users."""
 _MINE = ("kwok.x-k8s.io/node", "fake")
 _READY_SECONDS, _EMPTY_SECONDS = 60.0, 30.0
+_LEASE_SECONDS = 40
 
 
 def command(kubeconfig: Path, *, report: Report) -> Sequence[str | Path]:
@@ -26,6 +27,8 @@ def command(kubeconfig: Path, *, report: Report) -> Sequence[str | Path]:
         f"--kubeconfig={kubeconfig}",
         f"--config={MODULES / 'kwok' / 'stages.yaml'}",
         f"--manage-nodes-with-annotation-selector={'='.join(_MINE)}",
+        # Without leases the cluster takes the nodes for lost after 50 s, and their pods are not ready for ever.
+        f"--node-lease-duration-seconds={_LEASE_SECONDS}",
     ]
 
 

@@ -15,27 +15,29 @@ from sandbox.parts.kubernetes import Kubernetes
 from sandbox.supervisor import Sandbox
 from tasks.cd.cluster import connect
 
-NAMESPACE = "demo-of-cd"
 
-
-def test_the_demo_shows_cd_on_a_cluster_and_leaves_nothing(cluster: Kubernetes, sandbox: Sandbox) -> None:
-    """Every act holds; afterwards the namespaces are on their way out and CD's cluster-wide rights are gone."""
-    kubeconfig = sandbox.place.kubeconfig
+@pytest.mark.parametrize("nodes", ["", pytest.param("kwok", marks=pytest.mark.timeout(1200))])  # it may be built first
+def test_the_demo_shows_cd_on_a_cluster_and_leaves_nothing(cluster: Kubernetes, sandbox: Sandbox, nodes: str) -> None:
+    """Every act holds, also with pods on simulated nodes; afterwards the namespaces are on their way out, and CD's
+    cluster-wide rights and the nodes are gone.
+    """
+    kubeconfig, namespace = sandbox.place.kubeconfig, f"demo-of-cd{nodes}"
     done = subprocess.run(
         [sys.executable, "-m", "sandbox.demo.existing", str(kubeconfig)],
-        env={**os.environ, "ONCE": "1", "NAMESPACE": NAMESPACE, "IMAGE": ""},
+        env={**os.environ, "ONCE": "1", "NAMESPACE": namespace, "IMAGE": "", "NODES": nodes},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     with connect(kubeconfig) as admin:
-        for name in (NAMESPACE, f"{NAMESPACE}-control"):
+        for name in (namespace, f"{namespace}-control"):
             found = admin.get(admin.resource("v1", "Namespace"), name)
             assert found is None or "deletionTimestamp" in found["metadata"]
         for kind in ("ClusterRole", "ClusterRoleBinding"):
             role = admin.resource("rbac.authorization.k8s.io/v1", kind)
-            assert admin.get(role, f"interlock-{NAMESPACE}-control") is None
+            assert admin.get(role, f"interlock-{namespace}-control") is None
+        assert not [node for node in admin.list(admin.resource("v1", "Node")) if "kwok" in node["metadata"]["name"]]
 
 
 def test_a_namespace_that_is_there_is_not_touched(cluster: Kubernetes, sandbox: Sandbox, tmp_path: Path) -> None:
