@@ -62,7 +62,7 @@ ASK = "import urllib.request\nprint(urllib.request.urlopen('http://db:8000/etc/h
 
 
 def left(client: Client) -> list[object]:
-    mine = {"label": "interlock.run"}
+    mine: dict[str, str | list[str] | bool] = {"label": "interlock.run"}
     return [*client.containers.list(all=True, filters=mine), *client.networks.list(filters=mine)]
 
 
