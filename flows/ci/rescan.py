@@ -17,14 +17,17 @@ from flows.ci.race import fetch_environments, in_turn
 from flows.ending import ending
 from flows.presenter import PrefectPresenter
 from interlock.ci import reports
+from interlock.ci.alarm import alarms
 from interlock.ci.findings import Scan, not_scanned
 from interlock.ci.known import proofs
 from interlock.ci.rescan import Rescanned, judge_again, marks, released
 from interlock.ci.targets import Target, targets
-from interlock.errors import Blocked, DockerError, RegistryError, ScanFailed
+from interlock.contract.report import Report, cell
+from interlock.errors import Blocked, DockerError, InterlockError, RegistryError, ScanFailed
 from tasks.ci import images, referrers
 from tasks.ci import scanner as scanners
 from tasks.ci.credentials import probe
+from tasks.ci.forge import settle_issues
 from tasks.ci.host import load_ci
 from tasks.ci.release_commit import push_release
 from tasks.ci.workspace import workspace
@@ -167,8 +170,25 @@ async def _conclude(run: _Run, outcome: RescanOutcome) -> RescanOutcome:
     for commit in outcome.commits:
         if web := run.host.environment_repository.web:
             await run.presenter.link("rescan-commit", f"{web}{commit}", f"rescan commit {commit[:12]}")
+    await _alarm(run, outcome)
     _require_clean(outcome.rescanned)
     return outcome
+
+
+async def _alarm(run: _Run, outcome: RescanOutcome) -> None:
+    """On the forge, an issue for each component that is not clean. What cannot be said now, the next rescan says."""
+    account, wanted = run.host.forges.get(run.host.environment_repository.name), alarms(outcome.rescanned)
+    if account is None or not wanted:
+        return
+    try:
+        issues = await run.presenter.step(settle_issues, account, wanted)
+    except InterlockError as error:
+        run.presenter.say(str(error))
+        text = f"{cell(error.message)}\n\n{cell(error.hint)}\n\nThe verdicts stand in git; the next rescan tries again."
+        await run.presenter.show(Report("forge", "The forge was not told what is no longer clean", text))
+        return
+    for each in issues:
+        await run.presenter.link(f"issue-{each.number}", each.url, f"issue {each.number}: {each.title}")
 
 
 def _require_clean(rescanned: Sequence[Rescanned]) -> None:

@@ -47,6 +47,7 @@ class Issue:
     url: str
     title: str
     body: str
+    open: bool
 
 
 class Forge(Protocol):
@@ -65,7 +66,8 @@ class Forge(Protocol):
 
     def close_pull_request(self, number: int) -> None: ...
 
-    def open_issues(self) -> tuple[Issue, ...]: ...
+    def issues(self) -> tuple[Issue, ...]:
+        """Open and closed, newest first."""
 
     def open_issue(self, *, title: str, body: str) -> Issue: ...
 

@@ -173,7 +173,8 @@ async def _stand(
         else None,
         health=health,
     )
-    return standing.releases([environment] if environment else []), result
+    released = standing.releases([environment], head.tree) if head and environment else ()
+    return released, result
 
 
 async def _health(

@@ -226,7 +226,7 @@ def _status_of_clone(folder: Path, environment: str | None, form: Format) -> Non
     read = read_clone(folder, "HEAD")
     chosen = list(read.environments.values()) if environment is None else [require(read, environment)]
     title = f"{read.commit[:12]} of {folder}; signatures not verified, the cluster was not asked"
-    output.show(standing.report(standing.releases(chosen), (), title=title), form)
+    output.show(standing.report(standing.releases(chosen, read.tree), (), title=title), form)
 
 
 def read_clone(folder: Path, commit: str | None) -> Repository:

@@ -14,6 +14,8 @@ from interlock.cd.progress import Progress
 from interlock.cd.reports import health_data
 from interlock.contract.report import Report, Table, cell, counted
 from interlock.contract.repository import Environment
+from interlock.contract.standing import no_longer_clean
+from interlock.contract.tree import Tree
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,12 @@ class Release:
     image: str
     source: str
     commit: str
+    unclean: tuple[str, ...] = ()
+    """What blocks it since the last rescan."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.application}/{self.component} in {self.environment}"
 
 
 @dataclass(frozen=True)
@@ -51,22 +59,24 @@ class Standing:
         return bool(self.problem) or bool(self.outlook and self.outlook.wrong)
 
 
-def releases(environments: Iterable[Environment]) -> tuple[Release, ...]:
+def releases(environments: Iterable[Environment], tree: Tree) -> tuple[Release, ...]:
     """Every bound component, released or not."""
     return tuple(
-        _release(environment, application.name, component)
+        _release(environment, application.name, component, tree)
         for environment in environments
         for application in environment.applications.values()
         for component in application.components
     )
 
 
-def _release(environment: Environment, application: str, component: str) -> Release:
+def _release(environment: Environment, application: str, component: str, tree: Tree) -> Release:
     released = environment.applications[application].release
     entry = released.components.get(component) if released else None
     if entry is None:
         return Release(environment.name, application, component, "", "", "")
-    return Release(environment.name, application, component, entry.image, entry.source.repository, entry.source.commit)
+    unclean = no_longer_clean(tree, environment.name, application, component, entry.image)
+    source = entry.source
+    return Release(environment.name, application, component, entry.image, source.repository, source.commit, unclean)
 
 
 def report(found: Iterable[Release], standings: Iterable[Standing], *, title: str) -> Report:
@@ -82,7 +92,7 @@ def report(found: Iterable[Release], standings: Iterable[Standing], *, title: st
         tables.insert(0, _syncs(stood))
     tables += [_applications(each.health) for each in stood if each.health]
     data = {"releases": [asdict(each) for each in released], "environments": [_data(each) for each in stood]}
-    text = "\n".join(line for each in stood for line in _told(each))
+    text = "\n".join((*(line for each in stood for line in _told(each)), *_unclean(released)))
     return Report("status", title, text, tables=tuple(tables), data=data)
 
 
@@ -98,6 +108,15 @@ def title(stood: Collection[Standing]) -> str:
 
 
 _MOST_REASONS = 20
+
+
+def _unclean(released: Iterable[Release]) -> Iterator[str]:
+    for each in released:
+        if each.unclean:
+            more = len(each.unclean) - _MOST_REASONS
+            told = ", ".join(each.unclean[:_MOST_REASONS]) + (f" … and {more} more" if more > 0 else "")
+            yield f"**{each.name} is no longer clean:** {cell(told)}"
+            yield "- to do: release a mended version, or waive what must stay for a while"
 
 
 def _told(stood: Standing) -> Iterator[str]:

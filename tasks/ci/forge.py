@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TypeVar
 
-from interlock.ci.forge import Forge, ForgeError, PullRequest, Status, failed
+from interlock.ci.alarm import Alarm, step
+from interlock.ci.forge import Forge, ForgeError, Issue, PullRequest, Status, failed
 from interlock.ci.host import ForgeAccount
 from interlock.ci.proposal import Proposal, answered, open_of
 from interlock.errors import HostConfigError
@@ -88,3 +89,27 @@ def ensure_pull_request(account: ForgeAccount, wanted: Proposal) -> PullRequest:
         return there
 
     return asked(account, ensure)
+
+
+@effect(name="settle issues")
+def settle_issues(account: ForgeAccount, wanted: Sequence[Alarm]) -> tuple[Issue, ...]:
+    """Open, update or close what the alarms say; the issues that are open for them now."""
+
+    def settle(forge: Forge) -> tuple[Issue, ...]:
+        found = forge.issues()
+        return tuple(filter(None, (_settle(forge, found, each) for each in wanted)))
+
+    return asked(account, settle)
+
+
+def _settle(forge: Forge, found: Sequence[Issue], alarm: Alarm) -> Issue | None:
+    what, issue = step(found, alarm)
+    if what == "open":
+        return forge.open_issue(title=alarm.title, body=alarm.body)
+    if issue is None:
+        return None
+    if what in ("edit", "close"):
+        forge.edit_issue(issue.number, title=alarm.title, body=alarm.body)
+    if what == "close":
+        forge.close_issue(issue.number)
+    return issue if issue.open and what != "close" else None

@@ -85,15 +85,15 @@ class _Repository:
         with self._doing(f"close pull request {number}"):
             self._repository.repo_edit_pull_request(*self._name, number, state="closed", request_options=_ONCE)
 
-    def open_issues(self) -> tuple[Issue, ...]:
+    def issues(self) -> tuple[Issue, ...]:
         def page(number: int) -> list[GiteaIssue]:
             found: list[GiteaIssue] = self._issue.list_issues(
-                *self._name, state="open", type="issues", page=number, limit=_PAGE, request_options=_ONCE
+                *self._name, state="all", type="issues", page=number, limit=_PAGE, request_options=_ONCE
             )
             return found
 
         with self._doing("list the issues"):
-            return tuple(map(_issue, _pages(page)))
+            return tuple(sorted(map(_issue, _pages(page)), key=lambda each: -each.number))
 
     def open_issue(self, *, title: str, body: str) -> Issue:
         with self._doing("open an issue"):
@@ -154,4 +154,4 @@ def _pull_request(found: GiteaPullRequest) -> PullRequest:
 
 
 def _issue(found: GiteaIssue) -> Issue:
-    return Issue(found.number or 0, found.html_url or "", found.title or "", found.body or "")
+    return Issue(found.number or 0, found.html_url or "", found.title or "", found.body or "", found.state == "open")

@@ -74,9 +74,9 @@ class _Repository:
         with self._doing(f"close pull request {number}"):
             self._repository.get_pull(number).edit(state="closed")
 
-    def open_issues(self) -> tuple[Issue, ...]:
+    def issues(self) -> tuple[Issue, ...]:
         with self._doing("list the issues"):
-            found = islice(self._repository.get_issues(state="open"), MAX_LISTED)
+            found = islice(self._repository.get_issues(state="all", sort="created", direction="desc"), MAX_LISTED)
             return tuple(_issue(each) for each in found if each.pull_request is None)
 
     def open_issue(self, *, title: str, body: str) -> Issue:
@@ -122,4 +122,4 @@ def _pull_request(found: GithubPullRequest) -> PullRequest:
 
 
 def _issue(found: GithubIssue) -> Issue:
-    return Issue(found.number, found.html_url, found.title, found.body or "")
+    return Issue(found.number, found.html_url, found.title, found.body or "", found.state == "open")

@@ -87,9 +87,9 @@ class _Repository:
         with self._doing(f"close merge request {number}"):
             self._project.mergerequests.update(number, {"state_event": "close"}, **_ONCE)
 
-    def open_issues(self) -> tuple[Issue, ...]:
+    def issues(self) -> tuple[Issue, ...]:
         with self._doing("list the issues"):
-            found = self._project.issues.list(state="opened", per_page=100, iterator=True, **_ONCE)
+            found = self._project.issues.list(order_by="created_at", sort="desc", per_page=100, iterator=True, **_ONCE)
             return tuple(map(_issue, islice(found, MAX_LISTED)))
 
     def open_issue(self, *, title: str, body: str) -> Issue:
@@ -126,4 +126,4 @@ def _pull_request(found: Any) -> PullRequest:
 
 
 def _issue(found: Any) -> Issue:
-    return Issue(found.iid, found.web_url, found.title, found.description or "")
+    return Issue(found.iid, found.web_url, found.title, found.description or "", found.state == "opened")

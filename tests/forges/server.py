@@ -25,6 +25,9 @@ PROJECT = "acme/shop"
 TIME = "2030-01-02T03:04:05Z"
 
 
+_GITLAB = {"open": "opened", "closed": "closed", "merged": "merged"}
+
+
 @dataclass
 class Pull:
     number: int
@@ -129,7 +132,9 @@ class FakeForge:
             self._edit(pull, method == "PATCH" and body)
             return Answer(200, self._github_pull(pull))
         if rest == "/issues" and method == "GET":
-            open_ = [self._github_issue(each) for each in self.issues if each.state == query["state"]]
+            open_ = [
+                self._github_issue(each) for each in reversed(self.issues) if query["state"] in ("all", each.state)
+            ]
             also = [{**self._github_pull(each), "pull_request": {"url": "x"}} for each in self.pulls if not each.fork]
             return self._paged(also + open_, query, size="per_page")
         if rest == "/issues" and method == "POST":
@@ -175,9 +180,8 @@ class FakeForge:
             self._edit(pull, method == "PUT" and body)
             return Answer(200, self._gitlab_pull(pull))
         if rest == "/issues" and method == "GET":
-            return self._paged(
-                [self._gitlab_issue(e) for e in self.issues if e.state == "open"], query, size="per_page"
-            )
+            wanted = [each for each in self.issues if query.get("state", "all") in ("all", _GITLAB[each.state])]
+            return self._paged([self._gitlab_issue(each) for each in reversed(wanted)], query, size="per_page")
         if rest == "/issues" and method == "POST":
             return Answer(201, self._gitlab_issue(self._new_issue(body["title"], body["description"])))
         if found := re.fullmatch(r"/issues/(\d+)", rest):
@@ -213,7 +217,7 @@ class FakeForge:
             self._edit(pull, method == "PATCH" and body)
             return Answer(201, self._gitea_pull(pull))
         if rest == "/issues" and method == "GET":
-            open_ = [self._github_issue(each) for each in self.issues if each.state == query["state"]]
+            open_ = [self._github_issue(each) for each in self.issues if query["state"] in ("all", each.state)]
             return self._paged(open_, query, size="limit", most=5)
         if rest == "/issues" and method == "POST":
             return Answer(201, self._github_issue(self._new_issue(body["title"], body["body"])))

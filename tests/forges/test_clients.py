@@ -63,10 +63,10 @@ def test_lists_are_read_page_by_page(forge: FakeForge, account: ForgeAccount) ->
     forge.issues.append(Ticket(400, "done", "", state="closed"))
 
     pulls = asked(account, lambda f: f.pull_requests(branch=BRANCH, base="main"))
-    issues = asked(account, lambda f: f.open_issues())
+    issues = asked(account, lambda f: f.issues())
 
     assert [each.number for each in pulls] == list(range(130, 0, -1))
-    assert [each.number for each in issues] == list(range(200, 331))
+    assert [(each.number, each.open) for each in issues] == [(400, False), *((n, True) for n in range(330, 199, -1))]
 
 
 def test_the_life_of_an_issue(forge: FakeForge, account: ForgeAccount) -> None:
@@ -74,11 +74,16 @@ def test_the_life_of_an_issue(forge: FakeForge, account: ForgeAccount) -> None:
     opened = asked(account, lambda f: f.open_issue(title="No longer clean", body="CVE-1"))
     asked(account, lambda f: f.edit_issue(opened.number, title="No longer clean", body="CVE-1, CVE-2"))
 
-    (found,) = asked(account, lambda f: f.open_issues())
-    assert (found.number, found.title, found.body) == (opened.number, "No longer clean", "CVE-1, CVE-2")
+    (found,) = asked(account, lambda f: f.issues())
+    assert (found.number, found.title, found.body, found.open) == (
+        opened.number,
+        "No longer clean",
+        "CVE-1, CVE-2",
+        True,
+    )
 
     asked(account, lambda f: f.close_issue(opened.number))
-    assert asked(account, lambda f: f.open_issues()) == ()
+    assert [each.open for each in asked(account, lambda f: f.issues())] == [False]
 
 
 def test_a_second_pull_request_is_refused(forge: FakeForge, account: ForgeAccount) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.contract import strict_yaml
+from interlock.contract import evidence, layout, strict_yaml
 from tests.examples_of_repositories import IMAGE, environment_tree
 from tests.unit.cli.commands import git, interlock
 
@@ -91,6 +91,25 @@ def test_status_of_a_clone_names_releases(clone: Path) -> None:
     assert "the cluster was not asked" in table.stdout
     (release,) = [each for each in told["releases"] if each["component"] == "web"]
     assert (release["environment"], release["application"], release["image"]) == ("dev", "shop", IMAGE)
+
+
+def test_status_tells_what_is_no_longer_clean(clone: Path) -> None:
+    """By the last rescan that the repository has, with what blocks it and what to do."""
+    verdict = evidence.gate_verdict(
+        IMAGE, environment="dev", passed=False, policy_commit="c" * 40, findings=(), blocking=("CVE-1@p",)
+    )
+    proof = evidence.envelope([verdict])
+    (clone / layout.rescan("dev", "shop", "web", IMAGE.partition("@")[2])).write_bytes(proof)
+    git("add", "--all", folder=clone)
+    git("-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--message", "Mark", folder=clone)
+
+    table = interlock("status", folder=clone)
+    told = json.loads(interlock("status", "--output", "json", folder=clone).stdout)
+
+    assert "shop/web in dev is no longer clean: CVE-1@p" in table.stdout
+    assert "to do: release a mended version" in table.stdout
+    (release,) = [each for each in told["releases"] if each["component"] == "web"]
+    assert release["unclean"] == ["CVE-1@p"]
 
 
 def test_an_unknown_environment_is_named(clone: Path) -> None:
