@@ -41,6 +41,8 @@ _QUOTED_LINES = 25
 Say = Callable[[str], None]
 Client = docker.DockerClient
 Ulimit = docker.types.Ulimit
+LogConfig = docker.types.LogConfig
+APIError = docker.errors.APIError
 Missing = docker.errors.NotFound
 """The daemon has no such image, container or path."""
 

@@ -9,12 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
-from docker.errors import APIError
-from docker.types import LogConfig
-
 from interlock.contract.models import Service
 from interlock.errors import DockerError, TestsFailed
-from tasks.ci.images import RUN_LABEL, Client, Missing
+from tasks.ci.images import RUN_LABEL, APIError, Client, LogConfig, Missing
 
 _MEMORY = 1 << 30
 _PROCESSES = 256
