@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Sequence
-from contextvars import copy_context
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar, cast
 from uuid import UUID
@@ -25,6 +24,7 @@ from prefect.utilities.annotations import quote
 
 from interlock.contract.report import Report
 from tasks.common.effect import Effect
+from tasks.common.stopping import stoppable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -68,27 +68,32 @@ class PrefectPresenter:
         self._progress: dict[str, UUID] = {}
         self._unshown: list[Report] = []
         self._away_until = 0.0
+        self._showing, self._tagging = asyncio.Lock(), asyncio.Lock()
 
     async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         # Quoted, Prefect does not search the arguments for futures: they are large, and its search calls `keys`.
         quoted = {name: quote(value) for name, value in kwargs.items()}
-        call = partial(copy_context().run, effect, *map(quote, args), **quoted)  # type: ignore[arg-type]
+        stop, context = stoppable()
+        call = partial(context.run, effect, *map(quote, args), **quoted)  # type: ignore[arg-type]
         running = asyncio.get_running_loop().run_in_executor(None, call)
         try:
             return cast("R", await asyncio.shield(running))
         except asyncio.CancelledError:
-            # What is under way may finish, so that nobody still uses what the order's `finally` gives back.
+            # What is under way ends, so that nobody still uses what the order's `finally` gives back.
+            stop.ask()
+            running.add_done_callback(_forget)
             await asyncio.wait({running}, timeout=FINISH_SECONDS)
             raise
 
     async def show(self, report: Report) -> None:
         """What could not be shown meanwhile is shown first."""
         self._unshown.append(report)
-        while self._unshown:
-            first = self._unshown[0]
-            if not await self._told(_shown(first), f"the report `{first.key}` ({first.title})"):
-                return
-            self._unshown.pop(0)
+        async with self._showing:  # of components that are released side by side
+            while self._unshown:
+                first = self._unshown[0]
+                if not await self._told(_shown(first), f"the report `{first.key}` ({first.title})"):
+                    return
+                self._unshown.pop(0)
 
     async def progress(self, key: str, done: float, note: str) -> None:
         await self._told(self._progressed(key, min(100.0, max(0.0, done)), note), note)
@@ -103,7 +108,8 @@ class PrefectPresenter:
         await self._told(_named(name), f"the name {name}")
 
     async def tag(self, *tags: str) -> None:
-        await self._told(_tagged(tags), f"the tags {', '.join(tags)}")
+        async with self._tagging:  # it reads before it writes
+            await self._told(_tagged(tags), f"the tags {', '.join(tags)}")
 
     async def link(self, key: str, url: str, text: str) -> None:
         await self._told(acreate_link_artifact(link=url, link_text=text, key=key, description=text), url)
@@ -125,6 +131,12 @@ class PrefectPresenter:
             self.say(f"Prefect was not told {what}: {type(error).__name__}: {error}")
             return False
         return True
+
+
+def _forget(stopped: asyncio.Future[Any]) -> None:
+    """How a stopped step failed is nobody's concern."""
+    if not stopped.cancelled():
+        stopped.exception()
 
 
 async def _shown(report: Report) -> None:

@@ -28,6 +28,8 @@ InterlockError                 exit code 4 unless said otherwise
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class InterlockError(Exception):
     """The base of every expected failure."""
@@ -41,6 +43,12 @@ class InterlockError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
+
+    def with_message(self, message: str) -> Self:
+        """The same failure, told in other words."""
+        same = type(self).__new__(type(self), message)
+        same.__dict__ |= {**self.__dict__, "message": message}
+        return same
 
 
 class InputError(InterlockError):

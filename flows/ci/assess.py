@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from flows.ci.together import together
 from interlock.ci.findings import Database, Finding, Scan, Subject, not_scanned, of_violations, unsearched
@@ -107,7 +108,7 @@ async def manifests(
     if known and known.files == files:
         scan = known.scanned
     else:
-        folder = ground.folder / f"manifests-{repository.commit[:12]}"
+        folder = ground.folder / f"manifests-{uuid4().hex[:12]}"
         scan = await _or_failure("manifests", presenter.step(scanner.scan_manifests, ground.scanner, folder, files))
     return Manifests(scan, files, tuple(chain.from_iterable(rules)), tuple(notes))
 

@@ -135,7 +135,8 @@ async def publish(run: Run, candidate: Candidate, desired: VerifiedHead) -> Rele
         return again if isinstance(again, Released) else await _commit(run, again.candidate, again.judged)
 
     what = f"the release of {candidate.component} {run.head.commit[:12]}"
-    return await in_turn(run.presenter, run.host, desired, attempt, what=what)
+    # Building took its time: a release of this run's other components alone may have moved the head.
+    return await in_turn(run.presenter, run.host, None, attempt, what=what)
 
 
 @dataclass(frozen=True)

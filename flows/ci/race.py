@@ -38,17 +38,18 @@ async def fetch_environments(presenter: Presenter, host: CiHost) -> VerifiedHead
 async def in_turn(
     presenter: Presenter,
     host: CiHost,
-    desired: VerifiedHead,
+    desired: VerifiedHead | None,
     attempt: Callable[[VerifiedHead], Awaitable[R]],
     *,
     what: str,
 ) -> R:
     """What `attempt` gives, made on a verified head, again on the newer one whenever its push comes too late.
 
-    PushRejected, transient, when patience is over.
+    `desired` is the head that the caller has just verified; None when that is too long ago to build on. PushRejected,
+    transient, when patience is over.
     """
     async with _turn(presenter, host.state, what) as had_to_wait:
-        if had_to_wait:
+        if had_to_wait or desired is None:
             desired = await fetch_environments(presenter, host)
         began, lost = time.monotonic(), 0
         while True:

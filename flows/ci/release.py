@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from asyncio import Future, Semaphore
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 from uuid import uuid4
 
@@ -14,34 +16,38 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 
 from flows.ci import assess
-from flows.ci.assess import Bench, Ground
+from flows.ci.assess import Bench, Ground, Manifests
 from flows.ci.publish import Candidate, Run, publish, still_open
 from flows.ci.race import fetch_environments
 from flows.ci.stated import stated
-from flows.ci.together import known, together
+from flows.ci.together import all_of, together
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.ci import reports
 from interlock.ci.build_key import build_key, labels
 from interlock.ci.decided import Decided
 from interlock.ci.findings import Scan
-from interlock.ci.gate import asks_for_licences, build_rules
+from interlock.ci.gate import NOT_SCANNED, asks_for_licences, build_rules
 from interlock.ci.host import CiHost
+from interlock.ci.junit import TestRun
+from interlock.ci.outcome import failed, outcome_error
 from interlock.ci.targets import Released, Target, absent, already, released_commits, require_bound, targets
 from interlock.contract.models import BuildRules
-from interlock.errors import Blocked, InputError, Refused, Superseded
+from interlock.errors import Blocked, InputError, InterlockError, Refused, Superseded
 from tasks.ci import images, registry
 from tasks.ci.credentials import probe
 from tasks.ci.decided import standing_at, write_decided
 from tasks.ci.host import load_ci
 from tasks.ci.images import Image
-from tasks.ci.scanner import check_scanner, scanner
+from tasks.ci.scanner import ImageScan, check_scanner, scanner
 from tasks.ci.source import Head, check_out, resolve_head
 from tasks.ci.workspace import sweep, turn, workspace
 from tasks.common import git
 from tasks.common.environment_repository import VerifiedHead
 
 _WAIT_SECONDS = 1.0
+Places = frozenset[tuple[str, str]]
+"""Environments and applications."""
 
 
 @dataclass(frozen=True)
@@ -149,44 +155,103 @@ async def _introduce(presenter: Presenter, host: CiHost, head: Head) -> None:
 
 
 async def _release_all(run: Run, desired: VerifiedHead, by_component: dict[str, tuple[Target, ...]]) -> ReleaseOutcome:
-    """One component after the other; the sources are scanned once."""
-    scanned: Sequence[Scan] = ()
-    released: list[Released] = []
-    for component, bound in sorted(by_component.items()):
-        if not await still_open(run, bound):
-            run.presenter.say(f"{component}: this commit is released already")
-            released.append(already(bound))
-            continue
-        candidate = await _assess(run, desired, component, bound, scanned)
-        scanned = candidate.source_scans
-        await run.presenter.progress("release", 80, f"judging {component}")
-        released.append(await publish(run, candidate, desired))
-        desired = await fetch_environments(run.presenter, run.host)
+    """The components side by side, each on its own; what is released already is left alone."""
+    left = {each.component for each in await still_open(run, tuple(chain.from_iterable(by_component.values())))}
+    for component in sorted(by_component.keys() - left):
+        run.presenter.say(f"{component}: this commit is released already")
+    fates = {name: already(bound) for name, bound in by_component.items() if name not in left}
+    fates |= await _release_left(run, desired, {name: by_component[name] for name in sorted(left)})
     missing = absent(desired.repository, source=run.head.repository, signer=run.host.signing.signer)
-    outcome = ReleaseOutcome(run.head.repository, run.head.commit, tuple(released), missing)
+    ordered = tuple(fates[name] for name in sorted(fates))
+    outcome = ReleaseOutcome(run.head.repository, run.head.commit, ordered, missing)
     await _conclude(run, outcome)
     return outcome
 
 
-async def _assess(
-    run: Run, desired: VerifiedHead, name: str, bound: Sequence[Target], scanned: Sequence[Scan]
-) -> Candidate:
-    """Scan sources and manifests while the image is built; then scan the image while its tests run."""
-    presenter, component, repository = run.presenter, run.checkout.file.components[name], bound[0].image
-    components = run.checkout.file.components.values()
+async def _release_left(
+    run: Run, desired: VerifiedHead, by_component: dict[str, tuple[Target, ...]]
+) -> dict[str, Released]:
+    """What became of each. Blocked, or whatever it was, only by what concerns all of them."""
+    if not by_component:
+        return {}
+    shared = _Shared(asyncio.ensure_future(_scan_sources(run)), _scan_manifests(run, desired, by_component))
+    slots = asyncio.Semaphore(run.host.components_at_once)
+    walks = (_release_one(run, desired, bound, shared, slots) for bound in by_component.values())
+    await_shared = together(shared.sources, all_of(map(_ended, shared.manifests.values())))
+    _, fates = await together(await_shared, all_of(walks))
+    return dict(zip(by_component, fates, strict=True))
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What is scanned once for several components. Whoever waits for it shields it from his own end."""
+
+    sources: Future[tuple[Scan, ...]]
+    manifests: Mapping[Places, Future[Manifests]]
+
+
+def _places(bound: Iterable[Target]) -> Places:
+    """The applications whose manifests a component is judged by."""
+    return frozenset((each.environment, each.application) for each in bound)
+
+
+def _scan_manifests(
+    run: Run, desired: VerifiedHead, by_component: Mapping[str, Sequence[Target]]
+) -> Mapping[Places, Future[Manifests]]:
+    """Once for all components of the same applications."""
+    bounds = {_places(bound): bound for bound in by_component.values()}
+    return {
+        places: asyncio.ensure_future(
+            assess.manifests(run.presenter, run.ground, desired.repository, bound, known=None)
+        )
+        for places, bound in bounds.items()
+    }
+
+
+async def _ended(shared: Awaitable[object]) -> None:
+    """Its failure is told by the components that need it."""
+    with suppress(InterlockError):
+        await shared
+
+
+async def _scan_sources(run: Run) -> tuple[Scan, ...]:
+    """Once for all components. Without a result none can be released, so there is no use in building on."""
+    scans = await assess.sources(run.presenter, run.ground, run.checkout, run.checkout.file.components.values())
+    if failed := [scan for scan in scans if scan.failure]:
+        raise Blocked(
+            f"{run.head.repository} {run.head.commit[:12]} is not released",
+            reasons=tuple(f"{scan.subject}: {NOT_SCANNED}: {scan.failure}" for scan in failed),
+            hint="nothing was built or tested further, and nothing was pushed",
+        )
+    return scans
+
+
+async def _release_one(
+    run: Run, desired: VerifiedHead, bound: Sequence[Target], shared: _Shared, slots: Semaphore
+) -> Released:
+    """One component's whole way. Its failure is its own: the others go on."""
+    name = bound[0].component
+    try:
+        async with slots:
+            candidate = await _assess(run, desired, name, bound, shared)
+        await run.presenter.progress(f"release-{name}", 80, f"judging {name}")
+        released = await publish(run, candidate, desired)
+    except InterlockError as error:
+        run.presenter.say(f"{name}: {error}")
+        released = failed(bound, error)
+    await run.presenter.progress(f"release-{name}", 100, f"{name}: {released.said}")
+    return released
+
+
+async def _assess(run: Run, desired: VerifiedHead, name: str, bound: Sequence[Target], shared: _Shared) -> Candidate:
+    """Build, then scan the image while its tests run; meanwhile sources and manifests are scanned."""
+    presenter, repository = run.presenter, bound[0].image
     await presenter.tag(f"component:{name}", *(f"environment:{each.environment}" for each in bound))
-    await presenter.progress("release", 10, f"building {name}")
-    rules = build_rules(desired.repository.gate, [each.environment for each in bound])
-    bench = Bench(run.host.docker, run.checkout.tree, rules, run.host.build_seconds, run.id)
-    (pushed, image), source_scans, manifests = await together(
-        _build(run, name, repository, rules),
-        known(scanned) if scanned else assess.sources(presenter, run.ground, run.checkout, components),
-        assess.manifests(presenter, run.ground, desired.repository, bound, known=None),
+    (pushed, image, image_scan, tests), manifests = await together(
+        _image(run, name, repository, build_rules(desired.repository.gate, [each.environment for each in bound])),
+        asyncio.shield(shared.manifests[_places(bound)]),
     )
-    await presenter.progress("release", 50, f"scanning and testing {name}")
-    image_scan, tests = await assess.image_and_tests(
-        presenter, run.ground, bench, image.id, name=name, component=component
-    )
+    source_scans = await asyncio.shield(shared.sources)
     scans = (*source_scans, manifests.scan, image_scan.scan)
     await presenter.show(reports.scan_report(scans, component=name, rules=desired.repository.gate.rules))
     await presenter.show(reports.results_report(tests, component=name))
@@ -202,6 +267,21 @@ async def _assess(
         tests=tests,
         manifests=manifests,
     )
+
+
+async def _image(
+    run: Run, name: str, repository: str, rules: Sequence[BuildRules]
+) -> tuple[str | None, Image, ImageScan, TestRun]:
+    """The image, its digest when the registry has it already, and what scan and tests say of it."""
+    presenter, component = run.presenter, run.checkout.file.components[name]
+    await presenter.progress(f"release-{name}", 10, f"building {name}")
+    pushed, image = await _build(run, name, repository, rules)
+    await presenter.progress(f"release-{name}", 50, f"scanning and testing {name}")
+    bench = Bench(run.host.docker, run.checkout.tree, rules, run.host.build_seconds, run.id)
+    image_scan, tests = await assess.image_and_tests(
+        presenter, run.ground, bench, image.id, name=name, component=component
+    )
+    return pushed, image, image_scan, tests
 
 
 async def _build(run: Run, name: str, repository: str, rules: Sequence[BuildRules]) -> tuple[str | None, Image]:
@@ -225,7 +305,7 @@ async def _build(run: Run, name: str, repository: str, rules: Sequence[BuildRule
         tag=f"{repository}:{key}",
         labels=wanted,
         seconds=host.build_seconds,
-        say=run.presenter.say,
+        say=lambda line: run.presenter.say(f"{name}: {line}"),
         rules=rules,
     )
     return None, image
@@ -254,10 +334,5 @@ async def _conclude(run: Run, outcome: ReleaseOutcome) -> None:
     for each in outcome.written:
         if web := run.host.environment_repository.web:
             await run.presenter.link("release-commit", f"{web}{each.commit}", f"release commit {each.commit[:12]}")
-    closed = [each for each in outcome.components if each.blocked]
-    if closed:
-        raise Blocked(
-            "; ".join(f"{each.component} is not released to {', '.join(each.blocked)}" for each in closed),
-            reasons=tuple(reason for each in closed for reason in each.reasons),
-            hint="it was released to the other environments; the gate's report says what to do",
-        )
+    if error := outcome_error(outcome.components):
+        raise error

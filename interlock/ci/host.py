@@ -76,6 +76,8 @@ class CiHost(HostFile):
     )
     trivy: Trivy
     build_seconds: int = Field(default=1800, ge=10, le=86400)
+    components_at_once: int = Field(default=2, ge=1, le=64)
+    """How many components of one push are built, scanned and tested at a time; a build takes what it gets."""
     signer: HostPath | None = None
     """The socket of the signer, an own process that has the attestation keys. Without one, evidence is not signed."""
     rescan_seconds: int = Field(default=86400, ge=60, le=30 * 86400)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from typing import Any
 
 from interlock.ci.findings import SEVERITIES, Finding, Kind, Scan
 from interlock.ci.gate import Hit, Verdict, blocks
@@ -332,7 +333,7 @@ def release_report(repository: str, commit: str, released: Sequence[Released]) -
             ", ".join(each.environments) or "nowhere",
             ", ".join(each.blocked) or "none",
             each.image or "none",
-            each.commit[:12] or ("none yet" if each.proposed else "released before"),
+            each.failure.message.splitlines()[0] if each.failure else _commit_of(each),
         )
         for each in released
     ]
@@ -343,18 +344,29 @@ def release_report(repository: str, commit: str, released: Sequence[Released]) -
     ]
     written = [each for each in released if each.commit]
     closed = [each for each in released if each.blocked]
-    verdict = "released" if written else "proposed" if merged_by_people else "released already"
+    verdict = "not released" if closed else "released already"
+    verdict = "released" if written else "proposed" if merged_by_people else verdict
     tables = (
         Table.of("component", "released to", "kept out of", "image", "release commit", rows=rows),
         Table.of("component", "proposed to", "pull request", rows=merged_by_people),
     )
     return Report(
         key="release",
-        title=f"{repository} {commit[:12]}: {verdict}" + (", but not everywhere" if closed else ""),
+        title=f"{repository} {commit[:12]}: {verdict}"
+        + (", but not everywhere" if closed and (written or merged_by_people) else ""),
         markdown="CD deploys an environment as soon as it sees the release commit.",
         tables=tuple(each for each in tables if each.rows),
-        data={"repository": repository, "commit": commit, "components": [asdict(each) for each in released]},
+        data={"repository": repository, "commit": commit, "components": [_released(each) for each in released]},
     )
+
+
+def _commit_of(released: Released) -> str:
+    return released.commit[:12] or ("none yet" if released.proposed else "released before")
+
+
+def _released(released: Released) -> dict[str, Any]:
+    told = asdict(replace(released, failure=None))
+    return {**told, "failure": released.failure.message if released.failure else ""}
 
 
 def evidence_report(signed: Signed, *, component: str, image: str) -> Report:

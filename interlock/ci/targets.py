@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from typing import Literal
 
@@ -15,7 +15,7 @@ from interlock.contract.models import ApplicationRepositoryFile, ReleasedCompone
 from interlock.contract.render import Rendered
 from interlock.contract.repository import Repository
 from interlock.contract.tree import Tree
-from interlock.errors import InputError, Refused, Superseded
+from interlock.errors import InputError, InterlockError, Refused, Superseded
 
 Relation = Literal["same", "older", "newer", "diverged"]
 """How the commit that a release names relates to the one that is about to be released."""
@@ -255,6 +255,18 @@ class Released:
     """The environments for which people have to merge it."""
     pull_request: str = ""
     """Where; empty when there is none."""
+    failure: InterlockError | None = field(default=None, compare=False)
+    """Why nothing of it was released by this run."""
+
+    @property
+    def said(self) -> str:
+        """In one line."""
+        if self.failure:
+            return f"{self.component} is not released: {self.failure.message.splitlines()[0]}"
+        places = [f"released to {', '.join(self.environments)}{'' if self.commit else ' already'}"]
+        places = places if self.environments else []
+        places += [f"proposed to {', '.join(self.proposed)}"] if self.proposed else []
+        return f"{self.component} is {', '.join(places) or 'released nowhere'}"
 
 
 def already(bound: Sequence[Target]) -> Released:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import sys
 import threading
 import time
@@ -114,7 +113,9 @@ class TerminalPresenter:
 
 async def _in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Run it beside the event loop. When stopped, it gets a few seconds to end, and cannot hold up the exit."""
-    loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+    from tasks.common.stopping import stoppable
+
+    loop, (stop, context) = asyncio.get_running_loop(), stoppable()
     future: asyncio.Future[R] = loop.create_future()
 
     def deliver(set_outcome: Callable[[], None]) -> None:
@@ -133,6 +134,8 @@ async def _in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwa
     try:
         return await asyncio.shield(future)
     except asyncio.CancelledError:
+        stop.ask()
+        future.add_done_callback(lambda stopped: stopped.cancelled() or stopped.exception())
         await asyncio.wait({future}, timeout=_GRACE_SECONDS)
         raise
 

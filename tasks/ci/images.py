@@ -13,7 +13,9 @@ from typing import Any
 import docker
 import docker.errors
 import docker.types
+import requests
 import requests.exceptions
+import urllib3.exceptions
 
 from interlock.ci.build_key import bases_label
 from interlock.ci.dockerfile import repository_of, require_local
@@ -31,6 +33,7 @@ from interlock.contract.models import BuildRules, Component
 from interlock.errors import DockerError, FormatError
 from tasks.ci.registry import read_login
 from tasks.common.effect import effect
+from tasks.common.stopping import stopped_by
 
 RUN_LABEL = "interlock.run"
 _ANSWER_SECONDS = 120
@@ -58,14 +61,20 @@ class Image:
 
 @contextlib.contextmanager
 def daemon(url: str, *, timeout: int = _ANSWER_SECONDS) -> Iterator[Client]:
-    """A client for the daemon; whatever goes wrong with it becomes a DockerError."""
+    """A client for the daemon; whatever goes wrong with it becomes a DockerError.
+
+    When the step is stopped, what the daemon is answering is cut off, by which it ends a build, a push, a pull.
+    """
     client: Client | None = None
     try:
         client = Client(base_url=url, version="auto", timeout=timeout)
-        yield client
+        answers: list[requests.Response] = []
+        client.api.hooks["response"].append(lambda answer, **_: answers.append(answer))
+        with stopped_by(lambda: [answer.raw.shutdown() for answer in answers if not answer.raw.closed]):
+            yield client
     except docker.errors.APIError as error:
         raise DockerError(f"docker: {error.explanation or error}", transient=error.is_server_error()) from error
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+    except (docker.errors.DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
         raise DockerError(
             f"docker at {url}: {error}", hint="does the daemon run, and may this user use its socket?", transient=True
         ) from error

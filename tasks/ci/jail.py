@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from interlock.errors import ScanFailed
+from tasks.common.stopping import stopped_by
 
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MOST_REPORT_BYTES = 512 << 20
@@ -82,7 +83,8 @@ def _start(
 def _wait(name: str, process: subprocess.Popen[bytes], seconds: int) -> int:
     """The exit code. The whole process group is gone afterwards, and if we are killed, so is the program."""
     try:
-        return process.wait(seconds)
+        with stopped_by(process.kill):
+            return process.wait(seconds)
     except subprocess.TimeoutExpired:
         raise ScanFailed(f"{name.partition(' ')[0]} was stopped after {seconds} s") from None
     finally:

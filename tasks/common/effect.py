@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from interlock.errors import ToolError
+from tasks.common.stopping import is_stopped
 
 if TYPE_CHECKING:
     from prefect import Task
@@ -77,4 +78,4 @@ def effect(
 
 def _may_help(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Whether trying again can help. `state.data` is the exception itself: nothing of it is stored."""
-    return isinstance(state.data, ToolError) and state.data.transient
+    return isinstance(state.data, ToolError) and state.data.transient and not is_stopped()
