@@ -19,6 +19,7 @@ InterlockError                 exit code 4 unless said otherwise
     │   └── PushRejected       the remote moved: fetch, decide again, push again
     ├── DockerError
     ├── RegistryError
+    ├── ForgeError             GitHub's, GitLab's or Gitea's answer, with its status
     ├── ScanFailed             not scanned: neither clean nor dirty
     ├── TestsFailed       1    the tests ran and failed, or ran zero cases
     ├── ClusterError           the API server's answer, with object and status
@@ -148,6 +149,17 @@ class DockerError(ToolError):
 
 class RegistryError(ToolError):
     pass
+
+
+class ForgeError(ToolError):
+    """`status` is the answer's, 0 when there was none; `after_seconds`: what it asks to be left alone for."""
+
+    def __init__(
+        self, message: str, *, status: int = 0, hint: str = "", transient: bool = False, after_seconds: float = 0
+    ) -> None:
+        super().__init__(message, hint=hint, transient=transient)
+        self.status = status
+        self.after_seconds = after_seconds
 
 
 class ScanFailed(ToolError):

@@ -9,12 +9,13 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from flows.ci.propose import keep_up
 from flows.ci.stated import say_again
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.ci.decided import Standing
 from interlock.ci.host import CiHost
-from interlock.errors import GitError, Refused
+from interlock.errors import GitError, InterlockError, Refused
 from tasks.ci.decided import read_decided, standing_at
 from tasks.ci.host import load_ci
 from tasks.ci.source import resolve_head
@@ -35,7 +36,7 @@ async def poll_order(presenter: Presenter, host: CiHost) -> tuple[str, ...]:
     A commit counts only when the poll before saw it too, so that the run that its webhook starts comes first.
     """
     started: list[str] = []
-    failures: list[GitError | Refused] = []
+    failures: list[InterlockError] = []
     try:
         now = await presenter.step(look_at_environments, host)
     except (GitError, Refused) as error:
@@ -52,6 +53,11 @@ async def poll_order(presenter: Presenter, host: CiHost) -> tuple[str, ...]:
             key = f"release {repository} {head} {about} {int(time.time()) // _AGAIN_SECONDS}"
             await presenter.step(start, DEPLOYMENT, {"repository": repository, "commit": head}, key)
             started.append(repository)
+    if now:
+        try:
+            await keep_up(presenter, host)
+        except InterlockError as error:
+            failures.append(error)
     await say_again(presenter, host)
     if failures:
         raise failures[0]

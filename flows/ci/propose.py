@@ -7,24 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flows.ci.race import fetch_environments
 from interlock.ci.proposal import (
     Proposal,
     already_proposed,
     body_of,
     branch_of,
+    carried,
     differences,
     title_of,
     with_changes,
 )
 from interlock.ci.statuses import run_url
-from interlock.ci.targets import changes
+from interlock.ci.targets import changes, targets
 from interlock.contract.canonical import digest
 from interlock.contract.report import Report, cell
 from interlock.contract.repository import read
 from interlock.contract.trailers import Trailers
-from interlock.errors import InterlockError
+from interlock.errors import InterlockError, PushRejected
 from tasks.ci.forge import ensure_pull_request
-from tasks.ci.release_commit import push_branch
+from tasks.ci.release_commit import left_behind, push_branch, release_branches
 from tasks.common.render import render_environment
 
 if TYPE_CHECKING:
@@ -145,3 +147,37 @@ async def _ask(presenter: Presenter, host: CiHost, proposal: Proposal) -> str:
     text = f"{cell(problem)}: {cell(hint)}\n\nThe release lies on the branch `{proposal.branch}`.\n\n{proposal.body}"
     await presenter.show(Report("pull-request", f"No pull request: {proposal.title}", text))
     return ""
+
+
+async def keep_up(presenter: Presenter, host: CiHost) -> tuple[str, ...]:
+    """Put releases that others' commits have left behind on top of them, so that they can be merged; the branches.
+
+    Nothing is judged for it: they were, by the policy that holds now. Else a run has to.
+    """
+    branches = await presenter.step(release_branches, host)
+    if not branches:
+        return ()
+    head = await fetch_environments(presenter, host)
+    moved: list[str] = []
+    for branch in branches:
+        left = await presenter.step(left_behind, host, branch, head.commit)
+        found = carried(left, targets(head.repository, source=None, signer=host.signing.signer)) if left else None
+        if left is None or found is None:
+            continue
+        entry, proven = found
+        try:
+            await presenter.step(
+                push_branch,
+                host,
+                branch=branch,
+                parent=head.commit,
+                changes=changes(head.tree, proven, image=entry.image, source=entry.source),
+                subject=left.subject,
+                trailers=left.trailers,
+                stays=lambda _: False,
+            )
+        except PushRejected:
+            continue  # a run has put something newer there
+        presenter.say(f"{branch} lies on top of {head.commit[:12]} now")
+        moved.append(branch)
+    return tuple(moved)

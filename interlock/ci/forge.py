@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from interlock.ci.host import ForgeAccount
-from interlock.errors import ToolError
+from interlock.errors import ForgeError
 
 State = Literal["pending", "success", "failure", "error"]
 """`failure`: the commit is to blame. `error`: a tool is."""
@@ -90,17 +90,6 @@ def shortened(text: str, most: int) -> str:
 
 
 # what went wrong -------------------------------------------------------------------------------------
-
-
-class ForgeError(ToolError):
-    """`status` is the answer's, 0 when there was none; `after_seconds`: what it asks to be left alone for."""
-
-    def __init__(
-        self, message: str, *, status: int = 0, hint: str = "", transient: bool = False, after_seconds: float = 0
-    ) -> None:
-        super().__init__(message, hint=hint, transient=transient)
-        self.status = status
-        self.after_seconds = after_seconds
 
 
 _HINTS = {

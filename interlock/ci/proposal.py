@@ -9,18 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from interlock.ci.forge import MAX_TEXT, PullRequest, shortened
-from interlock.ci.targets import Target
+from interlock.ci.targets import Proven, Target
 from interlock.contract import layout, release, strict_yaml
 from interlock.contract.manifest import Identity
 from interlock.contract.models import ReleasedComponent
 from interlock.contract.render import Rendered
 from interlock.contract.report import cell
 from interlock.contract.repository import Repository
+from interlock.contract.trailers import Trailers
 from interlock.contract.tree import Tree
 from interlock.errors import FormatError
 
 _MARK = re.compile(r"<!-- interlock-commit: ([0-9a-f]{40}) -->")
 MASK = "••••"
+BRANCHES = "interlock/"
+"""What the names of all branches of releases begin with."""
 _DIFF = 20_000
 """How much of one environment's difference a pull request shows, in characters."""
 
@@ -47,7 +50,7 @@ def branch_of(source: str, component: str, bound: Iterable[Target], repository: 
     By its bindings, and not by what the gate opens today: a newer release finds the branch of the one before.
     """
     names = sorted({each.environment for each in bound if by_pull_request(repository, each.environment)})
-    return f"interlock/{source.replace('/', '_')}/{component}/{'_'.join(names)}"
+    return f"{BRANCHES}{source.replace('/', '_')}/{component}/{'_'.join(names)}"
 
 
 def with_changes(tree: Tree, changes: Mapping[str, bytes | None], *, commit: str) -> Tree:
@@ -92,6 +95,42 @@ def answered(found: Iterable[PullRequest], commit: str) -> PullRequest | None:
 def _proposes(each: PullRequest, commit: str) -> bool:
     mark = _MARK.match(each.body)
     return mark is not None and mark[1] == commit
+
+
+@dataclass(frozen=True)
+class LeftBehind:
+    """A release on a branch whose parent is not the environment repository's newest commit any more."""
+
+    branch: str
+    subject: str
+    trailers: Trailers
+    files: Mapping[str, bytes]
+    """What it writes."""
+    before: Mapping[str, bytes]
+    """Those of them that its parent has."""
+
+
+def carried(left: LeftBehind, now: Iterable[Target]) -> tuple[ReleasedComponent, tuple[Proven, ...]] | None:
+    """What of it is still to be released, to be put on top of the newest commit as it is.
+
+    None when nothing is, or when somebody has released something else there meanwhile: that is for a run to judge.
+    """
+    component, proven = left.trailers.component, list[Proven]()
+    wanted: ReleasedComponent | None = None
+    for target in now:
+        path = layout.release(target.environment, target.application)
+        entry = _entry(left.files.get(path), component)
+        if target.component != component or entry is None or entry == target.released:
+            continue
+        if target.released != _entry(left.before.get(path), component):
+            return None
+        digits = entry.image.partition("@")[2]
+        proof = left.files.get(layout.evidence(target.environment, target.application, component, digits))
+        if proof is None or (wanted and (wanted.image, wanted.source) != (entry.image, entry.source)):
+            return None
+        wanted = entry
+        proven.append(Proven(target, proof))
+    return (wanted, tuple(proven)) if wanted else None
 
 
 # the text --------------------------------------------------------------------------------------------

@@ -31,5 +31,10 @@ def write_decided(state: Path, repository: str, decided: Decided) -> None:
     write_whole(_path(state, repository), json.dumps(asdict(decided)).encode())
 
 
+def forget_decided(state: Path, repository: str) -> None:
+    """Have its newest commit dealt with again."""
+    _path(state, repository).unlink(missing_ok=True)
+
+
 def _path(state: Path, repository: str) -> Path:
     return state / _FILE / f"{repository.replace('/', '%2F')}.json"

@@ -8,10 +8,10 @@ from functools import cache
 from typing import TypeVar
 
 from interlock.ci.alarm import Alarm, step
-from interlock.ci.forge import Forge, ForgeError, Issue, PullRequest, Status, failed
+from interlock.ci.forge import Forge, Issue, PullRequest, Status, failed
 from interlock.ci.host import ForgeAccount
 from interlock.ci.proposal import Proposal, answered, open_of
-from interlock.errors import HostConfigError
+from interlock.errors import ForgeError, HostConfigError
 from tasks.common import git
 from tasks.common.effect import effect
 

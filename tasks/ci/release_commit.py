@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from interlock.ci.host import CiHost
+from interlock.ci.proposal import BRANCHES, LeftBehind
+from interlock.contract import commit as commits
 from interlock.contract.commit import COMMIT_ID, Person
 from interlock.contract.models import CommitId
-from interlock.contract.trailers import Trailers, message
+from interlock.contract.trailers import Trailers, message, parse
 from interlock.errors import HostConfigError, Refused
+from tasks.ci.decided import forget_decided, read_decided, standing_at
 from tasks.common import git
 from tasks.common.effect import effect
 from tasks.common.environment_repository import verify
@@ -58,6 +61,47 @@ def push_branch(
     commit = _write(host, parent, changes, message=message(subject, trailers))
     git.push(mirror, commit, remote, expected=before, rewrite=True)
     return commit
+
+
+@effect(name="list release branches", retries=1)
+def release_branches(host: CiHost) -> tuple[str, ...]:
+    """Those that the environment repository has."""
+    remote = host.environment_repository
+    return tuple(git.list_branches(git.mirror_path(host.state, remote.name), remote, BRANCHES))
+
+
+@effect(name="look at a release branch", retries=1, task_run_name="look at {branch}")
+def left_behind(host: CiHost, branch: str, head: CommitId) -> LeftBehind | None:
+    """A release of this signer that `head` has left behind, judged by the policy that holds now.
+
+    None when it was merged, lies on top, or is somebody else's. When policy has changed since, what was decided about
+    its source is forgotten, so that polling has it judged again.
+    """
+    remote = host.environment_repository.model_copy(update={"branch": branch})
+    mirror = git.mirror_path(host.state, remote.name)
+    tip = git.fetch_other(mirror, remote)
+    if tip is None or git.is_ancestor(mirror, tip, head):
+        return None
+    own = git.read_commits(mirror, head, tip)
+    if len(own) != 1:
+        return None
+    found = commits.parse(own[0].data)
+    trailers, parent = parse(found.message), "".join(found.parents)
+    if trailers is None or parent == head or not _is_ours(host, tip, parent):
+        return None
+    now = standing_at(mirror, head).policy
+    if standing_at(mirror, parent).policy != now:
+        _forget(host, trailers.source_repository, now)
+        return None
+    paths = [each.path for each in own[0].changes]
+    return LeftBehind(branch, found.subject, trailers, _files(mirror, tip, paths), _files(mirror, parent, paths))
+
+
+def _forget(host: CiHost, source: str, policy: str) -> None:
+    """Unless it was judged by this policy: then the gate keeps it out, and the branch stays what it was."""
+    decided = read_decided(host.state, source)
+    if decided and decided.policy != policy:
+        forget_decided(host.state, source)
 
 
 def _write(host: CiHost, parent: CommitId, changes: Mapping[str, bytes | None], *, message: str) -> str:

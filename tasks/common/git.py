@@ -136,6 +136,16 @@ def fetch_other(mirror: Path, remote: Remote, *, timeout: float = NETWORK_SECOND
         return _fetch(mirror, remote, lock=lock, timeout=timeout, into=_OTHER)
 
 
+def list_branches(mirror: Path, remote: Remote, prefix: str) -> dict[str, str]:
+    """The remote's branches below `prefix`, which ends in a slash, and their commits; nothing is fetched."""
+    names = f"refs/heads/{prefix}*"
+    listing = _run(
+        ("ls-remote", "--heads", "--", remote.url, names), mirror=mirror, remote=remote, timeout=NETWORK_SECONDS
+    )
+    pairs = (line.split("\t") for line in listing.stdout.decode(errors="replace").splitlines())
+    return {ref.removeprefix("refs/heads/"): _full(commit) for commit, ref in pairs}
+
+
 def fetch_grown(mirror: Path, remote: Remote, *, timeout: float = NETWORK_SECONDS) -> str | None:
     """As `fetch_or_empty`, for a branch that only ever grows: Refused when it lost what this mirror has seen."""
     with _locked(mirror, timeout=timeout) as lock:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from interlock.ci.forge import ForgeError, Status
+from interlock.ci.forge import Status
 from interlock.ci.host import ForgeAccount
-from interlock.errors import HostConfigError
+from interlock.errors import ForgeError, HostConfigError
 from tasks.ci.forge import asked
 from tests.forges.server import TOKEN, FakeForge, Fault, Pull, Ticket
 

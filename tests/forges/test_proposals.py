@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.ci.propose import Offer, Proposed, propose
+from flows.ci.propose import Offer, Proposed, keep_up, propose
 from flows.ci.race import fetch_environments
+from interlock.ci.decided import Decided
 from interlock.ci.host import CiHost, Registry, Trivy
 from interlock.ci.targets import Proven, targets
 from interlock.contract import evidence, layout, release
@@ -19,6 +20,7 @@ from interlock.contract.canonical import digest
 from interlock.contract.host import EnvironmentRemote, RootPin, Signing
 from interlock.contract.models import Source
 from interlock.contract.trailers import parse
+from tasks.ci.decided import read_decided, standing_at, write_decided
 from tasks.common import git
 from tasks.common.environment_repository import VerifiedHead, fetch_verified
 from tests import examples_of_repositories as example
@@ -68,6 +70,16 @@ class World:
 
     def propose(self, commit: str = FIRST, recorder: Recorder | None = None) -> Proposed:
         return asyncio.run(propose(recorder or Recorder(), self.host, self.head(), self.offer(commit)))
+
+    def keep_up(self) -> tuple[str, ...]:
+        return asyncio.run(keep_up(Recorder(), self.host))
+
+    def release_to_dev(self) -> str:
+        """Another release of CI's, by its own commit."""
+        before = git.fetch(self.repository.mirror, self.repository.remote)
+        commit = self.repository.write(before, example.release_files(), by=self.robot, message="Release")
+        git.push(self.repository.mirror, commit, self.repository.remote, expected=before)
+        return commit
 
     def at(self, branch: str) -> str | None:
         done = subprocess.run(
@@ -280,6 +292,61 @@ def test_a_branch_that_main_has_left_behind_is_made_anew(world: World) -> None:
     mirror = git.mirror_path(world.host.state, "environments")
     assert [each.id for each in git.read_commits(mirror, moved, again.commit)] == [again.commit]
     assert len(world.forge.pulls) == 1
+
+
+def test_a_poll_keeps_it_mergeable(world: World) -> None:
+    """After another release the same content lies on top of it, without a run; then there is nothing to do."""
+    first = world.propose()
+    moved = world.release_to_dev()
+
+    assert world.keep_up() == (BRANCH,)
+
+    tip, mirror = world.at(BRANCH), git.mirror_path(world.host.state, "environments")
+    assert tip is not None and tip != first.commit
+    (raw,) = git.read_commits(mirror, moved, tip)
+    (old,) = git.read_commits(mirror, world.root, first.commit)
+    assert [(each.path, each.new_blob) for each in raw.changes] == [(each.path, each.new_blob) for each in old.changes]
+    assert parse(raw.data.decode().partition("\n\n")[2]) == parse(old.data.decode().partition("\n\n")[2])
+    assert world.keep_up() == () and world.at(BRANCH) == tip
+    world.fast_forward()
+    assert world.keep_up() == ()
+    assert world.head().commit == tip
+
+
+def test_a_new_policy_has_it_judged_again(world: World) -> None:
+    """By a run, which polling starts; once it has said no, nobody starts it again."""
+    first = world.propose()
+    write_decided(world.host.state, "shop", Decided(FIRST))
+    moved = world.push({layout.GATE: b"format: 1\nrules: {unfixed: true}\n"})
+
+    assert world.keep_up() == ()
+    assert world.at(BRANCH) == first.commit and read_decided(world.host.state, "shop") is None
+
+    world.head()
+    now = standing_at(git.mirror_path(world.host.state, "environments"), moved)
+    write_decided(world.host.state, "shop", Decided(FIRST, policy=now.policy))
+    assert world.keep_up() == ()
+    assert read_decided(world.host.state, "shop") is not None
+
+
+def test_what_people_released_otherwise_is_not_overwritten(world: World) -> None:
+    """A branch that proposes something else than what is there since is left to a run."""
+    first = world.propose()
+    other = example.release_files(source_commit="9" * 40)
+    world.push({path.replace("/dev/", "/prod/"): blob for path, blob in other.items()}, "Release by hand")
+
+    assert world.keep_up() == () and world.at(BRANCH) == first.commit
+
+
+def test_strangers_branches_are_left_alone(world: World) -> None:
+    """One under our name that somebody else has signed, or that is no release."""
+    stranger = world.repository.write(world.root, {layout.values("prod", "shop"): b"replicas: 9\n"}, by=world.person)
+    remote = world.repository.remote.model_copy(update={"branch": "interlock/mine"})
+    git.push(world.repository.mirror, stranger, remote, expected=None)
+    world.release_to_dev()
+    world.head()
+
+    assert world.keep_up() == () and world.at("interlock/mine") == stranger
 
 
 def test_what_strangers_write_on_the_branch_is_not_kept(world: World) -> None:
