@@ -16,7 +16,8 @@ from sandbox.supervisor import Sandbox
 from tasks.cd.cluster import connect
 
 
-@pytest.mark.parametrize("nodes", ["", pytest.param("kwok", marks=pytest.mark.timeout(1200))])  # it may be built first
+@pytest.mark.timeout(1200)  # kwok may have to be built
+@pytest.mark.parametrize("nodes", ["", "kwok"])
 def test_the_demo_shows_cd_on_a_cluster_and_leaves_nothing(cluster: Kubernetes, sandbox: Sandbox, nodes: str) -> None:
     """Every act holds, also with pods on simulated nodes; afterwards the namespaces are on their way out, and CD's
     cluster-wide rights and the nodes are gone.
