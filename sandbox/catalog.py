@@ -21,6 +21,7 @@ CLASSES = {
     "node": "sandbox.parts.node:Node",
     "cosign": "sandbox.parts.cosign:Cosign",
     "referrers": "sandbox.parts.referrers:Referrers",
+    "buildkit": "sandbox.parts.buildkit:BuildKit",
     "receiver": "sandbox.parts.worker:Receiver",
     "signer": "sandbox.parts.worker:Signer",
     "worker-ci": "sandbox.parts.worker:CiWorker",
@@ -29,7 +30,7 @@ CLASSES = {
 # These need the host config that a person or the demo writes, so they start only when asked for.
 LATER = ("receiver", "signer", "worker-ci", "worker-cd")
 # What only tests need, and what takes minutes to build.
-FOR_TESTS = ("cosign", "referrers")
+FOR_TESTS = ("cosign", "referrers", "buildkit")
 DEFAULT = tuple(name for name in CLASSES if name not in (*LATER, *FOR_TESTS))
 
 

@@ -24,6 +24,8 @@ CONTAINERD_VERSION = "v2.4.2"
 REGISTRY_VERSION = "v3.1.2"
 COSIGN_VERSIONS = {2: "v2.6.5", 3: "v3.1.3"}
 KWOK_VERSION = "v0.8.0"
+BUILDX_VERSION = "v0.38.2"
+BUILDKIT_VERSION = "v0.34.2"
 # What go needs of its caller's environment to find its caches and to reach a module proxy.
 GO_VARIABLES = ("HOME", "XDG_CACHE_HOME", "GOPROXY", "GOCACHE", "GOMODCACHE")
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -134,6 +136,18 @@ PROGRAMS = {
         estimate="2 minutes",
         version=r"\bv0\.8\.",
         variables={"sigs.k8s.io/kwok/pkg/consts.Version": KWOK_VERSION},
+    ),
+    "buildkit": Programs(
+        module="buildkit",
+        packages={
+            "buildx": "github.com/docker/buildx/cmd/buildx",
+            "buildkitd": "github.com/moby/buildkit/cmd/buildkitd",
+        },
+        estimate="4 minutes",
+        variables={
+            "github.com/docker/buildx/version.Version": BUILDX_VERSION,
+            "github.com/moby/buildkit/version.Version": BUILDKIT_VERSION,
+        },
     ),
     "pause": Programs(module="pause", packages={"pause": "interlock.sandbox/pause"}, estimate="10 seconds"),
 }

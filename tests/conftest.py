@@ -21,6 +21,7 @@ from sandbox.terminal import Terminal
 
 if TYPE_CHECKING:
     from sandbox.parts.baseimage import BaseImage
+    from sandbox.parts.buildkit import BuildKit
     from sandbox.parts.cosign import Cosign
     from sandbox.parts.docker import Docker
     from sandbox.parts.git import Git
@@ -40,6 +41,7 @@ PARTS = {
     "node": "node",
     "cosign": "cosign",
     "referrers_registry": "referrers",
+    "buildkit_daemon": "buildkit",
 }
 WHOLE = "pipeline"
 """The fixture that starts, and stops, all parts of a pipeline."""
@@ -214,3 +216,9 @@ def cosign(sandbox: Sandbox) -> Cosign:
 def referrers_registry(sandbox: Sandbox) -> Referrers:
     """A registry that lists referrers by itself, without accounts."""
     return cast("Referrers", _started(sandbox, "referrers"))
+
+
+@pytest.fixture(scope="session")
+def buildkit_daemon(sandbox: Sandbox) -> BuildKit:
+    """BuildKit's own daemon, and buildx."""
+    return cast("BuildKit", _started(sandbox, "buildkit"))

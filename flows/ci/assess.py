@@ -25,6 +25,7 @@ from tasks.common.validate import validate_offline
 
 if TYPE_CHECKING:
     from flows.presenter import Presenter
+    from tasks.ci.buildx import Via
 
 PLACEHOLDER = "placeholder.invalid"
 """Stands before the name of a component that is not released yet, while its manifests are scanned."""
@@ -138,6 +139,8 @@ class Bench:
     rules: Sequence[BuildRules]
     seconds: int
     run: str
+    via: Via | None = None
+    """BuildKit, where the host has it."""
 
 
 async def image_and_tests(
@@ -168,6 +171,7 @@ async def run_tests(presenter: Presenter, bench: Bench, image_id: str, *, name: 
         seconds=bench.seconds,
         say=presenter.say,
         rules=bench.rules,
+        via=bench.via,
     )
     try:
         return await presenter.step(tests.run_tests, bench.docker, built.id, component.tests, run=bench.run)

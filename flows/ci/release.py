@@ -35,6 +35,7 @@ from interlock.ci.targets import Released, Target, absent, already, released_com
 from interlock.contract.models import BuildRules
 from interlock.errors import Blocked, InputError, InterlockError, Refused, Superseded
 from tasks.ci import images, registry
+from tasks.ci.buildx import Via
 from tasks.ci.credentials import probe
 from tasks.ci.decided import standing_at, write_decided
 from tasks.ci.host import load_ci
@@ -275,16 +276,28 @@ async def _image(
     """The image, its digest when the registry has it already, and what scan and tests say of it."""
     presenter, component = run.presenter, run.checkout.file.components[name]
     await presenter.progress(f"release-{name}", 10, f"building {name}")
-    pushed, image = await _build(run, name, repository, rules)
+    via = _via(run, repository)
+    pushed, image = await _build(run, name, repository, rules, via)
     await presenter.progress(f"release-{name}", 50, f"scanning and testing {name}")
-    bench = Bench(run.host.docker, run.checkout.tree, rules, run.host.build_seconds, run.id)
+    bench = Bench(run.host.docker, run.checkout.tree, rules, run.host.build_seconds, run.id, via)
     image_scan, tests = await assess.image_and_tests(
         presenter, run.ground, bench, image.id, name=name, component=component
     )
     return pushed, image, image_scan, tests
 
 
-async def _build(run: Run, name: str, repository: str, rules: Sequence[BuildRules]) -> tuple[str | None, Image]:
+def _via(run: Run, repository: str) -> Via | None:
+    host = run.host
+    if host.buildkit is None:
+        return None
+    secrets = host.build_secrets.get(run.head.repository, {})
+    cache = repository if host.buildkit.cache else ""
+    return Via(host.buildkit, host.registry, run.head.repository, secrets=secrets, cache=cache)
+
+
+async def _build(
+    run: Run, name: str, repository: str, rules: Sequence[BuildRules], via: Via | None
+) -> tuple[str | None, Image]:
     """The image and, when an earlier run pushed it, its digest in the registry."""
     key = _key(run, name)
     wanted = labels(repository=run.head.repository, commit=run.head.commit, component=name)
@@ -307,6 +320,8 @@ async def _build(run: Run, name: str, repository: str, rules: Sequence[BuildRule
         seconds=host.build_seconds,
         say=lambda line: run.presenter.say(f"{name}: {line}"),
         rules=rules,
+        epoch=run.checkout.epoch,
+        via=via,
     )
     return None, image
 

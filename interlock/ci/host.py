@@ -65,6 +65,26 @@ class ForgeAccount(Model):
     """It may write commit statuses and, for the environment repository, pull requests and issues; nothing else."""
 
 
+SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
+
+
+class BuildKit(Model):
+    """BuildKit, asked by `docker buildx`. Without `address` it is the one in the Docker daemon."""
+
+    buildx: HostPath
+    """The program: `docker-buildx` among the command line's plug-ins, or `buildx`."""
+    address: Annotated[str, StringConstraints(pattern=r"^(unix:///|tcp://).+$")] | None = None
+    """Of a buildkitd. Only it makes the same image twice, and has a cache in the registry."""
+    cache: bool = False
+    """Whether built layers go into the registry too, beside the images, under the tag il-cache."""
+
+    @model_validator(mode="after")
+    def cache_has_a_daemon(self) -> Self:
+        if self.cache and not self.address:
+            raise ValueError("a cache in the registry needs `address`: the Docker daemon's BuildKit has none")
+        return self
+
+
 class CiHost(HostFile):
     """ci.yaml"""
 
@@ -75,6 +95,10 @@ class CiHost(HostFile):
         "unix:///var/run/docker.sock"
     )
     trivy: Trivy
+    buildkit: BuildKit | None = None
+    """Without it, images are built with the Docker daemon's classic builder."""
+    build_secrets: dict[RepositoryName, dict[SecretName, HostPath]] = Field(default={})
+    """Files that RUN --mount=type=secret may have, by repository and id. Only BuildKit has them."""
     build_seconds: int = Field(default=1800, ge=10, le=86400)
     components_at_once: int = Field(default=2, ge=1, le=64)
     """How many components of one push are built, scanned and tested at a time; a build takes what it gets."""
@@ -91,6 +115,14 @@ class CiHost(HostFile):
     def forges_are_of_repositories(self) -> Self:
         if unknown := sorted(self.forges.keys() - {*self.repositories, self.environment_repository.name}):
             raise ValueError(f"forges: no repository is named {', '.join(unknown)}")
+        return self
+
+    @model_validator(mode="after")
+    def secrets_have_a_builder(self) -> Self:
+        if self.build_secrets and self.buildkit is None:
+            raise ValueError("build_secrets needs `buildkit`: the classic builder would put them into the image")
+        if unknown := sorted(self.build_secrets.keys() - self.repositories.keys()):
+            raise ValueError(f"build_secrets names {', '.join(unknown)}, which repositories does not have")
         return self
 
     def other_repositories(self) -> Collection[str]:

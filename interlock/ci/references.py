@@ -89,7 +89,7 @@ class Recipe:
         return base
 
     def pinned(self, names: Mapping[str, str], *, instead: Mapping[Reference, str] | None = None) -> str:
-        """The text, in which every image and frontend has the name that is given for it."""
+        """The text, in which every image and frontend has the name that is given for it, and these others too."""
         lines = self.text.split("\n")
         pins = {each: names[each.name] for each in self.references if each.kind != "address"} | dict(instead or {})
         for each, name in sorted(pins.items(), key=lambda pin: (pin[0].line, pin[0].column), reverse=True):

@@ -98,6 +98,12 @@ def register_ci(
     trivy_cache: Annotated[Path, typer.Option(help="The scanner's cache.")] = Path("/var/lib/interlock/ci/trivy"),
     pinned_database: Annotated[bool, typer.Option(help="Never download the scanner's database.")] = False,
     signer_socket: Annotated[Path | None, typer.Option(help="Where the signer listens; it signs the evidence.")] = None,
+    buildx: Annotated[
+        Path | None, typer.Option(help="The program docker-buildx: images are built with BuildKit.")
+    ] = None,
+    buildkit: Annotated[
+        str | None, typer.Option(help="A buildkitd's address; without it the Docker daemon's BuildKit.")
+    ] = None,
     poll_seconds: PollSeconds = 30,
     config: Config = None,
     form: Output = Format.TABLE,
@@ -111,6 +117,7 @@ def register_ci(
         "docker": docker,
         "trivy": {"cache": str(trivy_cache), "database": "pinned" if pinned_database else "download"},
         **_given(signer=signer_socket),
+        **({"buildkit": _given(buildx=buildx, address=buildkit)} if buildx or buildkit else {}),
     }
     _write("ci", config, lambda old: {**old, **head}, form=form, said=f"CI's host with registry {registry}")
 

@@ -42,6 +42,15 @@ class RawCommit:
     changes: tuple[Change, ...] = ()
 
 
+_COMMITTED = re.compile(rb"^committer [^\n]*> ([0-9]{1,11}) [+-][0-9]{4}$", re.MULTILINE)
+
+
+def committed(data: bytes) -> int | None:
+    """When the commit says that it was made, in seconds since 1970."""
+    found = _COMMITTED.search(data.partition(b"\n\n")[0])
+    return int(found[1]) if found else None
+
+
 @dataclass(frozen=True)
 class Parsed:
     """A commit taken apart. `signature` is armored or None; `payload` is what it must cover."""

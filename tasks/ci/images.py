@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import docker
 import docker.errors
@@ -22,6 +24,7 @@ from interlock.ci.dockerfile import repository_of, require_local
 from interlock.ci.references import (
     Recipe,
     Reference,
+    full_name,
     read_references,
     require_allowed,
     require_arguments,
@@ -30,7 +33,9 @@ from interlock.ci.references import (
 )
 from interlock.contract.evidence import Base
 from interlock.contract.models import BuildRules, Component
-from interlock.errors import DockerError, FormatError
+from interlock.errors import DockerError, FormatError, InputError
+from tasks.ci import buildx
+from tasks.ci.buildx import Via
 from tasks.ci.registry import read_login
 from tasks.common.effect import effect
 from tasks.common.stopping import stopped_by
@@ -94,19 +99,54 @@ def build_image(
     seconds: int,
     say: Say,
     rules: Sequence[BuildRules] = (BuildRules(),),
+    epoch: int | None = None,
+    via: Via | None = None,
 ) -> Image:
-    """Build with the classic builder: no network in any step, leftovers removed.
+    """Build with BuildKit, or without `via` with the classic builder: no network in any step, leftovers removed.
 
     `source` is the checked-out tree. Every image that the Dockerfile names is looked up once, and the build uses what
     was found then. FormatError with the line of what cannot be told or resolved, or what no one of `rules` allows;
     DockerError ends with the failing step and the log's last lines. The image says itself what it stands on.
     """
-    recipe = read_recipe(source, component, rules)
-    order = _Order(source, component, recipe, tag, seconds, say, target=component.target)
+    recipe = read_recipe(source, component, rules, buildkit=via is not None)
+    order = _Order(source, component, recipe, tag, seconds, say, epoch=epoch, target=component.target)
     with daemon(url, timeout=seconds) as client:
-        bases = {each.name: _resolved(client, each, recipe.path, say) for each in recipe.of("image")}
-        dockerfile = recipe.pinned({name: base.id for name, base in bases.items()})
-        return _built(client, order, dockerfile, {**labels, **bases_label(bases.values())})
+        bases = _bases(client, recipe, via, say)
+        said = {**labels, **_created(epoch), **bases_label((*bases.values(), *_addresses(recipe)))}
+        if via is None:
+            return _built(client, order, recipe.pinned({name: base.id for name, base in bases.items()}), said)
+        return _built_by_buildkit(client, order, _by_digest(recipe, bases), said, via=via, url=url)
+
+
+def _created(epoch: int | None) -> dict[str, str]:
+    """As the image format wants it; the commit's time, since the same inputs shall give the same image."""
+    if epoch is None:
+        return {}
+    return {"org.opencontainers.image.created": dt.datetime.fromtimestamp(epoch, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def _bases(client: Client, recipe: Recipe, via: Via | None, say: Say) -> dict[str, Base]:
+    """What every name of an image or frontend stands for."""
+    wanted = (*recipe.of("image"), *recipe.of("frontend"))
+    return {each.name: _resolved(client, each, recipe.path, say, via=via) for each in wanted}
+
+
+def _addresses(recipe: Recipe) -> list[Base]:
+    return [Base(each.name, "", each.digest, each.kind) for each in recipe.of("address")]
+
+
+def _by_digest(recipe: Recipe, bases: Mapping[str, Base], *, instead: Mapping[Reference, str] | None = None) -> str:
+    """BuildKit fetches its images itself, so it must be told the registry's digest."""
+    for each in recipe.references:
+        if each.kind != "address" and not bases[each.name].digest:
+            raise FormatError(
+                f"{each.name} is in no registry, and BuildKit takes images only from there",
+                path=recipe.path,
+                line=each.line,
+                hint="push it to a registry, and name it there",
+            )
+    names = {name: f"{repository_of(name)}@{base.digest}" for name, base in bases.items()}
+    return recipe.pinned(names, instead=instead)
 
 
 @effect(name="build test image")
@@ -121,15 +161,26 @@ def build_test_image(
     seconds: int,
     say: Say,
     rules: Sequence[BuildRules],
+    via: Via | None = None,
 ) -> Image:
-    """The image that the tests' stage makes, with the image `on`, which ships, in the place of the stage below it."""
+    """The image that the tests' stage makes, with the image `on`, which ships, in the place of the stage below it.
+
+    With BuildKit, by the daemon's own: only that one has the image.
+    """
     assert component.target is not None and component.tests.target is not None  # noqa: S101 - the model's rule
-    recipe = read_recipe(source, component, rules)
-    order = _Order(source, component, recipe, tag, seconds, say, target=component.tests.target)
+    recipe = read_recipe(source, component, rules, buildkit=via is not None)
+    order = _Order(source, component, recipe, tag, seconds, say, epoch=None, target=component.tests.target)
     below = recipe.standing_on(component.target, stage=component.tests.target)
     with daemon(url, timeout=seconds) as client:
-        names = {each.name: _resolved(client, each, recipe.path, say).id for each in recipe.of("image")}
-        return _built(client, order, recipe.pinned(names, instead={below: on}), {RUN_LABEL: run})
+        bases = _bases(client, recipe, via, say)
+        if via is None:
+            names = {name: base.id for name, base in bases.items()}
+            return _built(client, order, recipe.pinned(names, instead={below: on}), {RUN_LABEL: run})
+        with _named(client, on, run) as name:
+            text = _by_digest(recipe, bases, instead={below: name})
+            made = _built_by_buildkit(client, order, text, {RUN_LABEL: run}, via=via, url=url, own=True)
+        _require_on(client, made.id, on)
+        return made
 
 
 @dataclass(frozen=True)
@@ -142,6 +193,7 @@ class _Order:
     tag: str
     seconds: int
     say: Say
+    epoch: int | None
     target: str | None
 
 
@@ -171,15 +223,95 @@ _BYTES = ("utf-8", "surrogateescape")
 """A Dockerfile's bytes come back as they were, whatever they are."""
 
 
-def read_recipe(source: Path, component: Component, rules: Sequence[BuildRules]) -> Recipe:
-    """The component's Dockerfile for a builder without frontends, heredocs and ADD from elsewhere."""
+def _built_by_buildkit(
+    client: Client, order: _Order, dockerfile: str, labels: Mapping[str, str], *, via: Via, url: str, own: bool = False
+) -> Image:
+    """Loaded into the daemon, when another than its own BuildKit has made it."""
+    with tempfile.TemporaryDirectory(prefix="interlock-build-") as folder:
+        path = Path(folder) / "Dockerfile"
+        path.write_bytes(dockerfile.encode(*_BYTES))
+        ignored = order.source / f"{order.component.dockerfile}.dockerignore"
+        if ignored.is_file():
+            path.with_name("Dockerfile.dockerignore").write_bytes(ignored.read_bytes())
+        wanted = buildx.Build(
+            folder=Path(folder),
+            dockerfile=path,
+            context=order.source / order.component.context,
+            tag=order.tag,
+            target=order.target,
+            arguments=order.component.arguments,
+            labels=labels,
+            seconds=order.seconds,
+            epoch=order.epoch,
+        )
+        archive = buildx.build(url, via, wanted, order.say, own=own)
+        if archive:
+            with archive.open("rb") as file:
+                for message in client.api.load_image(file):  # type: ignore[no-untyped-call]
+                    order.say(str(message.get("stream", "")).strip())
+    try:
+        _require_without_secrets(client, order, via)
+    except InputError:
+        client.api.remove_image(order.tag, force=True)
+        raise
+    return _image(client, order.tag)
+
+
+def _require_without_secrets(client: Client, order: _Order, via: Via) -> None:
+    """InputError when a step has copied a secret into the image: its layers, history and settings are all looked at."""
+    secrets = {name: buildx.read_secret(path) for name, path in via.secrets.items()}
+    if not secrets:
+        return
+    kept, longest = b"", max(map(len, secrets.values()))
+    for chunk in client.api.get_image(order.tag):
+        kept += chunk
+        for name, value in secrets.items():
+            if value in kept:
+                raise InputError(
+                    f"{order.component.dockerfile}: the build secret {name} lies in the image that it makes",
+                    hint="use it where it is mounted, and copy it nowhere",
+                )
+        kept = kept[-longest:]
+
+
+_SHIPPED = "interlock-test/shipped"
+
+
+def _shipped_names(client: Client, run: str) -> list[str]:
+    names = [name for image in client.api.images(name=_SHIPPED) for name in image["RepoTags"] or ()]
+    return [name for name in names if name.startswith(f"{_SHIPPED}:{run}-")]
+
+
+@contextlib.contextmanager
+def _named(client: Client, image_id: str, run: str) -> Iterator[str]:
+    """The image under a name for a while: BuildKit knows the daemon's images by name only."""
+    tag = f"{run}-{uuid4().hex[:8]}"
+    client.api.tag(image_id, _SHIPPED, tag)
+    try:
+        yield f"{_SHIPPED}:{tag}"
+    finally:
+        with contextlib.suppress(Missing):
+            client.api.remove_image(f"{_SHIPPED}:{tag}")
+
+
+def _require_on(client: Client, image_id: str, below: str) -> None:
+    """DockerError unless the image has the layers of the one below it, first."""
+    above, under = (client.images.get(each).attrs["RootFS"]["Layers"] for each in (image_id, below))
+    if above[: len(under)] != under:
+        raise DockerError(f"the tests' image {image_id[:19]} does not stand on {below[:19]}, which ships")
+
+
+def read_recipe(source: Path, component: Component, rules: Sequence[BuildRules], *, buildkit: bool = False) -> Recipe:
+    """The component's Dockerfile; the classic builder has no frontends, heredocs and ADD from elsewhere."""
     path = source / component.dockerfile
     if not path.is_file():
         raise FormatError("the Dockerfile is missing", path=component.dockerfile)
     text = path.read_bytes().decode(*_BYTES)
-    require_local(text, path=component.dockerfile)
-    recipe = read_references(text, path=component.dockerfile, arguments=component.arguments).without_frontend()
-    if recipe.heredoc:
+    recipe = read_references(text, path=component.dockerfile, arguments=component.arguments)
+    if not buildkit:
+        require_local(text, path=component.dockerfile)
+        recipe = recipe.without_frontend()
+    if recipe.heredoc and not buildkit:
         raise FormatError(
             "a heredoc needs BuildKit",
             path=recipe.path,
@@ -194,14 +326,14 @@ def read_recipe(source: Path, component: Component, rules: Sequence[BuildRules])
     return recipe
 
 
-def _resolved(client: Client, reference: Reference, path: str, say: Say) -> Base:
+def _resolved(client: Client, reference: Reference, path: str, say: Say, *, via: Via | None = None) -> Base:
     """What the daemon has under this name, or fetches now; its ONBUILD instructions may fetch nothing."""
     name = reference.name
     try:
         try:
             found = client.images.get(name)
         except Missing:
-            found = client.images.pull(name)
+            found = client.images.pull(name, auth_config=_account(via, name))
     except docker.errors.APIError as error:
         told = f"{name} cannot be resolved: {error.explanation or error}"
         if error.is_server_error():
@@ -212,9 +344,14 @@ def _resolved(client: Client, reference: Reference, path: str, say: Say) -> Base
         require_quiet(triggers, name=name, path=path, line=reference.line)
     # The daemon knows the image by every repository that it was pushed to or pulled from: only this name's counts.
     known = dict(each.split("@", 1) for each in found.attrs.get("RepoDigests") or ())
-    base = Base(name, str(found.id), known.get(repository_of(name), ""))
+    base = Base(name, str(found.id), known.get(repository_of(name), ""), reference.kind)
     say(f"{name} is {base.digest or base.id}")
     return base
+
+
+def _account(via: Via | None, name: str) -> dict[str, str] | None:
+    """For a base that lies in the host's own registry."""
+    return _login(via.registry.auth) if via and full_name(name).startswith(f"{via.registry.host}/") else None
 
 
 def _follow_build(stream: Iterable[Mapping[str, Any]], tag: str, say: Say) -> None:
@@ -297,6 +434,9 @@ def remove_left(url: str, *, run: str) -> None:
         for network in client.api.networks(filters=mine):
             with contextlib.suppress(Missing):
                 client.api.remove_network(network["Id"])
+        for name in _shipped_names(client, run):
+            with contextlib.suppress(Missing):
+                client.api.remove_image(name)
         for image in client.api.images(filters=mine):
             with contextlib.suppress(Missing):
                 client.api.remove_image(image["Id"], force=True)

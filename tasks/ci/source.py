@@ -12,6 +12,7 @@ from interlock.ci.searchable import readable, text
 from interlock.ci.targets import Relation
 from interlock.contract import layout
 from interlock.contract.application import read_application
+from interlock.contract.commit import committed
 from interlock.contract.models import ApplicationRepositoryFile
 from interlock.errors import FormatError, ParameterError
 from tasks.common import git
@@ -51,6 +52,8 @@ class Checkout:
     scanned: Path
     file: ApplicationRepositoryFile
     history: History = field(default_factory=History)
+    epoch: int | None = None
+    """When the commit was made, in seconds since 1970."""
 
 
 @effect(name="resolve branch", task_run_name="resolve {repository}", retries=3)
@@ -104,7 +107,8 @@ def check_out(host: CiHost, head: Head, folder: Path, *, released: Iterable[str]
     except UnicodeDecodeError as error:
         raise FormatError(f"not UTF-8 at byte {error.start}", path=layout.APPLICATION_REPOSITORY) from None
     history = _history(mirror, head.commit, scanned, released)
-    return Checkout(tree, scanned, read_application(described), history)
+    epoch = committed(git.read_commit(mirror, head.commit).data)
+    return Checkout(tree, scanned, read_application(described), history, epoch)
 
 
 def _history(mirror: Path, head: str, scanned: Path, released: Iterable[str]) -> History:

@@ -16,12 +16,14 @@ import pytest
 from flows.ci.release import ReleaseOutcome, release_order
 from interlock.ci import oci
 from interlock.ci.build_key import build_key
+from interlock.ci.host import BuildKit as Settings
 from interlock.contract import commit as commits
 from interlock.contract import evidence, layout, repository, strict_yaml, trailers
 from interlock.contract.models import ApplicationRepositoryFile, ReleasedComponent
 from interlock.errors import Blocked, CredentialFound, InputError, Refused, Superseded
+from sandbox.parts.buildkit import BuildKit
 from tasks.ci import registry, scanner
-from tasks.ci.images import RUN_LABEL, daemon
+from tasks.ci.images import RUN_LABEL, daemon, push_image
 from tasks.ci.referrers import fetch_sbom
 from tasks.common import git
 from tasks.common.environment_repository import fetch_verified
@@ -154,6 +156,29 @@ def test_two_runs_of_one_commit_take_turns(done: Done) -> None:
     assert "build image" in done.recorder.steps
     assert not {"build image", "push image", "push release commit"} & set(done.other.steps)
     assert done.walk.environments.count() == 2
+
+
+async def test_buildkit_builds_what_is_released(walk: Walk, buildkit_daemon: BuildKit) -> None:
+    """From a base in the registry, which the provenance has by its digest; the image has the commit's time."""
+    login = walk.host.registry.auth
+    with daemon(walk.host.docker) as client:
+        base = str(client.images.get("interlock.sandbox/python:3.11").id)
+    name = f"{walk.image}-base"
+    pushed = push_image.fn(walk.host.docker, base, repository=name, tag="3", auth=login)
+    dockerfile = service.DOCKERFILE.replace("interlock.sandbox/python:3.11", f"{name}:3")
+    walk.application.push({"Dockerfile": dockerfile.replace("WORKDIR", "RUN <<END\nid\nEND\nWORKDIR").encode()})
+    settings = Settings(buildx=buildkit_daemon.buildx, address=buildkit_daemon.address)
+    walk.host = walk.host.model_copy(update={"buildkit": settings})
+
+    await release(walk)
+
+    found = entry(walk)
+    assert found is not None
+    path = layout.evidence("dev", "shop", "web", found.image.partition("@")[2])
+    proof = evidence.read_envelope(walk.environments.read().files[path], path=path)
+    (made,) = proof.predicates(evidence.PROVENANCE)
+    dependencies = made["buildDefinition"]["resolvedDependencies"]
+    assert {"uri": f"docker://{name}:3", "digest": {"sha256": pushed.removeprefix("sha256:")}} in dependencies
 
 
 def test_a_second_run_does_nothing(done: Done) -> None:

@@ -38,7 +38,10 @@ def made(tmp_path: Path) -> Path:
         ("init", "application", "shop", "--yes"),
         ("init", "environment", "environments", *_FIRST, "--ci-key", "ci.key.pub", "--yes"),
         ("bind", "environments", "--application", "hello", "--image", "r.example/hello/web", "--yes"),
-        ("register", "ci", *_HOST, "--signer", "ci-shop", "--registry", "r.example", "--config", "ci.yaml"),
+        (
+            *("register", "ci", *_HOST, "--signer", "ci-shop", "--registry", "r.example", "--config", "ci.yaml"),
+            *("--buildx", "/usr/libexec/docker/cli-plugins/docker-buildx", "--buildkit", "unix:///run/b.sock"),
+        ),
         ("register", "application", "shop", "--url", "https://git.example/shop.git", "--config", "ci.yaml"),
         ("register", "cd", *_HOST, "--signer", "cd", *_LEDGER, "--config", "cd.yaml"),
         ("register", "cluster", "sandbox", "--kubeconfig", "/kubeconfig", "--config", "cd.yaml"),
