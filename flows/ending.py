@@ -26,6 +26,7 @@ from interlock.errors import (
     UnderWay,
     Unhealthy,
 )
+from tasks.common.effect import enough_of_the_host
 
 T = TypeVar("T")
 
@@ -54,7 +55,8 @@ async def ending(
     message is the error's; anything else is a defect and keeps its traceback.
     """
     try:
-        outcome = await order
+        with enough_of_the_host("this run"):
+            outcome = await order
     except InterlockError as error:
         return await _ended_by(error)
     return Completed(name=name(outcome) if name else "Completed", message=told(outcome))

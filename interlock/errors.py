@@ -94,13 +94,17 @@ class Refused(InterlockError):
 
 
 class Blocked(InterlockError):
-    """A decision of policy: the gate's verdict, a budget, a plan with blocked objects. One reason a line."""
+    """A decision of policy: the gate's verdict, a budget, a plan with blocked objects. One reason a line.
+
+    `passing` says that a later run may come to another one though nobody changes anything: something was not scanned.
+    """
 
     exit_code = 1
 
-    def __init__(self, message: str, *, reasons: tuple[str, ...] = (), hint: str = "") -> None:
+    def __init__(self, message: str, *, reasons: tuple[str, ...] = (), hint: str = "", passing: bool = False) -> None:
         super().__init__("\n".join((message, *(f"  - {reason}" for reason in reasons))), hint=hint)
         self.reasons = reasons
+        self.passing = passing
 
 
 class PlanMoved(Blocked):

@@ -13,6 +13,16 @@ def remove_cgroups(name: str) -> None:
         _remove(hierarchy / name)
 
 
+def limit_processes(name: str, most: int) -> None:
+    """Make the group, and let no more processes than this be in it and below it, where the kernel can count them."""
+    for hierarchy in (_ROOT / "pids", _ROOT):
+        if (hierarchy / "cgroup.procs").exists():
+            (hierarchy / name).mkdir(parents=True, exist_ok=True)
+            if (limit := hierarchy / name / "pids.max").exists():
+                limit.write_text(str(most))
+            return
+
+
 def _remove(group: Path) -> None:
     if not group.is_dir():
         return

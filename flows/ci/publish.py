@@ -17,7 +17,7 @@ from interlock.ci.build_key import bases_of
 from interlock.ci.credentials import Probe
 from interlock.ci.evidence import Facts
 from interlock.ci.findings import Scan
-from interlock.ci.gate import Scans, Verdict, judge_release
+from interlock.ci.gate import Scans, Verdict, is_passing, judge_release
 from interlock.ci.host import CiHost
 from interlock.ci.junit import TestRun
 from interlock.ci.oci import Artifact
@@ -218,6 +218,7 @@ def _blocked(run: Run, candidate: Candidate, judged: Judged) -> Blocked:
         f"{candidate.component} {run.head.commit[:12]} is not released to {', '.join(judged.blocked)}",
         reasons=judged.reasons,
         hint="nothing was pushed; the gate's report says what to do",
+        passing=is_passing(judged.reasons),
     )
 
 

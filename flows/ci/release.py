@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from asyncio import Future, Semaphore
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -85,7 +86,20 @@ async def release(repository: str, commit: str | None = None) -> State[Any]:
 
     Ends as Blocked with the gate's reasons, Superseded when a newer commit is released, or Completed.
     """
-    return await ending(release_order(PrefectPresenter(), load_ci(), repository, commit), str)
+    return await ending(in_own_process(PrefectPresenter(), repository, commit), str)
+
+
+async def in_own_process(
+    presenter: Presenter, repository: str, commit: str | None, *, host: CiHost | None = None
+) -> ReleaseOutcome:
+    """The order, where nothing else runs in this process: a killed run's temporary files are swept with it then."""
+    host = host or load_ci()
+    with workspace(host.state, f"{flow_run.id or uuid4()}.temporary") as own:
+        tempfile.tempdir = str(own.folder)
+        try:
+            return await release_order(presenter, host, repository, commit)
+        finally:
+            tempfile.tempdir = None
 
 
 async def release_order(presenter: Presenter, host: CiHost, repository: str, commit: str | None) -> ReleaseOutcome:
@@ -130,16 +144,17 @@ async def _turn(presenter: Presenter, host: CiHost, repository: str) -> AsyncIte
 
 @contextmanager
 def _deciding(host: CiHost, head: Head, desired: VerifiedHead) -> Iterator[None]:
-    """Remember what a commit came to, unless a tool failed: then polling tries again."""
+    """Remember what a commit came to, unless a tool failed, a scanner included: then polling tries again."""
     now = standing_at(git.mirror_path(host.state, host.environment_repository.name), desired.commit)
     try:
         yield
     except Superseded:
         write_decided(host.state, head.repository, Decided(head.commit))
         raise
-    except (Blocked, InputError):
+    except (Blocked, InputError) as error:
         # A change of policy may let it pass, so polling tries again when people write in the environment repository.
-        write_decided(host.state, head.repository, Decided(head.commit, policy=now.policy))
+        if not (isinstance(error, Blocked) and error.passing):
+            write_decided(host.state, head.repository, Decided(head.commit, policy=now.policy))
         raise
     write_decided(host.state, head.repository, Decided(head.commit, places=now.places))
 
@@ -223,6 +238,7 @@ async def _scan_sources(run: Run) -> tuple[Scan, ...]:
             f"{run.head.repository} {run.head.commit[:12]} is not released",
             reasons=tuple(f"{scan.subject}: {NOT_SCANNED}: {scan.failure}" for scan in failed),
             hint="nothing was built or tested further, and nothing was pushed",
+            passing=True,
         )
     return scans
 

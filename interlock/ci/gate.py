@@ -97,6 +97,12 @@ class Verdict:
         return not self.reasons
 
 
+def is_passing(reasons: Iterable[str]) -> bool:
+    """Whether something was not scanned, so that another run may come to another verdict."""
+    unscanned = tuple(f"{subject}: {NOT_SCANNED}" for subject in REQUIRED)
+    return any(reason.startswith(unscanned) for reason in reasons)
+
+
 def judge_release(
     scans: Scans,
     tests: TestRun,

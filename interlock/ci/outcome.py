@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
+from interlock.ci.gate import is_passing
 from interlock.ci.targets import Released, Target
 from interlock.errors import Blocked, InputError, InterlockError, Superseded
 
@@ -31,6 +32,7 @@ def outcome_error(components: Sequence[Released]) -> InterlockError | None:
     told = worst.with_message("\n".join(dict.fromkeys(lines)))  # what concerns several is told once
     if isinstance(told, Blocked):
         told.reasons = tuple(dict.fromkeys(reason for each in components for reason in each.reasons))
+        told.passing = is_passing(told.reasons)
     return told
 
 
@@ -41,6 +43,7 @@ def _error(released: Released) -> InterlockError | None:
         f"{released.component} is not released to {', '.join(released.blocked)}",
         reasons=released.reasons,
         hint="it was released to the other environments; the gate's report says what to do",
+        passing=is_passing(released.reasons),
     )
 
 

@@ -1,4 +1,8 @@
-"""The base image of the example services: a small Debian with Python, under a name that no public registry has."""
+"""Base images, made of Debian packages and without a registry, under names that no public registry has.
+
+One for the example services: a small Debian with Python. One for Interlock's own images, which has git as well; from a
+registry's Debian, `images/base/Dockerfile` makes the same.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,15 +23,13 @@ from sandbox.parts.docker import Docker
 from sandbox.place import Place, cache_root
 from sandbox.provision import only_one, run_reported
 
-NAME, TAG = "interlock.sandbox/python", "3.11"
 _LABEL = "interlock.sandbox.recipe"
 _SUITE = "bookworm"
-_INCLUDE = ("python3-minimal", "libpython3-stdlib")
 _MIRROR = "http://deb.debian.org/debian"
 # debootstrap mounts /proc in its folder, and a kill would leave it there.
 _OWN_MOUNTS = ("unshare", "--mount", "--propagation", "private")
-# What a Dockerfile's RUN may want. What none of these and none of _INCLUDE needs is taken out again: half of the image,
-# which every build would save, scan and push.
+# What a Dockerfile's RUN may want. What none of these and none of a recipe's own needs is taken out again: half of the
+# image, which every build would save, scan and push.
 _KEEP = ("base-files", "coreutils", "dash", "grep", "login", "passwd", "sed")
 _NEVER = frozenset({"apt", "debconf", "dpkg", "perl-base"})
 # Not needed to run a program. The package database stays: it is what a scanner reads.
@@ -48,46 +51,75 @@ _REMOVE = (
 _STATUS = "var/lib/dpkg/status"
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """Which packages an image has. `never` is taken out although something asks for it."""
+
+    stem: str
+    include: tuple[str, ...]
+    never: frozenset[str] = _NEVER
+
+    @property
+    def digest(self) -> str:
+        words = "\n".join((_SUITE, *self.include, *_KEEP, *sorted(self.never), *_REMOVE))
+        return hashlib.sha256(words.encode()).hexdigest()[:12]
+
+    @property
+    def archive(self) -> Path:
+        return cache_root() / f"{self.stem}-{self.digest}.tar"
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        return (*self.include, *_KEEP)
+
+
+_PYTHON = ("python3-minimal", "libpython3-stdlib")
+# Git fetches and pushes without Perl.
+_WITHOUT_PERL = _NEVER | {"git-man", "liberror-perl", "perl", "perl-modules-5.36", "libperl5.36"}
+
+
 class BaseImage:
     """`interlock.sandbox/python:3.11` in the daemon. Not a program: it answers when the image is there."""
 
     name = "baseimage"
     needs: ClassVar[Sequence[str]] = ("docker",)
-    address = f"{NAME}:{TAG}"
+    address = "interlock.sandbox/python:3.11"
+    recipe = Recipe("baseimage", _PYTHON)
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.log = place.logs / "baseimage.log"
+        self.log = place.logs / f"{self.name}.log"
 
     def provide(self, report: Report) -> None:
-        if _archive().exists():
+        if self.recipe.archive.exists():
             return
         provide_packages(("debootstrap", "debian-archive-keyring"), report=report)
-        with only_one(cache_root() / "baseimage.lock", part=self.name, report=report):
-            if not _archive().exists():
-                _build(report)
+        with only_one(cache_root() / f"{self.recipe.stem}.lock", part=self.name, report=report):
+            if not self.recipe.archive.exists():
+                _build(self.recipe, report)
 
     def start(self) -> None:
         import docker
 
+        repository, _, tag = self.address.partition(":")
         client = docker.APIClient(base_url=Docker(self.place).docker_host, timeout=120)
         try:
-            if not client.images(name=f"{NAME}:{TAG}", filters={"label": f"{_LABEL}={_recipe()}"}):
-                change = f"LABEL {_LABEL}={_recipe()}"
-                answer = client.import_image(str(_archive()), repository=NAME, tag=TAG, changes=[change])
-                self.log.write_text(f"imported {_archive()}: {answer}\n")
+            if not client.images(name=self.address, filters={"label": f"{_LABEL}={self.recipe.digest}"}):
+                change = f"LABEL {_LABEL}={self.recipe.digest}"
+                answer = client.import_image(str(self.recipe.archive), repository=repository, tag=tag, changes=[change])
+                self.log.write_text(f"imported {self.recipe.archive}: {answer}\n")
         finally:
             client.close()
 
     def wait(self, seconds: float) -> None:
-        wait_until(self._answers, subject=f"image {NAME}:{TAG}", seconds=seconds, log=self.log)
+        wait_until(self._answers, subject=f"image {self.address}", seconds=seconds, log=self.log)
 
     def _answers(self) -> bool:
         import docker
 
         client = docker.APIClient(base_url=Docker(self.place).docker_host, timeout=10)
         try:
-            return bool(client.images(name=f"{NAME}:{TAG}"))
+            return bool(client.images(name=self.address))
         finally:
             client.close()
 
@@ -98,18 +130,17 @@ class BaseImage:
         """Everything it has is in the state folder."""
 
 
-def _recipe() -> str:
-    words = "\n".join((_SUITE, *_INCLUDE, *_KEEP, *sorted(_NEVER), *_REMOVE))
-    return hashlib.sha256(words.encode()).hexdigest()[:12]
+class WorkerBaseImage(BaseImage):
+    """`interlock.sandbox/base:3.11`: what Interlock's own images stand on."""
+
+    name = "workerbase"
+    address = "interlock.sandbox/base:3.11"
+    recipe = Recipe("workerbase", (*_PYTHON, "ca-certificates", "git", "tini", "util-linux"), _WITHOUT_PERL)
 
 
-def _archive() -> Path:
-    return cache_root() / f"baseimage-{_recipe()}.tar"
-
-
-def _build(report: Report) -> None:
+def _build(recipe: Recipe, report: Report) -> None:
     """Build beside the archive and rename at the end. A killed build's folder is removed by the next."""
-    root = cache_root() / ".baseimage.building"
+    root = cache_root() / f".{recipe.stem}.building"
     shutil.rmtree(root, ignore_errors=True)
     mirror = os.environ.get("INTERLOCK_SANDBOX_MIRROR", _MIRROR)
     seconds = run_reported(
@@ -117,30 +148,30 @@ def _build(report: Report) -> None:
             *_OWN_MOUNTS,
             "debootstrap",
             "--variant=minbase",
-            f"--include={','.join(_INCLUDE)}",
+            f"--include={','.join(recipe.include)}",
             _SUITE,
             str(root),
             mirror,
         ],
-        part="baseimage",
+        part=recipe.stem,
         doing="building a Debian base image with Python, about a minute",
-        log=cache_root() / "baseimage.log",
+        log=cache_root() / f"{recipe.stem}.log",
         env=clean_environment(HOME="/root", **_proxies()),
         report=report,
     )
-    _remove_packages(root)
+    _remove_packages(root, recipe)
     _strip(root)
-    draft = _archive().with_suffix(".new")
+    draft = recipe.archive.with_suffix(".new")
     subprocess.run(["tar", "--numeric-owner", "-C", str(root), "-cf", str(draft), "."], check=True)
-    draft.replace(_archive())
+    draft.replace(recipe.archive)
     shutil.rmtree(root)
-    report("baseimage", f"built in {seconds:.0f} s")
+    report(recipe.stem, f"built in {seconds:.0f} s")
 
 
-def _remove_packages(root: Path) -> None:
+def _remove_packages(root: Path, recipe: Recipe) -> None:
     """Take out what nobody needs, files and entry in the package database, as if it had never been installed."""
     entries = {entry.split()[1]: entry for entry in (root / _STATUS).read_text().split("\n\n") if entry.strip()}
-    kept = _with_dependencies(entries, (*_INCLUDE, *_KEEP))
+    kept = _with_dependencies(entries, recipe)
     lists = {name: _files(root, name) for name in entries}
     needed = {file for name in kept for file in lists[name]}
     for name in entries.keys() - kept:
@@ -153,13 +184,13 @@ def _remove_packages(root: Path) -> None:
     )
 
 
-def _with_dependencies(entries: Mapping[str, str], names: Sequence[str]) -> frozenset[str]:
-    """These packages and, of those that are installed, all that they depend on."""
+def _with_dependencies(entries: Mapping[str, str], recipe: Recipe) -> frozenset[str]:
+    """The recipe's packages and, of those that are installed, all that they depend on."""
     kept: set[str] = set()
-    waiting = list(names)
+    waiting = list(recipe.kept)
     while waiting:
         name = waiting.pop()
-        if name in entries and name not in kept and name not in _NEVER:
+        if name in entries and name not in kept and name not in recipe.never:
             kept.add(name)
             fields = re.findall(r"^(?:Pre-)?Depends: (.*)$", entries[name], re.MULTILINE)
             waiting += [re.split(r"[ (:|]", each.strip())[0] for field in fields for each in field.split(",")]

@@ -11,12 +11,13 @@ from typing import ClassVar
 
 import httpx
 
-from sandbox.cgroups import remove_cgroups
+from sandbox.cgroups import limit_processes, remove_cgroups
 from sandbox.debian import provide_packages
 from sandbox.part import Daemon, Report, clean_environment, wait_until
 from sandbox.place import Place
 from sandbox.users import user
 
+_PROCESSES = 1024
 _DEFAULT_SOCKET = Path("/var/run/docker.sock")
 
 
@@ -67,6 +68,8 @@ class Docker:
     def start(self) -> None:
         if not self._is_ours:
             return
+        # A build has no limit of its own on processes, and one that forks for ever must stop somewhere.
+        limit_processes(f"{self.place.cgroup}/docker", _PROCESSES)
         config = self.folder / "daemon.json"
         config.write_text(json.dumps(self._config()))
         self._daemon.start(["dockerd", "--config-file", config], env=clean_environment(HOME=str(self.folder)))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import re
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +21,7 @@ import requests
 import requests.exceptions
 import urllib3.exceptions
 
+from interlock.ci import registry_words
 from interlock.ci.build_key import bases_label
 from interlock.ci.dockerfile import repository_of, require_local
 from interlock.ci.references import (
@@ -45,6 +48,14 @@ _ANSWER_SECONDS = 120
 _MOST_LINES = 2000
 _LINE = 500
 _QUOTED_LINES = 25
+_BEGUN = re.compile(r" ---> Running in ([0-9a-f]{12})")
+_ROOM = "make room on the Docker daemon's disk, such as with `docker system prune`"
+_RETURN_SECONDS = 20.0
+"""How long a daemon that went away is waited for, so that it can be told to remove what a build left."""
+
+# What is read while it comes is not wrapped by requests.
+_SILENT = (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)
+_BROKEN = (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.HTTPError)
 
 Say = Callable[[str], None]
 Client = docker.DockerClient
@@ -71,24 +82,40 @@ def daemon(url: str, *, timeout: int = _ANSWER_SECONDS) -> Iterator[Client]:
     When the step is stopped, what the daemon is answering is cut off, by which it ends a build, a push, a pull.
     """
     client: Client | None = None
+    answers: list[requests.Response] = []
     try:
         client = Client(base_url=url, version="auto", timeout=timeout)
-        answers: list[requests.Response] = []
         client.api.hooks["response"].append(lambda answer, **_: answers.append(answer))
         with stopped_by(lambda: [answer.raw.shutdown() for answer in answers if not answer.raw.closed]):
             yield client
     except docker.errors.APIError as error:
-        raise DockerError(f"docker: {error.explanation or error}", transient=error.is_server_error()) from error
-    except (docker.errors.DockerException, requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+        said = str(error.explanation or error)
+        full = registry_words.is_full(said)
+        hint = _ROOM if full else ""
+        transient = error.is_server_error() and not full
+        raise DockerError(f"docker at {url}: {said}", hint=hint, transient=transient) from error
+    except _SILENT as error:
+        raise DockerError(
+            f"docker at {url}: it gave no answer for {timeout} s", hint="see the daemon's log", transient=True
+        ) from error
+    except _BROKEN as error:
+        raise DockerError(
+            f"docker at {url}: it went away in the middle of an answer",
+            hint="was the daemon restarted? the next run begins again",
+            transient=True,
+        ) from error
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
         raise DockerError(
             f"docker at {url}: {error}", hint="does the daemon run, and may this user use its socket?", transient=True
         ) from error
     finally:
+        for answer in answers:
+            answer.close()  # else the daemon goes on with what nobody reads to its end
         if client is not None:
             client.close()
 
 
-@effect(name="build image")
+@effect(name="build image", retries=1)
 def build_image(
     url: str,
     source: Path,
@@ -110,11 +137,11 @@ def build_image(
     """
     recipe = read_recipe(source, component, rules, buildkit=via is not None)
     order = _Order(source, component, recipe, tag, seconds, say, epoch=epoch, target=component.target)
-    with daemon(url, timeout=seconds) as client:
+    with _nothing_left(url) as log, daemon(url, timeout=seconds) as client:
         bases = _bases(client, recipe, via, say)
         said = {**labels, **_created(epoch), **bases_label((*bases.values(), *_addresses(recipe)))}
         if via is None:
-            return _built(client, order, recipe.pinned({name: base.id for name, base in bases.items()}), said)
+            return _built(client, order, recipe.pinned({name: base.id for name, base in bases.items()}), said, log)
         return _built_by_buildkit(client, order, _by_digest(recipe, bases), said, via=via, url=url)
 
 
@@ -149,7 +176,7 @@ def _by_digest(recipe: Recipe, bases: Mapping[str, Base], *, instead: Mapping[Re
     return recipe.pinned(names, instead=instead)
 
 
-@effect(name="build test image")
+@effect(name="build test image", retries=1)
 def build_test_image(
     url: str,
     source: Path,
@@ -171,11 +198,11 @@ def build_test_image(
     recipe = read_recipe(source, component, rules, buildkit=via is not None)
     order = _Order(source, component, recipe, tag, seconds, say, epoch=None, target=component.tests.target)
     below = recipe.standing_on(component.target, stage=component.tests.target)
-    with daemon(url, timeout=seconds) as client:
+    with _nothing_left(url) as log, daemon(url, timeout=seconds) as client:
         bases = _bases(client, recipe, via, say)
         if via is None:
             names = {name: base.id for name, base in bases.items()}
-            return _built(client, order, recipe.pinned(names, instead={below: on}), {RUN_LABEL: run})
+            return _built(client, order, recipe.pinned(names, instead={below: on}), {RUN_LABEL: run}, log)
         with _named(client, on, run) as name:
             text = _by_digest(recipe, bases, instead={below: name})
             made = _built_by_buildkit(client, order, text, {RUN_LABEL: run}, via=via, url=url, own=True)
@@ -197,7 +224,7 @@ class _Order:
     target: str | None
 
 
-def _built(client: Client, order: _Order, dockerfile: str, labels: Mapping[str, str]) -> Image:
+def _built(client: Client, order: _Order, dockerfile: str, labels: Mapping[str, str], log: _Log) -> Image:
     with tempfile.TemporaryDirectory(prefix="interlock-build-") as folder:
         path = Path(folder) / "Dockerfile"
         path.write_bytes(dockerfile.encode(*_BYTES))
@@ -215,8 +242,32 @@ def _built(client: Client, order: _Order, dockerfile: str, labels: Mapping[str, 
             decode=True,
             timeout=order.seconds,
         )
-        _follow_build(stream, order.tag, order.say)
+        _follow_build(stream, order.tag, order.say, seconds=order.seconds, log=log)
         return _image(client, order.tag)
+
+
+@contextlib.contextmanager
+def _nothing_left(url: str) -> Iterator[_Log]:
+    """A build's log. When it fails, and the daemon was told so, its last step's container does not stay.
+
+    The daemon removes it itself, unless it is killed: then it is there when it has come back.
+    """
+    log = _Log()
+    try:
+        yield log
+    except DockerError:
+        ends = time.monotonic() + _RETURN_SECONDS
+        while log.container and not _removed(url, log.container) and time.monotonic() < ends:
+            time.sleep(1)
+        raise
+
+
+def _removed(url: str, container: str) -> bool:
+    with contextlib.suppress(DockerError), daemon(url) as client:
+        with contextlib.suppress(Missing):
+            client.api.remove_container(container, force=True, v=True)
+        return True
+    return False
 
 
 _BYTES = ("utf-8", "surrogateescape")
@@ -248,6 +299,8 @@ def _built_by_buildkit(
         if archive:
             with archive.open("rb") as file:
                 for message in client.api.load_image(file):  # type: ignore[no-untyped-call]
+                    if "error" in message:
+                        raise _build_failed(order.tag, message["error"], _Log(step="loading it"))
                     order.say(str(message.get("stream", "")).strip())
     try:
         _require_without_secrets(client, order, via)
@@ -354,15 +407,65 @@ def _account(via: Via | None, name: str) -> dict[str, str] | None:
     return _login(via.registry.auth) if via and full_name(name).startswith(f"{via.registry.host}/") else None
 
 
-def _follow_build(stream: Iterable[Mapping[str, Any]], tag: str, say: Say) -> None:
-    lines: deque[str] = deque(maxlen=_QUOTED_LINES)
-    for number, message in enumerate(stream):
+@dataclass
+class _Log:
+    """The end of what a build printed, the step that it is at, and that step's container."""
+
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_QUOTED_LINES))
+    step: str = "its first step"
+    container: str = ""
+
+    def add(self, line: str) -> None:
+        self.lines.append(line)
+        if line.startswith("Step "):
+            self.step = line
+        if begun := _BEGUN.fullmatch(line):
+            self.container = begun[1]
+
+    @property
+    def quoted(self) -> str:
+        return "\n".join(f"  | {line}" for line in self.lines)
+
+
+def _follow_build(stream: Iterable[Mapping[str, Any]], tag: str, say: Say, *, seconds: int, log: _Log) -> None:
+    """Until it ends well. One that takes too long is left, by which the daemon kills and removes its container."""
+    ends = time.monotonic() + seconds
+    built = False
+    number = 0
+    for message in _in_time(stream, ends, lambda: _endless(tag, seconds, log)):
         if "error" in message:
-            raise _build_failed(tag, message["error"], lines)
+            raise _build_failed(tag, message["error"], log)
+        built = built or "ID" in message.get("aux", {})
         for line in str(message.get("stream", "")).splitlines():
             if line.strip():
-                lines.append(line[:_LINE])
+                log.add(line[:_LINE])
                 _say_some(say, line[:_LINE], number)
+                number += 1
+    if not built:
+        raise DockerError(
+            f"building {tag}: the daemon went away in {log.step}",
+            hint="was it restarted? the next run builds again",
+            transient=True,
+        )
+
+
+def _in_time(
+    stream: Iterable[Mapping[str, Any]], ends: float, late: Callable[[], DockerError]
+) -> Iterator[Mapping[str, Any]]:
+    try:
+        for message in stream:
+            yield message
+            if time.monotonic() > ends:
+                raise late()
+    except _SILENT as error:
+        raise late() from error
+
+
+def _endless(tag: str, seconds: int, log: _Log) -> DockerError:
+    return DockerError(
+        f"building {tag}: stopped after {seconds} s in {log.step}\n{log.quoted}".rstrip(),
+        hint="find out what does not end, or raise `build_seconds` in ci.yaml",
+    )
 
 
 def _say_some(say: Say, line: str, number: int) -> None:
@@ -373,12 +476,11 @@ def _say_some(say: Say, line: str, number: int) -> None:
         say("the build prints more; the rest is not shown")
 
 
-def _build_failed(tag: str, error: str, lines: Iterable[str]) -> DockerError:
-    said = list(lines)
-    step = next((line for line in reversed(said) if line.startswith("Step ")), "its first step")
-    quoted = "\n".join(f"  | {line}" for line in said)
+def _build_failed(tag: str, error: str, log: _Log) -> DockerError:
+    full = registry_words.is_full(f"{error}\n{log.quoted}")
     return DockerError(
-        f"building {tag} failed in {step}: {error.strip()}\n{quoted}", hint="build steps have no network"
+        f"building {tag} failed in {log.step}: {error.strip()}\n{log.quoted}",
+        hint=_ROOM if full else "build steps have no network",
     )
 
 
@@ -387,7 +489,10 @@ def export_image(url: str, image_id: str, archive: Path) -> Path:
     """The image as an archive that can be scanned without reaching the daemon."""
     with daemon(url) as client, archive.open("wb") as file:
         for chunk in client.api.get_image(image_id):
-            file.write(chunk)
+            try:
+                file.write(chunk)
+            except OSError as error:  # which names no file by itself
+                raise OSError(error.errno, error.strerror, str(archive)) from error
     return archive
 
 
@@ -399,7 +504,7 @@ def push_image(url: str, image_id: str, *, repository: str, tag: str, auth: Path
         stream = client.api.push(repository, tag=tag, stream=True, decode=True, auth_config=_login(auth))
         digests = [
             message["aux"]["Digest"]
-            for message in _checked(stream, f"pushing {repository}:{tag}")
+            for message in _checked(stream, f"pushing {repository}:{tag}", auth)
             if "Digest" in message.get("aux", {})
         ]
     if not digests:
@@ -412,7 +517,7 @@ def pull_image(url: str, *, repository: str, digest: str, auth: Path | None) -> 
     """Fetch an image by its digest."""
     with daemon(url) as client:
         stream = client.api.pull(repository, tag=digest, stream=True, decode=True, auth_config=_login(auth))
-        for _ in _checked(stream, f"pulling {repository}@{digest}"):
+        for _ in _checked(stream, f"pulling {repository}@{digest}", auth):
             pass
         return _image(client, f"{repository}@{digest}")
 
@@ -442,10 +547,12 @@ def remove_left(url: str, *, run: str) -> None:
                 client.api.remove_image(image["Id"], force=True)
 
 
-def _checked(stream: Iterable[Mapping[str, Any]], what: str) -> Iterator[Mapping[str, Any]]:
+def _checked(stream: Iterable[Mapping[str, Any]], what: str, auth: Path | None) -> Iterator[Mapping[str, Any]]:
     for message in stream:
         if "error" in message:
-            raise DockerError(f"{what}: {message['error']}", hint="check the registry's address and its `auth` file")
+            said = str(message["error"])
+            hint, transient = registry_words.explain(said, auth=auth)
+            raise DockerError(f"{what}: {said}", hint=hint, transient=transient)
         yield message
 
 

@@ -54,6 +54,13 @@ def run(
         code = _wait(name, process, seconds)
         errors.seek(0)
         said = errors.read(1 << 16).decode(errors="replace").strip()[-_QUOTED:]
+        if code < 0:
+            killed = signal.Signals(-code).name
+            raise ScanFailed(
+                f"{name} was killed ({killed}){': ' + said if said else ''}",
+                hint="is this host short of memory? its kernel's log says who killed it",
+                transient=True,
+            )
         if code != 0:
             raise ScanFailed(f"{name} ended with exit code {code}: {said or 'it said nothing'}")
         output.seek(0)

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from interlock.ci import registry_words
 from interlock.ci.host import Registry
 from interlock.ci.oci import DOCKER_MANIFEST, MANIFEST, Descriptor
 from interlock.contract.canonical import digest
@@ -69,8 +70,17 @@ def confirm_image(registry: Registry, *, repository: str, image_digest: str, ima
     with connected(registry) as http:
         found = read_manifest(http, path_in(registry, repository), image_digest)
     if found is None:
-        raise RegistryError(f"{repository}@{image_digest[:19]}: the registry does not have it after the push")
-    if found.digest != image_digest or found.config != image_id:
+        raise RegistryError(
+            f"{repository}@{image_digest[:19]}: the registry does not have it after the push",
+            hint="does something collect its garbage meanwhile? the next run pushes again",
+        )
+    if found.digest != image_digest:
+        raise RegistryError(
+            f"{repository}@{image_digest[:19]}: the registry gives something else under this digest, "
+            f"with the digest {found.digest[:19]}",
+            hint="nothing of it can be trusted: find out who changes what it keeps or answers",
+        )
+    if found.config != image_id:
         raise RegistryError(
             f"{repository}@{image_digest[:19]} is not the image that was scanned: "
             f"it has the configuration {found.config[:19]}, the scanned one {image_id[:19]}",
@@ -150,6 +160,12 @@ def connected(registry: Registry) -> Iterator[httpx.Client]:
             trust_env=False,
         ) as http:
             yield http
+    except httpx.TimeoutException as error:
+        raise RegistryError(
+            f"registry {registry.host}: it did not answer within {_SECONDS:.0f} s",
+            hint="is it up, or too busy? the next run goes on from here",
+            transient=True,
+        ) from error
     except httpx.HTTPError as error:
         raise RegistryError(
             f"registry {registry.host}: {error or type(error).__name__}", hint="is it up?", transient=True
@@ -194,11 +210,12 @@ def require(answer: httpx.Response, what: str) -> httpx.Response:
     """The answer, when it is a good one."""
     if answer.is_success:
         return answer
-    hint = "check the registry's `auth` file" if answer.status_code in (401, 403) else ""
+    said = f"{answer.status_code}: {answer.text[:300]}"
+    hint, transient = registry_words.explain(said)
+    if answer.status_code < 500 and answer.status_code not in (401, 403, 429):
+        hint, transient = "", False
     raise RegistryError(
-        f"{what}: the registry answers {answer.status_code}: {answer.text[:300]}",
-        hint=hint,
-        transient=answer.status_code == 429 or answer.status_code >= 500,
+        f"{what}: the registry {answer.url.netloc.decode()} answers {said}", hint=hint, transient=transient
     )
 
 

@@ -96,9 +96,12 @@ def _create(client: Client, image_id: str, tests: Tests, *, run: str, network: s
 def _start_and_wait(client: Client, container: str, seconds: int) -> int | None:
     """The exit code; None when the time was up and the container was killed."""
     client.api.start(container)
+    ends = time.monotonic() + seconds
     try:
         return int(client.api.wait(container, timeout=seconds)["StatusCode"])
     except (requests.exceptions.ReadTimeout, requests.exceptions.ConnectionError):
+        if time.monotonic() < ends:  # the daemon went away, which says nothing about the tests
+            raise
         client.api.kill(container)
         client.api.wait(container, timeout=_STOP_SECONDS * 10)
         return None

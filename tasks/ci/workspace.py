@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.ci import images
-from tasks.common.effect import effect
+from tasks.common.effect import effect, enough_of_the_host
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,14 @@ class Workspace:
 @contextlib.contextmanager
 def workspace(state: Path, run: str) -> Iterator[Workspace]:
     """A run's folder. Its file lock says that the run lives, also to other processes."""
-    runs = _runs(state)
-    with _guarded(runs):
-        lock = _lock(runs / f"{run}.lock")
+    with enough_of_the_host("make workspace"):
+        runs = _runs(state)
+        with _guarded(runs):
+            lock = _lock(runs / f"{run}.lock")
     folder = runs / run
     try:
-        folder.mkdir(mode=0o700)
+        with enough_of_the_host("make workspace"):
+            folder.mkdir(mode=0o700)
         yield Workspace(folder, run)
     finally:
         with _guarded(runs):

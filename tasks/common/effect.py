@@ -7,9 +7,11 @@ than a second to import, is not even loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from interlock.errors import ToolError
@@ -71,9 +73,40 @@ def effect(
     """
 
     def decorate(function: Callable[P, R]) -> Effect[P, R]:
-        return Effect(function, name, retries, retry_delay_seconds, timeout_seconds, task_run_name or name)
+        @wraps(function)
+        def told(*args: P.args, **kwargs: P.kwargs) -> R:
+            with enough_of_the_host(name):
+                return function(*args, **kwargs)
+
+        return Effect(told, name, retries, retry_delay_seconds, timeout_seconds, task_run_name or name)
 
     return decorate
+
+
+_SCARCE = {
+    errno.ENOSPC: "make room on that disk, then run again",
+    errno.EDQUOT: "raise the quota of the worker's user, then run again",
+    errno.EFBIG: "raise the worker's limit on the size of files (ulimit -f), then run again",
+    errno.EMFILE: "raise the worker's limit on open files (ulimit -n), then run again",
+    errno.ENFILE: "this host has too many open files: find out whose they are",
+    errno.ENOMEM: "this host is out of memory: find out what uses it",
+    errno.EAGAIN: "this host has too many processes, or the worker's user has: find out whose they are",
+    errno.EROFS: "mount that disk for writing; after a disk's failure it may have become read-only",
+    errno.EIO: "the disk fails: look into the kernel's log",
+}
+"""What a host may run out of, and what to do about it."""
+
+
+@contextmanager
+def enough_of_the_host(what: str) -> Iterator[None]:
+    """ToolError when the host has not what `what` needs: room on a disk, files, memory. Other errors are defects."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _SCARCE:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        raise ToolError(f"{what}: {place}{error.strerror}", hint=_SCARCE[error.errno]) from error
 
 
 def _may_help(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:

@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -80,6 +80,10 @@ _PASSING = re.compile(
 _HINTS = {
     r"could not read Username|Authentication failed|error: 401": "check the repository's `auth` file",
     r"error: 403": "this account may not do that on the server",
+    r"hook declined|remote rejected|protected branch": "the server's own rules refuse it: let this account push there",
+    r"No space left on device|quota exceeded": "make room on the disk, then run again",
+    r"[Oo]peration too slow|timed? ?out|resolve|connect|hung up|error: (429|5\d\d)": "is the server up? the next run "
+    "goes on from here",
     r"not found|error: 404": "check the repository's address in the host config",
     r"transport '.*' not allowed": "only http:// and https:// are used",
     r"fsck|corrupt|bad object|missing blob|loose object": "delete the mirror's folder; it is fetched again",
@@ -405,6 +409,9 @@ def push(
             f"{remote.url}: {remote.branch} is no longer at {expected[:12] if expected else 'its beginning'}",
             hint="fetch, decide again, push again",
         )
+    # What a server's rules say of the branch stands there, not among the errors.
+    refusal = "".join(f"\n{line.rpartition(chr(9))[2]}" for line in answer.splitlines() if line.startswith("!"))
+    done = replace(done, stderr=f"{done.stderr.rstrip()}{_printable(refusal.encode())}")
     _require(done, f"push of {commit[:12]} to {remote.branch} of {remote.url} failed")
 
 
@@ -525,9 +532,12 @@ def _require(done: _Done, message: str) -> None:
     """A GitError unless git succeeded: what it said, what to do, and whether trying again can help."""
     if done.timed_out:
         on_network = done.arguments[0] in ("fetch", "push")
-        raise GitError(f"{message}: it took too long and was stopped", transient=on_network)
+        hint = "is the server up? the next run goes on from here" if on_network else "is the disk slow, or full?"
+        raise GitError(f"{message}: it took too long and was stopped", hint=hint, transient=on_network)
     if done.code:
-        said = " | ".join(done.stderr.strip().splitlines()[-3:])[:500] or f"exit code {done.code}"
+        # Git's own hints are for people at a prompt, and a server's lines end in blanks.
+        lines = (line.strip() for line in done.stderr.splitlines() if not line.startswith("hint:"))
+        said = " | ".join([line for line in lines if line][-3:])[:500] or f"exit code {done.code}"
         raise GitError(f"{message}: {said}", hint=_hint(said), transient=bool(_PASSING.search(said)))
 
 
