@@ -11,7 +11,8 @@ from functools import cached_property
 
 from interlock.cd import compare
 from interlock.cd.conflicts import is_of_kind
-from interlock.cd.objects import PART_OF, Body, group_of, identify, label, uid
+from interlock.cd.living import Objects
+from interlock.cd.objects import PART_OF, Body, group_of, identify, label
 from interlock.cd.plan import Action, PlanItem
 from interlock.contract.kinds import BUILT_IN_GROUPS
 from interlock.contract.models import AllowedObject
@@ -64,9 +65,11 @@ class Owner:
     name: str
     uid: str
 
-    def names(self, identity: Identity) -> bool:
-        """Whether it says of an object what it is, group and all: a UID with another kind would explain anything."""
-        return (group_of(self.api_version), self.kind, self.name) == (identity.group, identity.kind, identity.name)
+    @property
+    def identities(self) -> tuple[Identity, Identity]:
+        """What it may be: beside what it owns, or without a namespace. In another namespace nobody owns anything."""
+        group = group_of(self.api_version)
+        return Identity(group, self.kind, self.namespace, self.name), Identity(group, self.kind, "", self.name)
 
     @property
     def custom(self) -> bool:
@@ -88,16 +91,23 @@ def _owners(live: Body) -> Iterator[Owner]:
 class Census:
     """All that lives in the namespaces. `owners` are further objects that were asked for, as somebody names them."""
 
-    live: Mapping[Identity, Body]
+    live: Objects
     known: Collection[Identity]
     """What Git names or the inventory has."""
     allowed: tuple[AllowedObject, ...] = ()
     owners: tuple[Body, ...] = ()
 
     @cached_property
-    def _by_uid(self) -> Mapping[str, tuple[Identity, Body]]:
-        found = {uid(body): (identity, body) for identity, body in self.live.items()}
-        return {**{uid(body): (identify(body), body) for body in self.owners}, **found}
+    def _asked(self) -> Objects:
+        return Objects.of({identify(body): body for body in self.owners})
+
+    def _named(self, owner: Owner) -> Identity | None:
+        """The object that is named, when it lives and has the UID that is named. A UID alone would explain anything."""
+        return next((each for each in owner.identities if owner.uid in {*self._uids(each)}), None)
+
+    def _uids(self, identity: Identity) -> Iterator[str]:
+        """Without decoding a body: many objects are owned by many others."""
+        return (each.uid for found in (self.live, self._asked) if (each := found.living(identity)))
 
     @cached_property
     def strangers(self) -> tuple[Identity, ...]:
@@ -108,10 +118,10 @@ class Census:
         """The owners of custom kinds that strangers name and that are not among what lives: to be asked for."""
         named = {owner for identity in self.strangers for owner in _owners(self.live[identity])}
         return tuple(
-            sorted((each for each in named if each.custom and each.uid not in self._by_uid), key=lambda each: each.uid)
+            sorted((each for each in named if each.custom and not self._named(each)), key=lambda each: each.uid)
         )
 
-    def standing(self, identity: Identity, body: Body) -> tuple[Standing, Identity]:
+    def standing(self, identity: Identity) -> tuple[Standing, Identity]:
         """What an object is, and the object at the end of its chain of owners: itself when it has none that counts."""
         for _ in range(_LONGEST_CHAIN):
             if identity in self.known:
@@ -120,25 +130,25 @@ class Census:
                 return Standing.DERIVED, identity
             if _is_allowed(identity, self.allowed):
                 return Standing.ALLOWED, identity
-            owner = self._maker(identity, body)
+            owner = self._maker(identity)
             if owner is None:
                 break
-            identity, body = owner
+            identity = owner
         return Standing.FOREIGN, identity
 
-    def _maker(self, identity: Identity, body: Body) -> tuple[Identity, Body] | None:
+    def _maker(self, identity: Identity) -> Identity | None:
         """The object that made this one, as far as that is sure: it lives with the UID that is named."""
+        body = self.live.get(identity) or self._asked[identity]
         for owner in _owners(body):
-            found = self._by_uid.get(owner.uid)
-            if found and owner.names(found[0]) and _may_make(identity, body, owner):
+            found = self._named(owner)
+            if found and _may_make(identity, body, owner):
                 return found
         return self._service_of(identity) if (identity.group, identity.kind) == ("", "Endpoints") else None
 
-    def _service_of(self, endpoints: Identity) -> tuple[Identity, Body] | None:
+    def _service_of(self, endpoints: Identity) -> Identity | None:
         """The Service that a controller fills these Endpoints for: one that selects pods. They name no owner."""
         service = endpoints._replace(kind="Service")
-        body = self.live.get(service)
-        return (service, body) if mapping(body, ("spec", "selector")) and body else None
+        return service if mapping(self.live.get(service), ("spec", "selector")) else None
 
 
 def _may_make(made: Identity, body: Body, owner: Owner) -> bool:
@@ -162,7 +172,7 @@ def of(census: Census, *, part_of: str = "") -> tuple[tuple[PlanItem, ...], Mapp
     made: Counter[Identity] = Counter()
     roots: list[Identity] = []
     for identity in census.strangers:
-        standing, end = census.standing(identity, census.live[identity])
+        standing, end = census.standing(identity)
         if standing is Standing.MANAGED:
             standing = Standing.DERIVED
         counts[standing.value] += 1

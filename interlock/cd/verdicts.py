@@ -15,6 +15,7 @@ import orjson
 
 from interlock.cd.control import COMMON
 from interlock.cd.inventory import Entry, Inventory
+from interlock.cd.living import Living, Objects
 from interlock.cd.objects import Body, group_of
 from interlock.cd.plan import Action, PlanItem, Scope, Wanted, entered
 from interlock.contract.canonical import canonical, digest
@@ -74,6 +75,11 @@ def _version(live: Body) -> str:
     if _is_built_in(live.get("apiVersion", "")):
         return version
     return f"{version} {digest(canonical({**live, 'metadata': live['metadata']['uid']}))}"
+
+
+def _version_of(live: Living) -> str:
+    """The same, which of most objects is known without decoding it."""
+    return live.version if _is_built_in(live.api_version) else _version(live.body)
 
 
 def ground(scope: Scope, *, server: str, version: str, code: str) -> str:
@@ -146,7 +152,7 @@ def recall(
     verdicts: Verdicts,
     hoped: Mapping[Identity, Expected],
     manifests: Sequence[Manifest],
-    live: Mapping[Identity, Body],
+    live: Objects,
 ) -> Recalled:
     """Desired objects by whether what was `hoped` for is so. A loop, because a large plan spends its time here."""
     if not verdicts.known:
@@ -155,8 +161,8 @@ def recall(
     rest: list[Manifest] = []
     for manifest in manifests:
         identity = manifest.identity
-        body, hope = live.get(identity), hoped.get(identity)
-        if body and hope and body["metadata"]["uid"] == hope.item.uid and _version(body) == hope.version:
+        found, hope = live.living(identity), hoped.get(identity)
+        if found and hope and found.uid == hope.item.uid and _version_of(found) == hope.version:
             items.append(hope.item)
         else:
             rest.append(manifest)

@@ -23,6 +23,7 @@ import urllib3
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 
+from interlock.cd.living import Living, Page, decoded, page
 from interlock.cd.objects import Body, Resource, group_of, subject
 from interlock.contract import strict_yaml
 from interlock.contract.canonical import encoded
@@ -46,8 +47,6 @@ WATCHES = 16
 WATCH_GRACE = 15.0
 """Seconds that a server may take to end a watch whose time is over."""
 _MOST_REFUSAL = 1 << 16
-_MOST_DEPTH = 200
-_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[][{}]', re.DOTALL)
 _TIMEOUT = urllib3.Timeout(connect=5, read=60)
 _JSON = "application/json"
 _METADATA = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{_JSON}"
@@ -72,10 +71,14 @@ class Applied:
 
 @dataclass(frozen=True)
 class Listed:
-    """All objects of a kind, and the version that the list is of."""
+    """All objects of a kind, each decoded when somebody asks for it, and the version that the list is of."""
 
-    bodies: tuple[Body, ...]
+    objects: tuple[Living, ...]
     version: str
+
+    @property
+    def bodies(self) -> tuple[Body, ...]:
+        return tuple(each.body for each in self.objects)
 
 
 @dataclass(frozen=True)
@@ -210,9 +213,9 @@ class Cluster:
         """The names of the API groups that are served, beside the core's."""
         return frozenset(str(group["name"]) for group in self.request("GET", "/apis")["groups"])
 
-    def heads(self, resource: Resource, namespace: str = "") -> tuple[Body, ...]:
-        """As `list`, of each object only its metadata; a server that fails is not asked again and again."""
-        return self._pages(resource, namespace, accept=_HEADS, patient=False).bodies
+    def heads(self, resource: Resource, namespace: str = "") -> Listed:
+        """As `listed`, of each object only its metadata; a server that fails is not asked again and again."""
+        return self._pages(resource, namespace, accept=_HEADS, patient=False)
 
     def list(self, resource: Resource, namespace: str = "") -> tuple[Body, ...]:
         """All objects of a kind, in one namespace or everywhere, as of one moment.
@@ -278,20 +281,23 @@ class Cluster:
                 answer.close()
 
     def _pages(self, resource: Resource, namespace: str, *, accept: str = _JSON, patient: bool = True) -> Listed:
-        found: list[Body] = []
+        found: list[Living] = []
+        subject = f"{resource.kind} in {namespace}" if namespace else f"{resource.kind} in the whole cluster"
         query = {"limit": str(PAGE)}
         while True:
-            subject = f"{resource.kind} in {namespace}" if namespace else f"{resource.kind} in the whole cluster"
-            page = self.request(
-                "GET", resource.path(namespace), query=query, subject=subject, accept=accept, patient=patient
-            )
-            for item in page["items"] or ():  # a list of metadata that is empty is null
-                # Items of a list do not carry these; every other answer does.
-                item["apiVersion"], item["kind"] = resource.api_version, resource.kind
-                found.append(item)
-            if not (more := page["metadata"].get("continue")):
-                return Listed(tuple(found), str(page["metadata"]["resourceVersion"]))
-            query = {"limit": str(PAGE), "continue": more}
+            read: Page = self._exchange(
+                "GET",
+                resource.path(namespace),
+                query=query,
+                subject=subject,
+                accept=accept,
+                repeatable=patient,
+                decode=lambda data: page(data, resource),
+            )[1]
+            found += read.items
+            if not read.metadata.more:
+                return Listed(tuple(found), read.metadata.version)
+            query = {"limit": str(PAGE), "continue": read.metadata.more}
 
     def get(self, resource: Resource, name: str, namespace: str = "") -> Body | None:
         """The object, or None when the server says that there is none."""
@@ -442,11 +448,12 @@ class Cluster:
         path: str,
         *,
         query: Mapping[str, str],
-        body: object,
         subject: str,
+        body: object = None,
         content: str = _JSON,
         repeatable: bool = False,
         accept: str = _JSON,
+        decode: Callable[[bytes], Any] = decoded,
     ) -> tuple[int, Any]:
         target = _quoted(path, subject) + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": accept}
@@ -458,7 +465,7 @@ class Cluster:
         while True:
             client = self._client
             try:
-                return self._once(client, method, target, headers=headers, data=data, subject=subject)
+                return self._once(client, method, target, headers=headers, data=data, subject=subject, decode=decode)
             except ClusterError as error:
                 if error.status == 401 and tries.renew():
                     self._renew(client)
@@ -476,6 +483,7 @@ class Cluster:
         headers: Mapping[str, str],
         data: bytes | None,
         subject: str,
+        decode: Callable[[bytes], Any],
     ) -> tuple[int, Any]:
         headers = {**client.default_headers, **headers}
         with self.throttle as started, _translated(subject, self._server):
@@ -491,7 +499,7 @@ class Cluster:
             else:
                 self.throttle.bore()
             if answer.status < 300:
-                return answer.status, decoded(answer.data)
+                return answer.status, decode(answer.data)
         raise refusal(subject, answer.status, answer.data)
 
     def _renew(self, client: ApiClient) -> None:
@@ -568,34 +576,6 @@ def _changes(data: bytes, since: str, subject: str) -> Changes:
         if event["type"] != "BOOKMARK":
             found.append((body, event["type"] == "DELETED"))
     return Changes(tuple(found), version)
-
-
-def decoded(data: bytes) -> Any:
-    """An answer's value. Somebody's object that is nested deeper than anybody reads is cut there, and hides no other.
-
-    The claims in an object's managedFields, which whoever may write it may forge, have no bound to their depth.
-    """
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        if "limit" not in error.msg:
-            raise
-        return orjson.loads(_shallow(data))
-
-
-def _shallow(data: bytes) -> bytes:
-    """The same JSON, in which mappings and lists are empty below a depth."""
-    kept: list[bytes] = []
-    depth = start = 0
-    for token in _TOKEN.finditer(data):
-        if token[0] in b"{[":
-            depth += 1
-            if depth == _MOST_DEPTH:
-                kept.append(data[start : token.end()])
-        elif token[0] in b"}]":
-            start = token.start() if depth == _MOST_DEPTH else start
-            depth -= 1
-    return b"".join((*kept, data[start:]))
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from interlock.cd.admission import CONFIGURATIONS, GROUP, Admission, reaches
 from interlock.cd.control import COMMON, OWN_KINDS, PROBE, is_own, role_name
 from interlock.cd.definitions import defined
 from interlock.cd.inventory import Entry, Inventory
+from interlock.cd.living import Living, Objects, living
 from interlock.cd.objects import PART_OF, Body, Resource, group_of, identify, label, subject, uid, version_of
 from interlock.cd.order import rank
 from interlock.cd.plan import Action, Look, Plan, PlanItem, Scope, Unseen, Wanted
@@ -51,7 +52,7 @@ _ADMISSION_UNSEEN = tuple(Unseen("", GROUP, kind) for kind in CONFIGURATIONS)
 class Live:
     """What lives, and which kinds could not be read, with the reason."""
 
-    objects: Mapping[Identity, Body]
+    objects: Objects
     """Of kinds that nobody names, only the metadata."""
     unreadable: Mapping[GroupKind, str]
     oldest: int
@@ -101,7 +102,7 @@ def look_at(
         coming = pool.map(lambda ask: _listed(cluster, ask), asked)
         meanwhile()
         lists = list(coming)
-    objects: dict[Identity, Body] = {}
+    objects: dict[Identity, Living] = {}
     versions: list[int] = []
     unseen: list[Unseen] = []
     refused = {ask.namespace for ask, found in zip(asked, lists, strict=True) if isinstance(found, ClusterError)}
@@ -116,8 +117,8 @@ def look_at(
             continue
         if ask.whole and key[0] in _BUILT_IN:  # an aggregated server counts its own versions
             versions.append(int(found.version))
-        for each in found.bodies:
-            objects[Identity(*key, space, each["metadata"]["name"])] = each
+        for each in found.objects:
+            objects[Identity(*key, space, each.name)] = each
     wide = {(r.group, r.kind): r for r in kinds if not r.namespaced}
     single = sorted(i for i in named if (i.group, i.kind) in wide)
     bodies = side_by_side(lambda i: _got(cluster, wide[(i.group, i.kind)], i.name), single)
@@ -125,9 +126,9 @@ def look_at(
         if isinstance(body, ClusterError):
             unreadable[(identity.group, identity.kind)] = body.message
         elif body is not None:
-            objects[identity] = body
+            objects[identity] = living(body)
     return Live(
-        objects,
+        Objects(objects),
         unreadable,
         min(versions, default=0),
         max(versions, default=0),
@@ -228,7 +229,7 @@ def _listed(cluster: Cluster, ask: _Ask) -> Listed | ClusterError:
     try:
         if ask.whole:
             return cluster.listed(ask.resource, ask.namespace)
-        return Listed(cluster.heads(ask.resource, ask.namespace), "")
+        return cluster.heads(ask.resource, ask.namespace)
     except ClusterError as error:
         if error.status == 404 and not ask.whole:  # the kind went while we looked
             return Listed((), "")
@@ -309,7 +310,8 @@ def make_plan(
     judging, said = _judging(cluster, admission, live, scope, census)
     items += judging
     notes += [*said, *_not_read(live)]
-    within = budget.judged(items, {**live.objects, **leaving.elsewhere}, scope, owned=len(inventory.entries))
+    seen = {**live.objects, **leaving.elsewhere} if leaving.elsewhere else live.objects
+    within = budget.judged(items, seen, scope, owned=len(inventory.entries))
     notes += [*leaving.notes, *prune.advice(leaving.items, inventory, scope), *within.notes]
     return Plan(
         scope.environment,
@@ -352,14 +354,14 @@ _MOST_KINDS = 8
 _UNFIT = 422
 
 
-def _not_rights(cluster: Cluster, live: Live, scope: Scope) -> Mapping[Identity, Body]:
+def _not_rights(cluster: Cluster, live: Live, scope: Scope) -> Objects:
     """What lives, without the rights that an administrator gave to us and to neighbours."""
     controls = [scope.control_namespace, *(each.control_namespace for each in scope.neighbours)]
     rights = {identity for identity in live.objects if identity.kind in OWN_KINDS}
     named = {i for i in rights if i.name.startswith(tuple(role_name(name) for name in controls))}
     username = _username(cluster) if named else ""
     own = {i for i in named if any(is_own(live.objects[i], name, username) for name in controls)}
-    return {identity: body for identity, body in live.objects.items() if identity not in own}
+    return live.objects.without(own)
 
 
 def _username(cluster: Cluster) -> str:
@@ -495,6 +497,8 @@ def _leaving(cluster: Cluster, rendered: Rendered, live: Live, inventory: Invent
             items.append(item)
         else:
             forgotten.append(entry.identity)
+    if not items:
+        return Leaving((), tuple(forgotten), released, tuple(notes), elsewhere={}, unseen=())
     seen = {**live.objects, **{i: body for i, body in aside.items() if isinstance(body, dict)}}
     elsewhere = _elsewhere(cluster, items, seen, scope, notes)
     seen = {**elsewhere.bodies, **seen}
@@ -534,7 +538,7 @@ def _elsewhere(
             continue
         for kind in defined([live[item.identity]])[:1]:
             try:
-                found = cluster.heads(kind)
+                found = cluster.heads(kind).bodies
             except ClusterError as error:
                 if error.transient or not error.status:
                     raise

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from interlock.cd.living import decoded
 from interlock.errors import ClusterError
-from tasks.cd.cluster import _quoted, decoded
+from tasks.cd.cluster import _quoted
 
 
 def _depth(value: object) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from interlock.cd import strangers
+from interlock.cd.living import Objects
 from interlock.cd.objects import Body, identify
 from interlock.cd.strangers import Census, Standing
 from interlock.contract.models import AllowedObject
@@ -39,7 +40,7 @@ def _body(kind: str, name: str, *owners: tuple[str, str], uid: str = "", control
 
 def _census(*bodies: Body, allowed: tuple[AllowedObject, ...] = (), owners: tuple[Body, ...] = ()) -> Census:
     """With a managed Deployment and a managed Site of the name web."""
-    live = {identify(body): body for body in (_body("Deployment", "web"), _body("Site", "web"), *bodies)}
+    live = Objects.of({identify(body): body for body in (_body("Deployment", "web"), _body("Site", "web"), *bodies)})
     return Census(live, {WEB, SITE}, allowed, owners)
 
 
@@ -107,13 +108,13 @@ def test_endpoints_are_derived_where_a_controller_keeps_them() -> None:
     both = (slice_, _body("Endpoints", "web"))
     known = {WEB, SITE, identify(service)}
     live = {identify(body): body for body in (service, *both)}
-    assert strangers.of(Census(live, known))[1] == {"managed": 1, "derived": 2}
+    assert strangers.of(Census(Objects.of(live), known))[1] == {"managed": 1, "derived": 2}
     live[identify(service)] = {**service, "spec": {}}
-    assert strangers.of(Census(live, known))[1] == {"managed": 1, "derived": 1, "foreign": 1}
+    assert strangers.of(Census(Objects.of(live), known))[1] == {"managed": 1, "derived": 1, "foreign": 1}
     mirrored = _kept(
         _body("EndpointSlice", "m", ("Endpoints", "Endpoints/web")), "endpointslicemirroring-controller.k8s.io"
     )
-    items, _ = strangers.of(Census({**live, identify(mirrored): mirrored}, known))
+    items, _ = strangers.of(Census(Objects.of({**live, identify(mirrored): mirrored}), known))
     assert [item.reason for item in items] == ["not in Git, not ours; 1 object was made from it"]
 
 
