@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from interlock.cd.objects import MISSING, Body, ItemKey, Part, Path, keyed, matches_key, reach
@@ -102,7 +103,7 @@ def _names(name: str, part: Part, live: object) -> bool:
     """Whether a name of an item, by keys or by value, is that of the item at a step."""
     if name[:2] not in {"k:", "v:"}:
         return False
-    said = json.loads(name[2:])
+    said = _said(name)
     if name[:2] == "v:":
         return bool(said == live)
     return matches_key(live, said) or (isinstance(part, ItemKey) and said == part.fields)
@@ -135,36 +136,68 @@ def _settled(desired: Any, live: Any, fields: Fields) -> bool:
     if isinstance(desired, dict) and isinstance(live, dict):
         return _settled_fields(desired, live, fields)
     if isinstance(desired, list) and isinstance(live, list):
-        return _settled_items(desired, live, {key: below for key, below in fields.items() if key != "."})
+        return _settled_items(desired, live, fields)
     return False
 
 
 def _settled_fields(desired: Body, live: Body, fields: Fields) -> bool:
-    if {key[2:] for key in fields if key[:2] == "f:"} != desired.keys():
+    """Whether just the desired fields are claimed, and each is settled. Short cuts, because this is where a large plan
+    spends its time.
+    """
+    if len(desired) != len(fields) - ("." in fields):
         return False
-    for key, value in desired.items():  # a loop, because this is where a large plan spends its time
-        if key not in live or not _settled(value, live[key], fields[f"f:{key}"]):
+    for key, value in desired.items():
+        below = fields.get(f"f:{key}")
+        if below is None or key not in live:
+            return False
+        have = live[key]
+        if below:
+            if not _settled(value, have, below):
+                return False
+        elif type(value) is str:
+            if value != have:
+                return False
+        elif not _same(value, have):
             return False
     return True
 
 
 def _settled_items(desired: list[Any], live: list[Any], fields: Fields) -> bool:
-    if len(fields) != len(desired):
+    if len(fields) - ("." in fields) != len(desired):
         return False
-    return all(_settled_item(desired, live, key, below) for key, below in fields.items())
+    return all(_settled_item(desired, live, key, below) for key, below in fields.items() if key != ".")
 
 
 def _settled_item(desired: list[Any], live: list[Any], key: str, below: Fields) -> bool:
-    named = json.loads(key[2:])
+    named = _said(key)
     if key[:2] == "v:":
         return named in desired and named in live
     if key[:2] != "k:":
         return False
-    want, have = (next((item for item in items if matches_key(item, named)), None) for items in (desired, live))
+    want, have = _item_of(desired, named), _item_of(live, named)
     if want is None or have is None:
         return False
     # A key that the server filled in, such as a port's protocol, is not claimed as a field.
     return _settled(want, have, {name: set_ for name, set_ in below.items() if name != "."})
+
+
+def _said(name: str) -> Any:
+    """The keys or the value by which a fieldsV1 set names an item, which nobody changes."""
+    return _remembered(name) if len(name) < _LONG_NAME else json.loads(name[2:])
+
+
+@lru_cache(maxsize=1024)
+def _remembered(name: str) -> Any:
+    """The same ones name items of many objects."""
+    return json.loads(name[2:])
+
+
+_LONG_NAME = 200
+"""Whoever may write an object may claim anything in it: what is that long is not worth remembering."""
+
+
+def _item_of(items: list[Any], keys: Mapping[str, object]) -> Any:
+    return next((item for item in items if matches_key(item, keys)), None)
 
 
 def changed_values(desired: Body, live: Body, manager: str) -> tuple[tuple[Path, Any], ...] | None:
@@ -206,12 +239,12 @@ def _changed(desired: Any, live: Any, fields: Fields, path: Path) -> Iterator[tu
 def _changed_item(
     desired: list[Any], live: list[Any], name: str, fields: Fields, path: Path
 ) -> Iterator[tuple[Path, Any]]:
-    keys = json.loads(name[2:])
+    keys = _said(name)
     if name[:2] != "k:":
         if name[:2] != "v:" or keys not in desired or keys not in live:
             raise _OtherShape
         return
-    want, have = (next((item for item in items if matches_key(item, keys)), None) for items in (desired, live))
+    want, have = _item_of(desired, keys), _item_of(live, keys)
     if want is None or have is None:
         raise _OtherShape
     yield from _changed(want, have, fields, (*path, ItemKey(tuple(keys.items()))))
@@ -221,11 +254,14 @@ def _same(one: Any, other: Any) -> bool:
     """Equality of JSON values: 1 is not true, and a list has an order."""
     if one is other:  # a predicted object has most of its parts from the living one
         return True
-    if isinstance(one, dict) and isinstance(other, dict):
+    kind = type(one)
+    if kind is not type(other):
+        return False
+    if kind is dict:
         return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
-    if isinstance(one, list) and isinstance(other, list):
+    if kind is list:
         return len(one) == len(other) and all(map(_same, one, other))
-    return type(one) is type(other) and bool(one == other)
+    return bool(one == other)
 
 
 # what an apply would change --------------------------------------------------------------------------

@@ -145,9 +145,12 @@ def item_key(field: str, item: object) -> ItemKey | None:
 
 def matches_key(item: object, fields: Mapping[str, object]) -> bool:
     """Whether a list's item is the one that these keys name."""
-    return isinstance(item, dict) and all(
-        item.get(key, _KEY_DEFAULTS.get(key)) == value for key, value in fields.items()
-    )
+    if not isinstance(item, dict):
+        return False
+    for key, value in fields.items():  # noqa: SIM110 - a large plan asks this of each container and port
+        if item.get(key, _KEY_DEFAULTS.get(key)) != value:
+            return False
+    return True
 
 
 def keyed(field: str, items: list[Any]) -> dict[ItemKey, Any] | None:
