@@ -295,9 +295,9 @@ async def _read(site: Site, commit: str) -> VerifiedHead:
     return await site.presenter.step(read_verified, remote, state=site.host.state, commit=commit)
 
 
-async def _fetched(site: Site, since: str | None) -> VerifiedHead:
+async def _fetched(site: Site, since: str | None, *, known: VerifiedHead | None = None) -> VerifiedHead:
     remote = site.host.environment_repository
-    head = await site.presenter.step(fetch_verified, remote, state=site.host.state, since=since)
+    head = await site.presenter.step(fetch_verified, remote, state=site.host.state, since=since, known=known)
     site.newest = head.commit
     return head
 
@@ -457,7 +457,7 @@ async def decided_again(site: Site, decision: Decision, *, at: str | None) -> De
     async def newest() -> VerifiedHead:
         # What came meanwhile and is refused is for the next run to tell.
         with suppress(Refused, InputError):
-            return decision.head if at else await _fetched(site, decision.commit)
+            return decision.head if at else await _fetched(site, decision.commit, known=decision.head)
         return decision.head
 
     reading = site.presenter.step(

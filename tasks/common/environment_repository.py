@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from interlock.contract import commit as commits
@@ -35,11 +35,18 @@ class VerifiedHead:
 
 
 @effect(name="fetch and verify the environment repository", retries=3)
-def fetch_verified(remote: EnvironmentRemote, *, state: Path, since: str | None) -> VerifiedHead:
-    """Fetch the branch and judge every commit after `since`, the head verified last (None: from the root pin on)."""
+def fetch_verified(
+    remote: EnvironmentRemote, *, state: Path, since: str | None, known: VerifiedHead | None = None
+) -> VerifiedHead:
+    """Fetch the branch and judge every commit after `since`, the head verified last (None: from the root pin on).
+
+    The files of a head that is `known` are not read again.
+    """
     mirror = git.mirror_path(state, remote.name)
     head = git.fetch(mirror, remote)
     verified = verify(mirror, remote.root, head, since=since)
+    if known and known.commit == head:
+        return replace(known, new_commits=verified)
     return _read(mirror, head, verified)
 
 

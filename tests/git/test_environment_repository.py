@@ -39,8 +39,8 @@ class World:
         remote = self.repository.as_role("cd")
         return EnvironmentRemote(name="environments", root=pin, url=remote.url, auth=remote.auth)
 
-    def fetch(self, since: str | None = None) -> VerifiedHead:
-        return fetch_verified.fn(self.remote, state=self.state, since=since)
+    def fetch(self, since: str | None = None, *, known: VerifiedHead | None = None) -> VerifiedHead:
+        return fetch_verified.fn(self.remote, state=self.state, since=since, known=known)
 
     def refusal(self, since: str | None = None) -> str:
         with pytest.raises(Refused) as refused:
@@ -97,6 +97,20 @@ def test_later_verifications_judge_only_what_is_new(world: World) -> None:
 
     assert [each.commit for each in world.fetch(scaled).new_commits] == [again]
     assert world.fetch(again).new_commits == ()
+
+
+def test_a_head_that_is_known_is_not_read_again(world: World) -> None:
+    """It is judged as ever; another head is read, whatever is known."""
+    known = world.fetch()
+    again = world.fetch(world.root, known=known)
+    assert (again.repository is known.repository, again.new_commits) == (True, ())
+    scaled = world.push(world.root, {VALUES: b"replicas: 3\n"}, by=world.ada)
+    newer = world.fetch(world.root, known=known)
+    application = newer.repository.environments[ENVIRONMENT].applications[APPLICATION]
+    assert (newer.commit, application.values["replicas"]) == (scaled, 3)
+    world.push(scaled, {VALUES: b"replicas: 9\n"}, by=Key.make(world.state / "stranger"))
+    with pytest.raises(Refused):
+        world.fetch(scaled, known=newer)
 
 
 def test_a_verified_commit_is_read_again_without_the_network(world: World) -> None:
