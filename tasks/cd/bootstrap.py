@@ -28,7 +28,7 @@ def reach(
     """What Git has or the environment owns still, as the cluster serves it, and what else can be in its namespaces."""
     stored = record.read_stored.fn(cluster, control_namespace=control_namespace, environment_id=environment_id)
     kinds, _ = served_kinds(cluster, rendered, stored.inventory)
-    others, _ = other_kinds(cluster, kinds)
+    others, _ = other_kinds(cluster.kinds(), kinds)
     served = {(kind.group, kind.kind): kind for kind in (*defined(m.body for m in rendered.manifests), *kinds)}
     wanted = {m.identity for m in rendered.manifests}
     if missing := sorted({kind_name(i) for i in wanted if (i.group, i.kind) not in served}):

@@ -33,7 +33,7 @@ from interlock.contract.validation import misfit_by
 from interlock.contract.workloads import mapping
 from interlock.errors import Blocked, ClusterError
 from tasks.cd import verdicts
-from tasks.cd.cluster import CONNECTIONS, Cluster, Listed
+from tasks.cd.cluster import CONNECTIONS, Cluster, Kinds, Listed
 from tasks.cd.handover import find_released, owned_by_neighbours, received
 from tasks.cd.schemas import ServerSchemas, read_admission
 from tasks.common.effect import effect
@@ -94,8 +94,9 @@ def look_at(
     `meanwhile` is done while the server makes its long answers.
     """
     named = {manifest.identity for manifest in rendered.manifests} | set(inventory.entries)
+    served = cluster.kinds()  # before each is asked for by its name: most of them are known then
     kinds, unreadable = served_kinds(cluster, rendered, inventory)
-    others, beside = other_kinds(cluster, kinds)
+    others, beside = other_kinds(served, kinds)
     asked = [_Ask(kind, space) for kind in kinds if kind.namespaced for space in namespaces]
     asked += [_Ask(kind, space, whole=False) for kind in others for space in namespaces]
     with ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="cluster") as pool:
@@ -188,13 +189,12 @@ def _of_another_server(group: str, _kind: str, error: ClusterError) -> bool:
 _BUILT_IN = frozenset(group_of(version) for version, _, _ in COMMON)
 
 
-def other_kinds(cluster: Cluster, kinds: Iterable[Resource]) -> tuple[tuple[Resource, ...], dict[GroupKind, str]]:
+def other_kinds(served: Kinds, kinds: Iterable[Resource]) -> tuple[tuple[Resource, ...], dict[GroupKind, str]]:
     """The other kinds that the cluster has in namespaces, and the groups of which that cannot be told.
 
     Not events, which tell of objects, nor the figures that an aggregated API computes.
     """
     known = {(kind.group, kind.kind) for kind in kinds}
-    served = cluster.kinds()
     found = tuple(
         kind
         for kind in served.found
