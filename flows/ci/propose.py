@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flows.ci.race import fetch_environments
+from interlock.ci.forge import MAX_TEXT, shortened
 from interlock.ci.proposal import (
     Proposal,
     already_proposed,
@@ -25,7 +26,7 @@ from interlock.contract.report import Report, cell
 from interlock.contract.repository import read
 from interlock.contract.trailers import Trailers
 from interlock.errors import InterlockError, PushRejected
-from tasks.ci.forge import ensure_pull_request
+from tasks.ci.forge import ensure_pull_request, withdraw_pull_request
 from tasks.ci.release_commit import left_behind, push_branch, release_branches
 from tasks.common.render import render_environment
 
@@ -147,6 +148,31 @@ async def _ask(presenter: Presenter, host: CiHost, proposal: Proposal) -> str:
     text = f"{cell(problem)}: {cell(hint)}\n\nThe release lies on the branch `{proposal.branch}`.\n\n{proposal.body}"
     await presenter.show(Report("pull-request", f"No pull request: {proposal.title}", text))
     return ""
+
+
+async def withdraw(presenter: Presenter, host: CiHost, *, branch: str, commit: str, reasons: Sequence[str]) -> None:
+    """Nobody should merge what the gate refuses today; where the forge is away, people read it on the run's page."""
+    account = host.forges.get(host.environment_repository.name)
+    if account is None:
+        return
+    told = "\n".join(f"- {cell(reason)}" for reason in reasons)
+    why = f"The gate does not let {commit[:12]} pass any more:\n\n{told}\n\nCI opens another when it does."
+    try:
+        found = await presenter.step(
+            withdraw_pull_request,
+            account,
+            branch=branch,
+            base=host.environment_repository.branch,
+            commit=commit,
+            why=shortened(why, MAX_TEXT),
+        )
+    except InterlockError as error:
+        presenter.say(str(error))
+        title = f"Do not merge {branch}: the forge could not be told"
+        await presenter.show(Report("pull-request", title, f"{cell(error.message)}\n\n{why}"))
+        return
+    if found:
+        presenter.say(f"{found.url} is withdrawn: the gate refuses it")
 
 
 async def keep_up(presenter: Presenter, host: CiHost) -> tuple[str, ...]:

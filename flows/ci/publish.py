@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from flows.ci import assess
 from flows.ci.assess import Ground, Manifests
-from flows.ci.propose import Offer, Proposed, propose
+from flows.ci.propose import Offer, Proposed, propose, withdraw
 from flows.ci.race import fetch_environments, in_turn
 from flows.presenter import Presenter
 from interlock import __version__
@@ -21,7 +21,7 @@ from interlock.ci.gate import Scans, Verdict, is_passing, judge_release
 from interlock.ci.host import CiHost
 from interlock.ci.junit import TestRun
 from interlock.ci.oci import Artifact
-from interlock.ci.proposal import by_pull_request
+from interlock.ci.proposal import branch_of, by_pull_request
 from interlock.ci.signing import Request
 from interlock.ci.targets import (
     Proven,
@@ -158,9 +158,21 @@ async def _ready(run: Run, candidate: Candidate, desired: VerifiedHead) -> _Read
     report = reports.gate_report(judged.verdicts, component=candidate.component, commit=run.head.commit)
     await run.presenter.show(report)
     await _keep_findings(run, candidate, judged)
+    await _withdraw(run, judged, bound)
     if not judged.passed:
         raise _blocked(run, candidate, judged)
     return _Ready(await _with_digest(run, candidate), judged)
+
+
+async def _withdraw(run: Run, judged: Judged, bound: Sequence[Target]) -> None:
+    """What was proposed of this commit, when the gate opens no environment any more that people release to."""
+    repository = judged.desired.repository
+    asked = [each.environment for each in judged.wanted if by_pull_request(repository, each.environment)]
+    if not asked or set(asked) & set(judged.open):
+        return
+    reasons = dict.fromkeys(reason for name in asked for reason in judged.verdicts[name].reasons)
+    branch = branch_of(run.head.repository, bound[0].component, bound, repository)
+    await withdraw(run.presenter, run.host, branch=branch, commit=run.head.commit, reasons=tuple(reasons))
 
 
 def _targets(run: Run, desired: VerifiedHead, component: str) -> tuple[Target, ...]:

@@ -89,10 +89,11 @@ def open_of(found: Iterable[PullRequest]) -> PullRequest | None:
 
 def answered(found: Iterable[PullRequest], commit: str) -> PullRequest | None:
     """The pull request of this very source commit that people closed or merged: they are not asked again."""
-    return next((each for each in found if each.state != "open" and _proposes(each, commit)), None)
+    return next((each for each in found if each.state != "open" and proposes(each, commit)), None)
 
 
-def _proposes(each: PullRequest, commit: str) -> bool:
+def proposes(each: PullRequest, commit: str) -> bool:
+    """Whether it is open, or was closed by people, for this source commit."""
     mark = _MARK.match(each.body)
     return mark is not None and mark[1] == commit
 

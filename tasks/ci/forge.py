@@ -10,7 +10,7 @@ from typing import TypeVar
 from interlock.ci.alarm import Alarm, step
 from interlock.ci.forge import Forge, Issue, PullRequest, Status, failed
 from interlock.ci.host import ForgeAccount
-from interlock.ci.proposal import Proposal, answered, open_of
+from interlock.ci.proposal import Proposal, answered, open_of, proposes
 from interlock.errors import ForgeError, HostConfigError
 from tasks.common import git
 from tasks.common.effect import effect
@@ -89,6 +89,23 @@ def ensure_pull_request(account: ForgeAccount, wanted: Proposal) -> PullRequest:
         return there
 
     return asked(account, ensure)
+
+
+@effect(name="withdraw the pull request", task_run_name="withdraw {branch}")
+def withdraw_pull_request(
+    account: ForgeAccount, *, branch: str, base: str, commit: str, why: str
+) -> PullRequest | None:
+    """Close the one that proposes this source commit, when there is one; it may be opened anew when the gate opens."""
+
+    def withdraw(forge: Forge) -> PullRequest | None:
+        there = open_of(forge.pull_requests(branch=branch, base=base))
+        if there is None or not proposes(there, commit):
+            return None
+        forge.edit_pull_request(there.number, title=f"Withdrawn: {there.title}", body=why)
+        forge.close_pull_request(there.number)
+        return there
+
+    return asked(account, withdraw)
 
 
 @effect(name="settle issues")

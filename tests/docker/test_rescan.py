@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,8 @@ from tasks.common.environment_repository import VerifiedHead, fetch_verified
 from tests.docker import service
 from tests.docker.conftest import Walk
 from tests.docker.recorder import Recorder
+from tests.forges.conftest import serving
+from tests.forges.server import Fault
 
 NEWS = "CVE-2020-14343"
 METADATA = "Metadata-Version: 2.1\nName: PyYAML\nVersion: 5.3\n"
@@ -99,6 +102,30 @@ def test_the_life_of_a_release(world: World) -> None:
     assert rescan(world.today).commits != ()
     assert rescan(world.today).commits == ()
     assert world.verified().new_commits[-1].subject.endswith("again: clean in dev")
+
+
+def test_an_issue_is_open_while_it_is_not_clean(world: World, tmp_path: Path) -> None:
+    """Opened with what is to be raised, closed once nothing blocks; a forge that says no changes nothing."""
+    with serving("gitea") as forge:
+        accounts = {"environments": forge.account(tmp_path / "token")}
+        today = world.today.model_copy(update={"forges": accounts})
+        world.walk.environments.push({layout.WAIVERS: NO_WAIVERS}, "Waive no more")
+        recorder = Recorder()
+        with pytest.raises(Blocked, match="shop/web in dev"):
+            rescan(today, recorder)
+        (issue,) = forge.issues
+        assert (issue.title, issue.state) == ("shop/web is no longer clean in dev", "open")
+        assert f"| {NEWS} | CRITICAL | PyYAML 5.3 | 5.4 |" in issue.body
+        assert any(each.endswith(f"/issues/{issue.number}") for each in recorder.links)
+
+        forge.faults = [Fault(403)]
+        with pytest.raises(Blocked, match="shop/web in dev"):
+            rescan(today, recorder)
+        assert recorder.report("forge").title == "The forge was not told what is no longer clean"
+
+        world.walk.environments.push({layout.WAIVERS: WAIVED.encode()}, "Waive")
+        rescan(today)
+        assert [each.state for each in forge.issues] == ["closed"]
 
 
 def test_a_race_is_judged_again(world: World) -> None:

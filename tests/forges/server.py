@@ -59,6 +59,7 @@ class Fault:
     done: bool = False
     only: str = ""
     """A method, to wait for."""
+    message: str = "made to fail"
 
 
 @dataclass
@@ -359,7 +360,7 @@ class _Handler(BaseHTTPRequestHandler):
             elif fault is None or fault.done:
                 answer = forge.answer(self.command, path, query, body)
             if fault:
-                answer = Answer(fault.status, {"message": f"made to fail with {fault.status}"}, fault.headers)
+                answer = Answer(fault.status, {"message": fault.message}, fault.headers)
         if answer.status == 0:
             self.close_connection = True
             self.connection.close()

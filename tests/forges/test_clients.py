@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -145,6 +149,45 @@ def test_a_limit_is_kept(forge: FakeForge, account: ForgeAccount, no_waiting: li
     with pytest.raises(ForgeError) as caught:
         asked(account, lambda f: f.set_status(status()))
     assert caught.value.after_seconds == 900 and no_waiting == [7]
+
+
+@pytest.mark.parametrize(
+    ("headers", "least", "most"),
+    [
+        ({"Retry-After": "5"}, 5, 5),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(time.time()) + 20)}, 1, 20),
+        ({}, 1, 1),
+    ],
+)
+def test_githubs_limits_are_no_lack_of_rights(
+    new_forge: Callable[[str], FakeForge],
+    tmp_path: Path,
+    no_waiting: list[float],
+    *,
+    headers: dict[str, str],
+    least: float,
+    most: float,
+) -> None:
+    """It answers 403 to who asks too much, and says in one of two ways when one may ask again."""
+    forge = new_forge("github")
+    forge.faults = [Fault(403, headers, message="You have exceeded a secondary rate limit.")]
+
+    asked(forge.account(tmp_path / "token"), lambda f: f.set_status(status()))
+
+    assert len(forge.statuses) == 1 and least <= no_waiting[0] <= most
+
+
+def test_the_token_is_in_no_log(forge: FakeForge, account: ForgeAccount, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever the clients and their libraries write, at their most talkative."""
+    caplog.set_level(logging.DEBUG)
+    asked(account, lambda f: f.set_status(status()))
+    asked(account, lambda f: f.issues())
+    forge.faults = [Fault(401)]
+    with pytest.raises(ForgeError) as caught:
+        asked(account, lambda f: f.open_issue(title="x", body="y"))
+
+    assert caplog.records
+    assert TOKEN not in caplog.text and TOKEN not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_token_that_others_can_read_is_not_used(forge: FakeForge, account: ForgeAccount) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.ci.propose import Offer, Proposed, keep_up, propose
+from flows.ci.propose import Offer, Proposed, keep_up, propose, withdraw
 from flows.ci.race import fetch_environments
 from interlock.ci.decided import Decided
 from interlock.ci.host import CiHost, Registry, Trivy
@@ -292,6 +292,26 @@ def test_a_branch_that_main_has_left_behind_is_made_anew(world: World) -> None:
     mirror = git.mirror_path(world.host.state, "environments")
     assert [each.id for each in git.read_commits(mirror, moved, again.commit)] == [again.commit]
     assert len(world.forge.pulls) == 1
+
+
+def test_what_the_gate_refuses_today_is_withdrawn(make_world: Callable[[FakeForge], World], forge: FakeForge) -> None:
+    """With its reasons; another commit's pull request stays, and a new one is opened once the gate opens."""
+    world = make_world(forge)
+    world.propose()
+
+    def refuse(commit: str) -> None:
+        reasons = ("image: HIGH CVE-1 in p 1",)
+        asyncio.run(withdraw(Recorder(), world.host, branch=BRANCH, commit=commit, reasons=reasons))
+
+    refuse(SECOND)
+    assert [each.state for each in forge.pulls] == ["open"]
+    refuse(FIRST)
+    (pull,) = forge.pulls
+    assert pull.state == "closed" and pull.title.startswith("Withdrawn: ") and "HIGH CVE-1 in p 1" in pull.body
+    refuse(FIRST)
+
+    world.propose()
+    assert [each.state for each in forge.pulls] == ["closed", "open"]
 
 
 def test_a_poll_keeps_it_mergeable(world: World) -> None:
