@@ -168,7 +168,7 @@ def application(secrets: Registered, *, seen: Seen, events: Events) -> Starlette
         if body is None:
             return PlainTextResponse(f"larger than {MOST_BYTES} bytes\n", 413)
         try:
-            verify(request.headers.items(), body, secrets.of(repository))
+            verify(request.headers.items(), body, secrets.of(repository), now=time.time())
         except Refused as refusal:
             return PlainTextResponse(f"refused: {refusal.rule}\n", 401)
         return await pass_on(repository, delivery_id(repository, body))
