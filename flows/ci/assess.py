@@ -141,6 +141,8 @@ class Bench:
     run: str
     via: Via | None = None
     """BuildKit, where the host has it."""
+    work: Path | None = None
+    """The run's own folder."""
 
 
 async def image_and_tests(
@@ -172,6 +174,7 @@ async def run_tests(presenter: Presenter, bench: Bench, image_id: str, *, name: 
         say=presenter.say,
         rules=bench.rules,
         via=bench.via,
+        work=bench.work,
     )
     try:
         return await presenter.step(tests.run_tests, bench.docker, built.id, component.tests, run=bench.run)

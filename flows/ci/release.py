@@ -295,7 +295,7 @@ async def _image(
     via = _via(run, repository)
     pushed, image = await _build(run, name, repository, rules, via)
     await presenter.progress(f"release-{name}", 50, f"scanning and testing {name}")
-    bench = Bench(run.host.docker, run.checkout.tree, rules, run.host.build_seconds, run.id, via)
+    bench = Bench(run.host.docker, run.checkout.tree, rules, run.host.build_seconds, run.id, via, run.ground.folder)
     image_scan, tests = await assess.image_and_tests(
         presenter, run.ground, bench, image.id, name=name, component=component
     )
@@ -338,6 +338,7 @@ async def _build(
         rules=rules,
         epoch=run.checkout.epoch,
         via=via,
+        work=run.ground.folder,
     )
     return None, image
 

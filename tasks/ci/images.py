@@ -128,15 +128,17 @@ def build_image(
     rules: Sequence[BuildRules] = (BuildRules(),),
     epoch: int | None = None,
     via: Via | None = None,
+    work: Path | None = None,
 ) -> Image:
     """Build with BuildKit, or without `via` with the classic builder: no network in any step, leftovers removed.
 
-    `source` is the checked-out tree. Every image that the Dockerfile names is looked up once, and the build uses what
-    was found then. FormatError with the line of what cannot be told or resolved, or what no one of `rules` allows;
-    DockerError ends with the failing step and the log's last lines. The image says itself what it stands on.
+    `source` is the checked-out tree; `work` a folder that goes when this process is killed. Every image that the
+    Dockerfile names is looked up once, and the build uses what was found then. FormatError with the line of what
+    cannot be told or resolved, or what no one of `rules` allows; DockerError ends with the failing step and the log's
+    last lines. The image says itself what it stands on.
     """
     recipe = read_recipe(source, component, rules, buildkit=via is not None)
-    order = _Order(source, component, recipe, tag, seconds, say, epoch=epoch, target=component.target)
+    order = _Order(source, component, recipe, tag, seconds, say, epoch=epoch, target=component.target, work=work)
     with _nothing_left(url) as log, daemon(url, timeout=seconds) as client:
         bases = _bases(client, recipe, via, say)
         said = {**labels, **_created(epoch), **bases_label((*bases.values(), *_addresses(recipe)))}
@@ -189,6 +191,7 @@ def build_test_image(
     say: Say,
     rules: Sequence[BuildRules],
     via: Via | None = None,
+    work: Path | None = None,
 ) -> Image:
     """The image that the tests' stage makes, with the image `on`, which ships, in the place of the stage below it.
 
@@ -196,7 +199,7 @@ def build_test_image(
     """
     assert component.target is not None and component.tests.target is not None  # noqa: S101 - the model's rule
     recipe = read_recipe(source, component, rules, buildkit=via is not None)
-    order = _Order(source, component, recipe, tag, seconds, say, epoch=None, target=component.tests.target)
+    order = _Order(source, component, recipe, tag, seconds, say, epoch=None, target=component.tests.target, work=work)
     below = recipe.standing_on(component.target, stage=component.tests.target)
     with _nothing_left(url) as log, daemon(url, timeout=seconds) as client:
         bases = _bases(client, recipe, via, say)
@@ -222,10 +225,11 @@ class _Order:
     say: Say
     epoch: int | None
     target: str | None
+    work: Path | None
 
 
 def _built(client: Client, order: _Order, dockerfile: str, labels: Mapping[str, str], log: _Log) -> Image:
-    with tempfile.TemporaryDirectory(prefix="interlock-build-") as folder:
+    with tempfile.TemporaryDirectory(prefix="build-", dir=order.work) as folder:
         path = Path(folder) / "Dockerfile"
         path.write_bytes(dockerfile.encode(*_BYTES))
         stream = client.api.build(
@@ -278,7 +282,7 @@ def _built_by_buildkit(
     client: Client, order: _Order, dockerfile: str, labels: Mapping[str, str], *, via: Via, url: str, own: bool = False
 ) -> Image:
     """Loaded into the daemon, when another than its own BuildKit has made it."""
-    with tempfile.TemporaryDirectory(prefix="interlock-build-") as folder:
+    with tempfile.TemporaryDirectory(prefix="build-", dir=order.work) as folder:
         path = Path(folder) / "Dockerfile"
         path.write_bytes(dockerfile.encode(*_BYTES))
         ignored = order.source / f"{order.component.dockerfile}.dockerignore"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import subprocess
+import sys
+import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -59,7 +64,7 @@ class Builder:
     def __call__(self, dockerfile: str, component: Component = PLAIN, **more: Any) -> Image:
         self.names.append(f"interlock-test/{uuid.uuid4().hex}:1")
         files = {"Dockerfile": f"FROM {self.base}\n{dockerfile}", **more.pop("files", {})}
-        options = {"via": self.via, "epoch": EPOCH, "seconds": 120, "labels": {"a": "b"}, **more}
+        options = {"via": self.via, "epoch": EPOCH, "seconds": 300, "labels": {"a": "b"}, **more}
         return build_image.fn(
             self.docker, self.files(files), component, tag=self.names[-1], say=self.said.append, **options
         )
@@ -319,3 +324,56 @@ def test_an_allowed_address_is_fetched_by_its_checksum(alone: Builder, address: 
     assert bases_of(image.labels)[-1] == Base(address, "", right, "address")
     with pytest.raises(DockerError, match="digest mismatch"):
         alone(f"ADD --checksum={wrong} {address} /x\n", rules=allowed)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from interlock.ci.host import BuildKit, Registry
+from interlock.contract.models import Component, Tests
+from tasks.ci.buildx import Via
+from tasks.ci.images import build_image
+docker, buildx, address, registry, auth, secret, source, work = sys.argv[1:]
+via = Via(
+    BuildKit(buildx=Path(buildx), address=address),
+    Registry(host=registry, auth=Path(auth), insecure=True),
+    namespace="killed",
+    secrets={"token": Path(secret)},
+)
+build_image.fn(
+    docker, Path(source), Component(tests=Tests(command=("true",))), tag="interlock-test/killed:1", labels={},
+    seconds=60, say=lambda line: print(line, flush=True), via=via, work=Path(work),
+)
+"""
+
+
+def test_a_killed_build_leaves_nothing_but_in_its_folder(alone: Builder, secret: Path, tmp_path: Path) -> None:
+    """Which the next run removes: it has the registry's account in it. buildx ends with the run."""
+    source, work = alone.files({"Dockerfile": f"FROM {alone.base}\nRUN echo now && sleep 60\n"}), tmp_path / "work"
+    work.mkdir()
+    settings, account = alone.via.settings, alone.via.registry
+    words = (alone.docker, settings.buildx, settings.address, account.host, account.auth, secret, source, work)
+    before = set(Path(tempfile.gettempdir()).glob("build-*"))
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, *map(str, words)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if re.search(r"\d now$", line.strip()))
+        process.kill()
+
+    ends = time.monotonic() + 10
+    while running(work) and time.monotonic() < ends:
+        time.sleep(0.1)
+    assert not running(work)
+    assert list(work.rglob("config.json"))
+    assert set(Path(tempfile.gettempdir()).glob("build-*")) == before
+
+
+def running(work: Path) -> list[Path]:
+    """Programs that were started with something in this folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if str(work).encode() in (process / "cmdline").read_bytes():
+                found.append(process)
+    return found

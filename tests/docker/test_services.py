@@ -12,14 +12,18 @@ from pathlib import Path
 
 import pytest
 
+from interlock.ci.host import BuildKit as Settings
+from interlock.ci.host import Registry as Account
 from interlock.ci.junit import TestRun
 from interlock.contract.models import BuildRules, Component, Tests
 from interlock.errors import InputError
 from sandbox.parts import registry as registry_part
 from sandbox.parts.baseimage import BaseImage
+from sandbox.parts.buildkit import BuildKit
 from sandbox.parts.docker import Docker
 from sandbox.parts.registry import Registry
 from tasks.ci import services
+from tasks.ci.buildx import Via
 from tasks.ci.images import Client, build_image, daemon, push_image, read_recipe
 from tasks.ci.tests import run_tests
 from tasks.ci.workspace import sweep
@@ -198,10 +202,20 @@ def test_a_service_reaches_nothing_else(run: Run, spy: str) -> None:
     assert seen(list(found.log)) == NOTHING
 
 
-def test_a_build_reaches_nothing(docker_daemon: Docker, base_image: BaseImage, spy: str, tmp_path: Path) -> None:
-    """Neither address nor socket nor variable of its host."""
+@pytest.fixture(params=["classic", "docker", "buildkitd"])
+def via(request: pytest.FixtureRequest, buildkit_daemon: BuildKit, registry: Registry) -> Via | None:
+    """Each builder; None is the classic one."""
+    address = buildkit_daemon.address if request.param == "buildkitd" else None
+    settings = Settings(buildx=buildkit_daemon.buildx, address=address)
+    login = registry_part.credentials(registry.place, "ci")
+    account = Account(host=registry.place.registry, auth=login, insecure=True)
+    return None if request.param == "classic" else Via(settings, account, namespace="spy")
+
+
+def test_a_build_reaches_nothing(docker_daemon: Docker, via: Via | None, image: str, spy: str, tmp_path: Path) -> None:
+    """Neither address nor socket nor variable of its host, whoever builds."""
     (tmp_path / "spy.py").write_text(spy)
-    (tmp_path / "Dockerfile").write_text(f"FROM {BASE}\nCOPY spy.py /spy.py\nRUN python /spy.py\n")
+    (tmp_path / "Dockerfile").write_text(f"FROM {image}\nCOPY spy.py /spy.py\nRUN python /spy.py\n")
     said: list[str] = []
 
     build_image.fn(
@@ -210,11 +224,12 @@ def test_a_build_reaches_nothing(docker_daemon: Docker, base_image: BaseImage, s
         Component(tests=Tests(command=("true",))),
         tag="interlock-test/spy:1",
         labels={},
-        seconds=60,
+        seconds=300,
         say=said.append,
+        via=via,
     )
 
-    assert seen(said) == NOTHING
+    assert seen([line[line.find("SEEN ") :] for line in said if "SEEN {" in line]) == NOTHING
 
 
 def test_a_spy_that_is_let_see_sees(client: Client, spy: str, image: str) -> None:
