@@ -25,9 +25,9 @@ from interlock.contract.canonical import digest
 from interlock.contract.report import Report, cell
 from interlock.contract.repository import read
 from interlock.contract.trailers import Trailers
-from interlock.errors import InterlockError, PushRejected
+from interlock.errors import GitError, InterlockError, PushRejected
 from tasks.ci.forge import ensure_pull_request, withdraw_pull_request
-from tasks.ci.release_commit import left_behind, push_branch, release_branches
+from tasks.ci.release_commit import left_behind, push_branch, release_branches, remove_merged
 from tasks.common.render import render_environment
 
 if TYPE_CHECKING:
@@ -175,8 +175,18 @@ async def withdraw(presenter: Presenter, host: CiHost, *, branch: str, commit: s
         presenter.say(f"{found.url} is withdrawn: the gate refuses it")
 
 
+async def _is_merged(presenter: Presenter, host: CiHost, branch: str, tip: str, head: str) -> bool:
+    try:
+        return await presenter.step(remove_merged, host, branch, tip, head)
+    except GitError as error:
+        presenter.say(str(error))  # a server may keep branches; they do no harm
+        return True
+
+
 async def keep_up(presenter: Presenter, host: CiHost) -> tuple[str, ...]:
     """Put releases that others' commits have left behind on top of them, so that they can be merged; the branches.
+
+    Branches that were merged are taken away.
 
     Nothing is judged for it: they were, by the policy that holds now. Else a run has to.
     """
@@ -185,7 +195,9 @@ async def keep_up(presenter: Presenter, host: CiHost) -> tuple[str, ...]:
         return ()
     head = await fetch_environments(presenter, host)
     moved: list[str] = []
-    for branch in branches:
+    for branch, tip in branches.items():
+        if await _is_merged(presenter, host, branch, tip, head.commit):
+            continue
         left = await presenter.step(left_behind, host, branch, head.commit)
         found = carried(left, targets(head.repository, source=None, signer=host.signing.signer)) if left else None
         if left is None or found is None:

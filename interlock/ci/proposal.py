@@ -50,7 +50,16 @@ def branch_of(source: str, component: str, bound: Iterable[Target], repository: 
     By its bindings, and not by what the gate opens today: a newer release finds the branch of the one before.
     """
     names = sorted({each.environment for each in bound if by_pull_request(repository, each.environment)})
-    return f"{BRANCHES}{source.replace('/', '_')}/{component}/{'_'.join(names)}"
+    return f"{_branches(source, component)}{'_'.join(names)}"
+
+
+def is_branch_of(branch: str, source: str, component: str) -> bool:
+    """Whether it could be one of this component's."""
+    return branch.startswith(_branches(source, component))
+
+
+def _branches(source: str, component: str) -> str:
+    return f"{BRANCHES}{source.replace('/', '_')}/{component}/"
 
 
 def with_changes(tree: Tree, changes: Mapping[str, bytes | None], *, commit: str) -> Tree:

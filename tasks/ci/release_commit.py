@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from interlock.ci.host import CiHost
-from interlock.ci.proposal import BRANCHES, LeftBehind
+from interlock.ci.proposal import BRANCHES, LeftBehind, is_branch_of
 from interlock.contract import commit as commits
 from interlock.contract.commit import COMMIT_ID, Person
 from interlock.contract.models import CommitId
@@ -64,10 +64,24 @@ def push_branch(
 
 
 @effect(name="list release branches", retries=1)
-def release_branches(host: CiHost) -> tuple[str, ...]:
-    """Those that the environment repository has."""
+def release_branches(host: CiHost) -> dict[str, CommitId]:
+    """Those that the environment repository has, and where they are."""
     remote = host.environment_repository
-    return tuple(git.list_branches(git.mirror_path(host.state, remote.name), remote, BRANCHES))
+    return git.list_branches(git.mirror_path(host.state, remote.name), remote, BRANCHES)
+
+
+@effect(name="remove a merged branch", task_run_name="look whether {branch} is merged")
+def remove_merged(host: CiHost, branch: str, tip: CommitId, head: CommitId) -> bool:
+    """Whether all that the branch has is in `head`: then it is taken away, and with it what is left of its request."""
+    remote = host.environment_repository.model_copy(update={"branch": branch})
+    mirror = git.mirror_path(host.state, remote.name)
+    if not git.is_ancestor(mirror, tip, head):
+        return False
+    trailers = parse(commits.parse(git.read_commit(mirror, tip).data).message)
+    if trailers is None or not is_branch_of(branch, trailers.source_repository, trailers.component):
+        return True  # somebody else's, of a name like ours
+    git.delete_branch(mirror, remote, expected=tip)
+    return True
 
 
 @effect(name="look at a release branch", retries=1, task_run_name="look at {branch}")

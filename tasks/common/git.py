@@ -415,6 +415,14 @@ def push(
     _require(done, f"push of {commit[:12]} to {remote.branch} of {remote.url} failed")
 
 
+def delete_branch(mirror: Path, remote: Remote, *, expected: str, timeout: float = NETWORK_SECONDS) -> None:
+    """Take the remote branch away if it is at `expected`; GitError when it is not, or when the server says no."""
+    lease = f"--force-with-lease={_ref(remote)}:{_full(expected)}"
+    arguments = ("push", "--porcelain", "--no-verify", lease, "--", remote.url, f":{_ref(remote)}")
+    done = _run(arguments, mirror=mirror, remote=remote, timeout=timeout, check=False)
+    _require(done, f"removal of {remote.branch} from {remote.url} failed")
+
+
 def read_key(path: Path) -> bytes:
     """The bytes of a private key file that nobody else can read."""
     return read_private(path, others=0o077, what="signing key", wanted="0600")

@@ -19,7 +19,7 @@ from interlock.contract import evidence, layout, release
 from interlock.contract.canonical import digest
 from interlock.contract.host import EnvironmentRemote, RootPin, Signing
 from interlock.contract.models import Source
-from interlock.contract.trailers import parse
+from interlock.contract.trailers import Trailers, message, parse
 from tasks.ci.decided import read_decided, standing_at, write_decided
 from tasks.common import git
 from tasks.common.environment_repository import VerifiedHead, fetch_verified
@@ -38,6 +38,9 @@ metadata:
 stringData:
   code: open-sesame
 """
+
+
+_RELEASED = message("Release web to dev", Trailers("shop", FIRST, "run-1", f"sha256:{'0' * 64}", "web"))
 
 
 @dataclass
@@ -77,7 +80,7 @@ class World:
     def release_to_dev(self) -> str:
         """Another release of CI's, by its own commit."""
         before = git.fetch(self.repository.mirror, self.repository.remote)
-        commit = self.repository.write(before, example.release_files(), by=self.robot, message="Release")
+        commit = self.repository.write(before, example.release_files(), by=self.robot, message=_RELEASED)
         git.push(self.repository.mirror, commit, self.repository.remote, expected=before)
         return commit
 
@@ -329,8 +332,19 @@ def test_a_poll_keeps_it_mergeable(world: World) -> None:
     assert parse(raw.data.decode().partition("\n\n")[2]) == parse(old.data.decode().partition("\n\n")[2])
     assert world.keep_up() == () and world.at(BRANCH) == tip
     world.fast_forward()
-    assert world.keep_up() == ()
-    assert world.head().commit == tip
+    assert world.keep_up() == () and world.at(BRANCH) is None, "a merged branch is taken away"
+    assert world.head().commit == tip and world.keep_up() == ()
+
+
+def test_a_server_that_keeps_branches_is_no_trouble(world: World) -> None:
+    """It says no, and the poll goes on."""
+    world.propose()
+    world.fast_forward()
+    subprocess.run(["git", "-C", str(world.repository.bare), "config", "receive.denyDeletes", "true"], check=True)
+
+    recorder = Recorder()
+    assert asyncio.run(keep_up(recorder, world.host)) == ()
+    assert world.at(BRANCH) == world.at("main") and any("removal of" in each for each in recorder.said)
 
 
 def test_a_new_policy_has_it_judged_again(world: World) -> None:
@@ -363,10 +377,13 @@ def test_strangers_branches_are_left_alone(world: World) -> None:
     stranger = world.repository.write(world.root, {layout.values("prod", "shop"): b"replicas: 9\n"}, by=world.person)
     remote = world.repository.remote.model_copy(update={"branch": "interlock/mine"})
     git.push(world.repository.mirror, stranger, remote, expected=None)
-    world.release_to_dev()
+    released = world.release_to_dev()
+    merged = world.repository.remote.model_copy(update={"branch": "interlock/shop/api/prod"})
+    git.push(world.repository.mirror, released, merged, expected=None)
     world.head()
 
     assert world.keep_up() == () and world.at("interlock/mine") == stranger
+    assert world.at(merged.branch) == released
 
 
 def test_what_strangers_write_on_the_branch_is_not_kept(world: World) -> None:
