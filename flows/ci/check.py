@@ -31,6 +31,7 @@ from tasks.ci.source import Checkout
 
 if TYPE_CHECKING:
     from flows.presenter import Presenter
+    from tasks.ci.buildx import Via
 
 _DEFAULT = "default policy"
 _BUILD_SECONDS = 1800
@@ -65,6 +66,7 @@ async def check_order(
     *,
     program: Scanner,
     docker: str | None,
+    buildx: Path | None = None,
     source: str | None = None,
     files: Files = Files.ALL,
     commit: str | None = None,
@@ -83,16 +85,26 @@ async def check_order(
         if repository:
             policy = replace(policy, targets=narrowed(checkout.file, policy.targets))
         if only:
-            alone = Alone(presenter, program, checkout, policy, docker, Path(work))
+            alone = Alone(presenter, program, checkout, policy, docker, Path(work), _via(buildx))
             return _passed(Checked(await _part(alone, only)), folder, tell)
         licences = asks_for_licences(policy.gate)
         ground = Ground(program, await presenter.step(check_scanner, program), Path(work), licences=licences)
-        local = Local(presenter, ground, checkout, repository, policy, docker)
+        local = Local(presenter, ground, checkout, repository, policy, docker, _via(buildx))
         scanned = await assess.sources(presenter, ground, checkout, checkout.file.components.values())
         findings = tuple([await _check(local, name, scanned) for name in checkout.file.components])
     if docker is None:
         presenter.say("without Docker neither the image nor its tests were judged")
     return _passed(Checked(findings), folder, tell)
+
+
+def _via(buildx: Path | None) -> Via | None:
+    """The BuildKit in the Docker daemon, with the person's own accounts and without CI's secrets."""
+    if buildx is None:
+        return None
+    from interlock.ci.host import BuildKit
+    from tasks.ci.buildx import Via
+
+    return Via(BuildKit(buildx=buildx), None, namespace="interlock-check")
 
 
 def _passed(checked: Checked, folder: Path, tell: Callable[[Checked], None]) -> Checked:
@@ -115,6 +127,7 @@ class Alone:
     policy: Policy
     docker: str | None
     folder: Path
+    via: Via | None
 
 
 async def _part(alone: Alone, only: Part) -> tuple[sarif.Judged, ...]:
@@ -154,6 +167,7 @@ async def _tests(alone: Alone, name: str, component: Component) -> TestRun:
         seconds=_BUILD_SECONDS,
         say=alone.presenter.say,
         rules=build_rules(alone.policy.gate, _environments(alone.policy, name)),
+        via=alone.via,
     )
     await alone.presenter.show(reports.results_report(run, component=name))
     return run
@@ -194,6 +208,7 @@ class Local:
     repository: Repository | None
     policy: Policy
     docker: str | None
+    via: Via | None
 
 
 async def _check(local: Local, name: str, scanned: Sequence[Scan]) -> sarif.Judged:
@@ -254,12 +269,13 @@ async def _image(local: Local, name: str) -> tuple[Scan, TestRun] | None:
         seconds=_BUILD_SECONDS,
         say=local.presenter.say,
         rules=rules,
+        via=local.via,
     )
     try:
         scanned, tests = await assess.image_and_tests(
             local.presenter,
             local.ground,
-            Bench(local.docker, local.checkout.tree, rules, _BUILD_SECONDS, mark),
+            Bench(local.docker, local.checkout.tree, rules, _BUILD_SECONDS, mark, local.via),
             image.id,
             name=name,
             component=component,

@@ -199,11 +199,12 @@ class Remembering:
         """Only tests that passed are remembered, with the base images that they passed on."""
         from tasks.ci.desk import base_images, build_and_test
 
-        bases = base_images(docker, tree, component)
+        via = given.get("via")
+        bases = base_images(docker, tree, component, buildkit=via is not None)
         names = remembered.names(tree / component.context)
         digest = remembered.digest(tree / component.context, names)
         dockerfile = (tree / component.dockerfile).read_text(errors="replace")
-        key = self._key("tests", component.model_dump_json(), digest, dockerfile, *(bases or ()))
+        key = self._key("tests", component.model_dump_json(), digest, dockerfile, str(via), *(bases or ()))
         if bases is not None and (found := self._recalled(_TESTS, key, f"tests of {given['name']}")):
             return found
         run = await self._inner.step(build_and_test, docker, tree, component, **given)

@@ -197,6 +197,11 @@ _SYNTAX = re.compile(r"(#\s*syntax\s*=\s*)(\S*)\s*", re.IGNORECASE)
 _HEREDOC_WORD = re.compile(r"\d*<<")
 _HEREDOC = re.compile(r"\d*<<(-?)([\"']?)([A-Za-z0-9_]+)\2")
 _BODIES = ("RUN", "COPY", "ADD")
+_INSTRUCTIONS = re.compile(
+    r"ADD|ARG|CMD|COPY|ENTRYPOINT|ENV|EXPOSE|FROM|HEALTHCHECK|LABEL|MAINTAINER|ONBUILD|RUN|SHELL|STOPSIGNAL|USER|VOLUME"
+    r"|WORKDIR",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -322,6 +327,9 @@ def _heredocs(instruction: _Instruction, path: str) -> Iterator[_HeredocEnd]:
             found, before = _HEREDOC.fullmatch(word), " ".join(words[:number])
             if found is None or re.search(r"[\"'`\\$]", _HEREDOC.sub("", before)):
                 raise _unsure("has << where builders may differ over whether it is a heredoc", path, instruction.line)
+            if _INSTRUCTIONS.fullmatch(found[3]):
+                # A builder that knows no heredocs stops at the word that ends one, unless that is an instruction.
+                raise _unsure(f"has a heredoc called {found[3]}, as an instruction", path, instruction.line)
             yield _HeredocEnd(found[3], bool(found[1]), path, instruction.line)
 
 

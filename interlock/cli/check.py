@@ -48,6 +48,10 @@ def check(
     docker: Annotated[
         str, typer.Option(envvar="DOCKER_HOST", help="Address of the Docker daemon.")
     ] = "unix:///var/run/docker.sock",
+    buildx: Annotated[
+        Path | None,
+        typer.Option(envvar="INTERLOCK_BUILDX", help="The program docker-buildx: build with BuildKit, as CI does."),
+    ] = None,
     trivy_cache: Annotated[
         Path | None, typer.Option(help="The scanner's cache.", show_default="~/.cache/interlock/trivy")
     ] = None,
@@ -96,6 +100,7 @@ def check(
             repository,
             program=program,
             docker=docker if image else None,
+            buildx=buildx,
             source=source,
             files=Files.TRACKED if tracked else Files.ALL,
             commit=commit,

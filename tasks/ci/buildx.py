@@ -38,7 +38,8 @@ class Via:
     """How a repository's images are built with BuildKit. `secrets` are files, by the ids that a Dockerfile names."""
 
     settings: BuildKit
-    registry: Registry
+    registry: Registry | None
+    """The host's, with its account; None at a desk, where the person's own accounts count."""
     namespace: str
     """Builds of other namespaces have other cache mounts."""
     secrets: Mapping[str, Path] = field(default_factory=dict)
@@ -115,24 +116,32 @@ def _output(archive: Path | None, epoch: int | None) -> str:
     return f"type=docker,dest={archive},compression=uncompressed{rewritten}"
 
 
-def _home(folder: Path, registry: Registry, docker: str, epoch: int | None) -> dict[str, str]:
+def _home(folder: Path, registry: Registry | None, docker: str, epoch: int | None) -> dict[str, str]:
     """The whole environment: nothing of CI's own, and the registry's account in a file that buildx alone reads.
 
     buildx gives BuildKit a login when it pulls a base; no step of a build sees it.
     """
-    config = folder / "docker"
-    config.mkdir(mode=0o700)
-    (config / "config.json").touch(mode=0o600)
-    (config / "config.json").write_text(json.dumps({"auths": _accounts(registry)}))
     return {
-        "PATH": os.defpath,
+        "PATH": os.defpath if registry else os.environ.get("PATH", os.defpath),
         "HOME": str(folder),
-        "DOCKER_CONFIG": str(config),
+        "DOCKER_CONFIG": _account_file(folder, registry) if registry else _own_accounts(),
         "BUILDX_CONFIG": str(folder / "buildx"),
         "DOCKER_HOST": docker,
         "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
         **({"SOURCE_DATE_EPOCH": str(epoch)} if epoch is not None else {}),
     }
+
+
+def _account_file(folder: Path, registry: Registry) -> str:
+    config = folder / "docker"
+    config.mkdir(mode=0o700)
+    (config / "config.json").touch(mode=0o600)
+    (config / "config.json").write_text(json.dumps({"auths": _accounts(registry)}))
+    return str(config)
+
+
+def _own_accounts() -> str:
+    return os.environ.get("DOCKER_CONFIG", str(Path.home() / ".docker"))
 
 
 def _accounts(registry: Registry) -> dict[str, object]:

@@ -408,7 +408,8 @@ def _resolved(client: Client, reference: Reference, path: str, say: Say, *, via:
 
 def _account(via: Via | None, name: str) -> dict[str, str] | None:
     """For a base that lies in the host's own registry."""
-    return _login(via.registry.auth) if via and full_name(name).startswith(f"{via.registry.host}/") else None
+    registry = via.registry if via else None
+    return _login(registry.auth) if registry and full_name(name).startswith(f"{registry.host}/") else None
 
 
 @dataclass

@@ -21,9 +21,11 @@ from typing import Any
 import httpx
 import pytest
 
+from flows.ci.check import Checked, check_order
 from interlock.ci.build_key import bases_of
 from interlock.ci.host import BuildKit as Settings
 from interlock.ci.host import Registry
+from interlock.ci.part import Part
 from interlock.contract.canonical import digest
 from interlock.contract.evidence import Base
 from interlock.contract.models import BuildRules, Component, Tests
@@ -35,7 +37,9 @@ from sandbox.parts.docker import Docker
 from sandbox.parts.registry import Registry as RegistryPart
 from tasks.ci.buildx import Via
 from tasks.ci.images import Image, build_image, build_test_image, daemon, push_image, remove_image, remove_left
+from tasks.ci.scanner import local_scanner
 from tasks.ci.tests import run_tests
+from tests.docker.recorder import Recorder
 
 EPOCH = 1_700_000_000
 PLAIN = Component(tests=Tests(command=("true",)))
@@ -53,6 +57,16 @@ class Builder:
     folder: Path
     said: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+
+    @property
+    def registry(self) -> Registry:
+        assert self.via.registry is not None
+        return self.via.registry
+
+    @property
+    def login(self) -> str:
+        assert self.registry.auth is not None
+        return self.registry.auth.read_text().strip()
 
     def files(self, files: dict[str, str]) -> Path:
         folder = self.folder / uuid.uuid4().hex
@@ -220,14 +234,12 @@ def test_a_secret_that_a_step_copies_stops_the_build(alone: Builder, secret: Pat
 
 def test_layers_are_kept_in_the_registry(alone: Builder) -> None:
     """Beside the images; a builder that has nothing takes them from there."""
-    repository = f"{alone.via.registry.host}/{alone.via.namespace}/web"
+    repository = f"{alone.registry.host}/{alone.via.namespace}/web"
     alone("RUN echo long work > /x\n", via=replace(alone.via, cache=repository))
 
-    login = alone.via.registry.auth
-    assert login is not None
-    user, _, password = login.read_text().strip().partition(":")
+    user, _, password = alone.login.partition(":")
     found = httpx.get(
-        f"http://{alone.via.registry.host}/v2/{alone.via.namespace}/web/manifests/il-cache",
+        f"http://{alone.registry.host}/v2/{alone.via.namespace}/web/manifests/il-cache",
         auth=(user, password),
         headers={"Accept": "application/vnd.oci.image.manifest.v1+json"},
         trust_env=False,
@@ -326,6 +338,30 @@ def test_an_allowed_address_is_fetched_by_its_checksum(alone: Builder, address: 
         alone(f"ADD --checksum={wrong} {address} /x\n", rules=allowed)
 
 
+async def test_a_desk_builds_as_ci_does(alone: Builder) -> None:
+    """With the daemon's BuildKit and the person's accounts: mounts are there, and a stage for the tests."""
+    shipped = f"FROM {alone.base} AS web\nRUN --mount=type=cache,target=/c id\nUSER 10001\n"
+    dockerfile = f"{shipped}FROM web AS test\nCOPY check.py /check.py\n"
+    described = """\
+format: 1
+components:
+  web:
+    target: web
+    tests: {command: [python, /check.py], target: test}
+"""
+    folder = alone.files({"Dockerfile": dockerfile, "check.py": GOOD, "interlock.yaml": described})
+    program = local_scanner(folder, pinned=True)
+
+    async def check(buildx: Path | None) -> Checked:
+        return await check_order(
+            Recorder(), folder, None, program=program, docker=alone.docker, buildx=buildx, only=Part.TESTS
+        )
+
+    assert (await check(alone.via.settings.buildx)).passed
+    with pytest.raises(DockerError, match="requires BuildKit"):
+        await check(None)
+
+
 KILLED = """
 import sys
 from pathlib import Path
@@ -351,7 +387,7 @@ def test_a_killed_build_leaves_nothing_but_in_its_folder(alone: Builder, secret:
     """Which the next run removes: it has the registry's account in it. buildx ends with the run."""
     source, work = alone.files({"Dockerfile": f"FROM {alone.base}\nRUN echo now && sleep 60\n"}), tmp_path / "work"
     work.mkdir()
-    settings, account = alone.via.settings, alone.via.registry
+    settings, account = alone.via.settings, alone.registry
     words = (alone.docker, settings.buildx, settings.address, account.host, account.auth, secret, source, work)
     before = set(Path(tempfile.gettempdir()).glob("build-*"))
     with subprocess.Popen(

@@ -81,6 +81,7 @@ def test_a_builds_arguments_decide() -> None:
         ("FROM a\nRUN echo ' <<EOF '\nFROM b\nEOF", 2),
         ("FROM a\nRUN echo ${X:-<<EOF}\nFROM b\nEOF", 2),
         ("FROM a\nRUN <<EOF\nFROM b", 2),
+        ("FROM a\nRUN <<cmd\nADD http://h/x /x\ncmd\n", 2),
         ("FROM a\nADD https://example.org/x /x", 2),
         (f"FROM a\nADD --checksum={SUM} https://example.org/$X /x", 2),
         ("FROM a\nADD --checksum=sha256:12 https://example.org/x /x", 2),
