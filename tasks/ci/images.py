@@ -384,13 +384,10 @@ def read_recipe(source: Path, component: Component, rules: Sequence[BuildRules],
 
 
 def _resolved(client: Client, reference: Reference, path: str, say: Say, *, via: Via | None = None) -> Base:
-    """What the daemon has under this name, or fetches now; its ONBUILD instructions may fetch nothing."""
+    """What this name stands for now; its ONBUILD instructions may fetch nothing."""
     name = reference.name
     try:
-        try:
-            found = client.images.get(name)
-        except Missing:
-            found = client.images.pull(name, auth_config=_account(via, name))
+        found = _found(client, name, via, say)
     except docker.errors.APIError as error:
         told = f"{name} cannot be resolved: {error.explanation or error}"
         if error.is_server_error():
@@ -400,10 +397,25 @@ def _resolved(client: Client, reference: Reference, path: str, say: Say, *, via:
         triggers = found.attrs.get("Config", {}).get("OnBuild") or ()
         require_quiet(triggers, name=name, path=path, line=reference.line)
     # The daemon knows the image by every repository that it was pushed to or pulled from: only this name's counts.
-    known = dict(each.split("@", 1) for each in found.attrs.get("RepoDigests") or ())
-    base = Base(name, str(found.id), known.get(repository_of(name), ""), reference.kind)
+    pairs = (each.split("@", 1) for each in found.attrs.get("RepoDigests") or ())
+    known = {full_name(repository): image_digest for repository, image_digest in pairs}
+    base = Base(name, str(found.id), known.get(full_name(repository_of(name)), ""), reference.kind)
     say(f"{name} is {base.digest or base.id}")
     return base
+
+
+def _found(client: Client, name: str, via: Via | None, say: Say) -> Any:
+    """With BuildKit, a tag is what the registry says today; else what the daemon has, or fetches when it has none."""
+    account = _account(via, name)
+    if via and "@" not in name:
+        try:
+            return client.images.pull(name, auth_config=account)
+        except docker.errors.APIError as error:
+            say(f"{name}: its registry gives none, so what the daemon has is taken: {error.explanation or error}")
+    try:
+        return client.images.get(name)
+    except Missing:
+        return client.images.pull(name, auth_config=account)
 
 
 def _account(via: Via | None, name: str) -> dict[str, str] | None:

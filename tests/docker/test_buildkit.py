@@ -143,6 +143,30 @@ def test_a_base_is_pinned_by_the_registrys_digest(build: Builder) -> None:
     assert image.labels["org.opencontainers.image.created"] == "2023-11-14T22:13:20Z"
 
 
+def test_a_tag_that_moved_in_the_registry_is_followed(alone: Builder) -> None:
+    """Though the daemon still has the old image under it; without the registry, that one is taken, and told."""
+    name, login = f"{alone.registry.host}/{alone.via.namespace}/moved", alone.registry.auth
+    with daemon(alone.docker) as client:
+        old = str(client.images.get(alone.base).id)
+        first = push_image.fn(alone.docker, old, repository=name, tag="1", auth=login)
+        other = alone("RUN echo new > /new\n")
+        moved = push_image.fn(alone.docker, other.id, repository=name, tag="1", auth=login)
+        client.api.tag(old, name, "1")
+    alone.names.append(f"{name}:1")
+    alone.base = f"{name}:1"
+
+    image = alone("RUN cat /new\n")
+    with daemon(alone.docker) as client:
+        client.api.tag(old, name, "1")
+    alone.via = replace(alone.via, registry=alone.registry.model_copy(update={"auth": None}))
+    with contextlib.suppress(DockerError):  # BuildKit may not read there either, unless it remembers
+        alone("RUN ls /\n")
+
+    assert [each.digest for each in bases_of(image.labels)] == [moved]
+    assert f"{name}:1 is {first}" in alone.said
+    assert any("what the daemon has is taken" in line for line in alone.said)
+
+
 def test_a_base_that_is_in_no_registry_is_refused(alone: Builder) -> None:
     """With its line: BuildKit could only ask for a name, which may mean something else by then."""
     with pytest.raises(FormatError, match=r"Dockerfile:2: interlock.sandbox/python:3.11 is in no registry"):
