@@ -13,7 +13,7 @@ from flows.ci.race import fetch_environments, in_turn
 from flows.presenter import Presenter
 from interlock import __version__
 from interlock.ci import evidence, oci, reports, sarif
-from interlock.ci.build_key import bases_of
+from interlock.ci.build_key import bases_of, key_of_tests
 from interlock.ci.credentials import Probe
 from interlock.ci.evidence import Facts
 from interlock.ci.findings import Scan
@@ -65,6 +65,8 @@ class Candidate:
     """In the registry, once it is pushed."""
     reused: bool
     """An earlier run built it."""
+    built: str
+    """The commit that it was built from: this one, or an earlier one with the same inputs."""
     source_scans: tuple[Scan, ...]
     """Of the files, and of the code in them."""
     image_scan: ImageScan
@@ -131,8 +133,10 @@ async def publish(run: Run, candidate: Candidate, desired: VerifiedHead) -> Rele
         return ready
 
     async def attempt(head: VerifiedHead) -> Released:
-        again = ready if head.commit == ready.judged.desired.commit else await _ready(run, ready.candidate, head)
-        return again if isinstance(again, Released) else await _commit(run, again.candidate, again.judged)
+        again: _Ready | Released = ready
+        if head.commit != ready.judged.desired.commit:
+            again = await _ready(run, ready.candidate, head, (ready.facts, ready.contents))
+        return again if isinstance(again, Released) else await _commit(run, again)
 
     what = f"the release of {candidate.component} {run.head.commit[:12]}"
     # Building took its time: a release of this run's other components alone may have moved the head.
@@ -145,10 +149,17 @@ class _Ready:
 
     candidate: Candidate
     judged: Judged
+    facts: Facts
+    contents: Contents
 
 
-async def _ready(run: Run, candidate: Candidate, desired: VerifiedHead) -> _Ready | Released:
-    """Blocked when the gate lets it into no environment; Released when nothing is left to do."""
+async def _ready(
+    run: Run, candidate: Candidate, desired: VerifiedHead, known: tuple[Facts, Contents] | None = None
+) -> _Ready | Released:
+    """Blocked when the gate lets it into no environment; Released when nothing is left to do.
+
+    `known`: what was found out about the image when another head was judged.
+    """
     bound = _targets(run, desired, candidate.component)
     wanted = await still_open(run, bound)
     if not wanted:
@@ -161,7 +172,9 @@ async def _ready(run: Run, candidate: Candidate, desired: VerifiedHead) -> _Read
     await _withdraw(run, judged, bound)
     if not judged.passed:
         raise _blocked(run, candidate, judged)
-    return _Ready(await _with_digest(run, candidate), judged)
+    candidate = await _with_digest(run, candidate)
+    facts, contents = known or await _facts(run, candidate)
+    return _Ready(candidate, judged, facts, contents)
 
 
 async def _withdraw(run: Run, judged: Judged, bound: Sequence[Target]) -> None:
@@ -251,12 +264,12 @@ async def _with_digest(run: Run, candidate: Candidate) -> Candidate:
     return replace(candidate, digest=pushed)
 
 
-async def _commit(run: Run, candidate: Candidate, judged: Judged) -> Released:
+async def _commit(run: Run, ready: _Ready) -> Released:
     """One signed commit: the entries and the evidence of every environment that the gate opened.
 
     Those that people release to get one on a branch, and a pull request.
     """
-    facts, contents = await _facts(run, candidate)
+    candidate, judged, facts, contents = ready.candidate, ready.judged, ready.facts, ready.contents
     envelopes = await _envelopes(run, candidate, judged, facts, contents)
     proofs = {
         name: document(envelopes[each] for each in evidence.for_environment(envelopes, name)) for name in judged.open
@@ -273,6 +286,7 @@ async def _commit(run: Run, candidate: Candidate, judged: Judged) -> Released:
         commit,
         judged.blocked,
         judged.reasons,
+        built=candidate.built if candidate.reused else "",
         proposed=_environments(later),
         pull_request=proposed.url if proposed else "",
     )
@@ -288,7 +302,7 @@ async def _write(run: Run, candidate: Candidate, judged: Judged, proven: Sequenc
         run.host,
         parent=judged.desired.commit,
         changes=changes(judged.desired.tree, proven, image=facts.image, source=facts.source),
-        subject=f"Release {candidate.component} {run.head.commit[:12]} to {', '.join(_environments(proven))}",
+        subject=f"Release {_what(run, candidate)} to {', '.join(_environments(proven))}",
         trailers=Trailers(
             source_repository=run.head.repository,
             source_commit=run.head.commit,
@@ -317,6 +331,12 @@ async def _propose(
         findings=reports.gate_report(verdicts, component=candidate.component, commit=run.head.commit).body,
     )
     return await propose(run.presenter, run.host, head, offer)
+
+
+def _what(run: Run, candidate: Candidate) -> str:
+    """Both commits, where an earlier one built it."""
+    built = "" if candidate.built == run.head.commit else f", built from {candidate.built[:12]},"
+    return f"{candidate.component} {run.head.commit[:12]}{built}"
 
 
 async def _envelopes(
@@ -368,7 +388,7 @@ async def _facts(run: Run, candidate: Candidate) -> tuple[Facts, Contents]:
     facts = Facts(
         image=image,
         image_id=candidate.image.id,
-        source=Source(repository=run.head.repository, commit=run.head.commit),
+        source=Source(repository=run.head.repository, commit=candidate.built),
         component=candidate.component,
         build_key=candidate.key,
         reused=candidate.reused,
@@ -378,5 +398,7 @@ async def _facts(run: Run, candidate: Candidate) -> tuple[Facts, Contents]:
         sboms=sboms,
         probe=run.probe,
         bases=bases_of(candidate.image.labels),
+        head="" if candidate.built == run.head.commit else run.head.commit,
+        key_of_tests=key_of_tests(run.checkout.file.components[candidate.component]),
     )
     return facts, contents

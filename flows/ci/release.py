@@ -8,7 +8,6 @@ from asyncio import Future, Semaphore
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 from uuid import uuid4
 
@@ -18,31 +17,32 @@ from prefect.runtime import flow_run
 
 from flows.ci import assess
 from flows.ci.assess import Bench, Ground, Manifests
-from flows.ci.publish import Candidate, Run, publish, still_open
+from flows.ci.publish import Candidate, Run, publish
 from flows.ci.race import fetch_environments
+from flows.ci.reuse import Left, look_up
 from flows.ci.stated import stated
 from flows.ci.together import all_of, together
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.ci import reports
-from interlock.ci.build_key import build_key, labels
+from interlock.ci.build_key import REVISION, labels
 from interlock.ci.decided import Decided
 from interlock.ci.findings import Scan
 from interlock.ci.gate import NOT_SCANNED, asks_for_licences, build_rules
 from interlock.ci.host import CiHost
 from interlock.ci.junit import TestRun
 from interlock.ci.outcome import failed, outcome_error
-from interlock.ci.targets import Released, Target, absent, already, released_commits, require_bound, targets
+from interlock.ci.targets import Released, Target, absent, released_commits, require_bound, targets
+from interlock.contract.commit import COMMIT_ID
 from interlock.contract.models import BuildRules
 from interlock.errors import Blocked, InputError, InterlockError, Refused, Superseded
-from tasks.ci import images, registry
-from tasks.ci.buildx import Via
+from tasks.ci import images
 from tasks.ci.credentials import probe
 from tasks.ci.decided import standing_at, write_decided
 from tasks.ci.host import load_ci
 from tasks.ci.images import Image
 from tasks.ci.scanner import ImageScan, check_scanner, scanner
-from tasks.ci.source import Head, check_out, resolve_head
+from tasks.ci.source import Head, check_out, relate, resolve_head
 from tasks.ci.workspace import sweep, turn, workspace
 from tasks.common import git
 from tasks.common.environment_repository import VerifiedHead
@@ -123,11 +123,15 @@ async def release_order(presenter: Presenter, host: CiHost, repository: str, com
                 released = released_commits(bound, repository)
                 checkout = await presenter.step(check_out, host, head, work.folder, released=released)
                 by_component = require_bound(checkout.file, bound, source=repository, signer=host.signing.signer)
-                program = scanner(host)
-                licences = asks_for_licences(desired.repository.gate)
-                ground = Ground(program, await presenter.step(check_scanner, program), work.folder, licences=licences)
-                run = Run(presenter, host, work.run, head, checkout, probed, ground)
-                return told.of(await _release_all(run, desired, by_component))
+                plan = await look_up(presenter, host, head, checkout, desired=desired, by_component=by_component)
+                settled = dict(plan.settled)
+                if plan.left:
+                    program, licences = scanner(host), asks_for_licences(desired.repository.gate)
+                    database = await presenter.step(check_scanner, program)
+                    ground = Ground(program, database, work.folder, licences=licences)
+                    run = Run(presenter, host, work.run, head, checkout, probed, ground)
+                    settled |= await _release_left(run, desired, plan.left)
+                return told.of(await _conclude(presenter, host, head, desired, settled))
 
 
 @asynccontextmanager
@@ -170,32 +174,17 @@ async def _introduce(presenter: Presenter, host: CiHost, head: Head) -> None:
         await presenter.link("source-commit", f"{web}{head.commit}", f"source commit {short}")
 
 
-async def _release_all(run: Run, desired: VerifiedHead, by_component: dict[str, tuple[Target, ...]]) -> ReleaseOutcome:
-    """The components side by side, each on its own; what is released already is left alone."""
-    left = {each.component for each in await still_open(run, tuple(chain.from_iterable(by_component.values())))}
-    for component in sorted(by_component.keys() - left):
-        run.presenter.say(f"{component}: this commit is released already")
-    fates = {name: already(bound) for name, bound in by_component.items() if name not in left}
-    fates |= await _release_left(run, desired, {name: by_component[name] for name in sorted(left)})
-    missing = absent(desired.repository, source=run.head.repository, signer=run.host.signing.signer)
-    ordered = tuple(fates[name] for name in sorted(fates))
-    outcome = ReleaseOutcome(run.head.repository, run.head.commit, ordered, missing)
-    await _conclude(run, outcome)
-    return outcome
-
-
-async def _release_left(
-    run: Run, desired: VerifiedHead, by_component: dict[str, tuple[Target, ...]]
-) -> dict[str, Released]:
-    """What became of each. Blocked, or whatever it was, only by what concerns all of them."""
-    if not by_component:
-        return {}
-    shared = _Shared(asyncio.ensure_future(_scan_sources(run)), _scan_manifests(run, desired, by_component))
+async def _release_left(run: Run, desired: VerifiedHead, left: Mapping[str, Left]) -> dict[str, Released]:
+    """The components side by side, each on its own: what became of each. Fails by what concerns all of them."""
+    shared = _Shared(
+        asyncio.ensure_future(_scan_sources(run)),
+        _scan_manifests(run, desired, [each.bound for each in left.values()]),
+    )
     slots = asyncio.Semaphore(run.host.components_at_once)
-    walks = (_release_one(run, desired, bound, shared, slots) for bound in by_component.values())
+    walks = (_release_one(run, desired, each, shared, slots) for each in left.values())
     await_shared = together(shared.sources, all_of(map(_ended, shared.manifests.values())))
     _, fates = await together(await_shared, all_of(walks))
-    return dict(zip(by_component, fates, strict=True))
+    return dict(zip(left, fates, strict=True))
 
 
 @dataclass(frozen=True)
@@ -212,10 +201,10 @@ def _places(bound: Iterable[Target]) -> Places:
 
 
 def _scan_manifests(
-    run: Run, desired: VerifiedHead, by_component: Mapping[str, Sequence[Target]]
+    run: Run, desired: VerifiedHead, components: Iterable[Sequence[Target]]
 ) -> Mapping[Places, Future[Manifests]]:
     """Once for all components of the same applications."""
-    bounds = {_places(bound): bound for bound in by_component.values()}
+    bounds = {_places(bound): bound for bound in components}
     return {
         places: asyncio.ensure_future(
             assess.manifests(run.presenter, run.ground, desired.repository, bound, known=None)
@@ -243,29 +232,27 @@ async def _scan_sources(run: Run) -> tuple[Scan, ...]:
     return scans
 
 
-async def _release_one(
-    run: Run, desired: VerifiedHead, bound: Sequence[Target], shared: _Shared, slots: Semaphore
-) -> Released:
+async def _release_one(run: Run, desired: VerifiedHead, left: Left, shared: _Shared, slots: Semaphore) -> Released:
     """One component's whole way. Its failure is its own: the others go on."""
-    name = bound[0].component
+    name = left.bound[0].component
     try:
         async with slots:
-            candidate = await _assess(run, desired, name, bound, shared)
+            candidate = await _assess(run, desired, name, left, shared)
         await run.presenter.progress(f"release-{name}", 80, f"judging {name}")
         released = await publish(run, candidate, desired)
     except InterlockError as error:
         run.presenter.say(f"{name}: {error}")
-        released = failed(bound, error)
+        released = failed(left.bound, error)
     await run.presenter.progress(f"release-{name}", 100, f"{name}: {released.said}")
     return released
 
 
-async def _assess(run: Run, desired: VerifiedHead, name: str, bound: Sequence[Target], shared: _Shared) -> Candidate:
+async def _assess(run: Run, desired: VerifiedHead, name: str, left: Left, shared: _Shared) -> Candidate:
     """Build, then scan the image while its tests run; meanwhile sources and manifests are scanned."""
-    presenter, repository = run.presenter, bound[0].image
+    presenter, bound = run.presenter, left.bound
     await presenter.tag(f"component:{name}", *(f"environment:{each.environment}" for each in bound))
-    (pushed, image, image_scan, tests), manifests = await together(
-        _image(run, name, repository, build_rules(desired.repository.gate, [each.environment for each in bound])),
+    (built, image_scan, tests), manifests = await together(
+        _image(run, name, left, build_rules(desired.repository.gate, [each.environment for each in bound])),
         asyncio.shield(shared.manifests[_places(bound)]),
     )
     source_scans = await asyncio.shield(shared.sources)
@@ -274,11 +261,12 @@ async def _assess(run: Run, desired: VerifiedHead, name: str, bound: Sequence[Ta
     await presenter.show(reports.results_report(tests, component=name))
     return Candidate(
         component=name,
-        repository=repository,
-        image=image,
-        key=_key(run, name),
-        digest=pushed,
-        reused=pushed is not None,
+        repository=bound[0].image,
+        image=built.image,
+        key=left.key,
+        digest=built.digest,
+        reused=built.digest is not None,
+        built=built.commit,
         source_scans=tuple(source_scans),
         image_scan=image_scan,
         tests=tests,
@@ -286,85 +274,90 @@ async def _assess(run: Run, desired: VerifiedHead, name: str, bound: Sequence[Ta
     )
 
 
-async def _image(
-    run: Run, name: str, repository: str, rules: Sequence[BuildRules]
-) -> tuple[str | None, Image, ImageScan, TestRun]:
-    """The image, its digest when the registry has it already, and what scan and tests say of it."""
+@dataclass(frozen=True)
+class _Built:
+    """An image of the daemon; `digest` is the registry's, None until it is pushed. It was built from `commit`."""
+
+    image: Image
+    digest: str | None
+    commit: str
+
+
+async def _image(run: Run, name: str, left: Left, rules: Sequence[BuildRules]) -> tuple[_Built, ImageScan, TestRun]:
+    """The image, and what scan and tests say of it."""
     presenter, component = run.presenter, run.checkout.file.components[name]
     await presenter.progress(f"release-{name}", 10, f"building {name}")
-    via = _via(run, repository)
-    pushed, image = await _build(run, name, repository, rules, via)
+    built = await _found(run, left) or await _build(run, name, left, rules)
     await presenter.progress(f"release-{name}", 50, f"scanning and testing {name}")
-    bench = Bench(run.host.docker, run.checkout.tree, rules, run.host.build_seconds, run.id, via, run.ground.folder)
+    bench = Bench(run.host.docker, run.checkout.tree, rules, run.host.build_seconds, run.id, left.via, run.ground.folder)
     image_scan, tests = await assess.image_and_tests(
-        presenter, run.ground, bench, image.id, name=name, component=component
+        presenter, run.ground, bench, built.image.id, name=name, component=component
     )
-    return pushed, image, image_scan, tests
+    return built, image_scan, tests
 
 
-def _via(run: Run, repository: str) -> Via | None:
-    host = run.host
-    if host.buildkit is None:
+async def _found(run: Run, left: Left) -> _Built | None:
+    """What an earlier run pushed, built from the same inputs by this commit or one before it."""
+    if left.found is None:
         return None
-    secrets = host.build_secrets.get(run.head.repository, {})
-    cache = repository if host.buildkit.cache else ""
-    return Via(host.buildkit, host.registry, run.head.repository, secrets=secrets, cache=cache)
-
-
-async def _build(
-    run: Run, name: str, repository: str, rules: Sequence[BuildRules], via: Via | None
-) -> tuple[str | None, Image]:
-    """The image and, when an earlier run pushed it, its digest in the registry."""
-    key = _key(run, name)
-    wanted = labels(repository=run.head.repository, commit=run.head.commit, component=name)
-    step, host = run.presenter.step, run.host
-    found = await step(registry.find_image, host.registry, repository=repository, tag=key)
-    if found:
-        run.presenter.say(f"{name}: an earlier run pushed {repository}@{found.digest[:19]}; judging that")
-        image = await step(
-            images.pull_image, host.docker, repository=repository, digest=found.digest, auth=host.registry.auth
+    host, name, repository = run.host, left.bound[0].component, left.bound[0].image
+    image = await run.presenter.step(
+        images.pull_image, host.docker, repository=repository, digest=left.found.digest, auth=host.registry.auth
+    )
+    said = f"{repository}@{left.found.digest[:19]}"
+    commit = image.labels.get(REVISION, "")
+    wanted = labels(repository=run.head.repository, commit=commit, component=name)
+    if different := sorted(key for key, value in wanted.items() if not value or image.labels.get(key) != value):
+        raise Refused(
+            f"{said} lies under the tag of these inputs, but says something else in {', '.join(different)}",
+            rule="foreign-image",
+            hint="somebody else pushed it: find out who, and delete the tag",
         )
-        _require_labels(image, wanted, f"{repository}@{found.digest[:19]}")
-        return found.digest, image
-    image = await step(
+    if not COMMIT_ID.fullmatch(commit) or not await _is_ours(run, commit):
+        run.presenter.say(f"{name}: {said} was built from {commit[:12]}, which is not part of the branch; built again")
+        return None
+    return _Built(image, left.found.digest, commit)
+
+
+async def _is_ours(run: Run, commit: str) -> bool:
+    relations = await run.presenter.step(relate, run.host, run.head, [commit])
+    return relations[commit] in ("same", "older")
+
+
+async def _build(run: Run, name: str, left: Left, rules: Sequence[BuildRules]) -> _Built:
+    host = run.host
+    image = await run.presenter.step(
         images.build_image,
         host.docker,
         run.checkout.tree,
         run.checkout.file.components[name],
-        tag=f"{repository}:{key}",
-        labels=wanted,
+        tag=f"{left.bound[0].image}:{left.key}",
+        labels=labels(repository=run.head.repository, commit=run.head.commit, component=name),
         seconds=host.build_seconds,
         say=lambda line: run.presenter.say(f"{name}: {line}"),
         rules=rules,
         epoch=run.checkout.epoch,
-        via=via,
+        via=left.via,
         work=run.ground.folder,
     )
-    return None, image
+    return _Built(image, None, run.head.commit)
 
 
-def _require_labels(image: Image, wanted: dict[str, str], name: str) -> None:
-    """What lies under the tag must at least say that it is this source's."""
-    different = sorted(key for key, value in wanted.items() if image.labels.get(key) != value)
-    if different:
-        raise Refused(
-            f"{name} lies under this commit's tag, but says something else in {', '.join(different)}",
-            rule="foreign-image",
-            hint="somebody else pushed it: find out who, and delete the tag",
-        )
-
-
-def _key(run: Run, name: str) -> str:
-    recipe = run.checkout.file.components[name]
-    return build_key(repository=run.head.repository, commit=run.head.commit, component=name, recipe=recipe)
-
-
-async def _conclude(run: Run, outcome: ReleaseOutcome) -> None:
-    """Tell what was released; Blocked when the gate kept a component out of an environment."""
-    await run.presenter.progress("release", 100, "done")
-    await run.presenter.show(reports.release_report(outcome.repository, outcome.commit, outcome.components))
+async def _conclude(
+    presenter: Presenter, host: CiHost, head: Head, desired: VerifiedHead, fates: Mapping[str, Released]
+) -> ReleaseOutcome:
+    """Tell what became of each component; an error when one of them is not where it was meant to be."""
+    missing = absent(desired.repository, source=head.repository, signer=host.signing.signer)
+    outcome = ReleaseOutcome(head.repository, head.commit, tuple(fates[name] for name in sorted(fates)), missing)
+    await presenter.progress("release", 100, "done")
+    await presenter.show(reports.release_report(outcome.repository, outcome.commit, outcome.components))
     for each in outcome.written:
-        if web := run.host.environment_repository.web:
-            await run.presenter.link("release-commit", f"{web}{each.commit}", f"release commit {each.commit[:12]}")
+        if web := host.environment_repository.web:
+            await presenter.link("release-commit", f"{web}{each.commit}", f"release commit {each.commit[:12]}")
+    for each in outcome.components:
+        if each.built and (web := host.repositories[head.repository].web):
+            text = f"{each.component} was built from {each.built[:12]}"
+            await presenter.link("built-from", f"{web}{each.built}", text)
     if error := outcome_error(outcome.components):
         raise error
+    return outcome

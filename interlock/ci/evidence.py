@@ -40,6 +40,10 @@ class Facts:
     sboms: tuple[Attached, ...]
     probe: Probe
     bases: tuple[Base, ...] = ()
+    head: str = ""
+    """The commit that is released, where the image was built from an earlier one with the same inputs: `source`."""
+    key_of_tests: str = ""
+    """Stands for how the image was tested."""
 
 
 def statements(
@@ -116,8 +120,19 @@ def _provenance(facts: Facts, builder: str, finished: dt.datetime) -> Statement:
         started=facts.started,
         finished=finished,
         bases=facts.bases,
-        internal={"buildKey": facts.build_key, "imageId": facts.image_id, "reused": facts.reused},
+        internal=_internal(facts),
     )
+
+
+def _internal(facts: Facts) -> dict[str, object]:
+    """What a later run asks, and which commit's sources were scanned and released."""
+    return {
+        "buildKey": facts.build_key,
+        "head": facts.head or facts.source.commit,
+        "imageId": facts.image_id,
+        "reused": facts.reused,
+        "tests": facts.key_of_tests,
+    }
 
 
 def _tests(facts: Facts) -> Statement:

@@ -342,6 +342,7 @@ def release_report(repository: str, commit: str, released: Sequence[Released]) -
         for each in released
         if each.proposed
     ]
+    reused: list[tuple[str, ...]] = [(each.component, each.built[:12], each.image) for each in released if each.built]
     written = [each for each in released if each.commit]
     closed = [each for each in released if each.blocked]
     verdict = "not released" if closed else "released already"
@@ -349,6 +350,7 @@ def release_report(repository: str, commit: str, released: Sequence[Released]) -
     tables = (
         Table.of("component", "released to", "kept out of", "image", "release commit", rows=rows),
         Table.of("component", "proposed to", "pull request", rows=merged_by_people),
+        Table.of("component", "built before, from", "image", rows=reused),
     )
     return Report(
         key="release",

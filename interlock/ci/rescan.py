@@ -63,10 +63,10 @@ class Rescanned:
     def tells_more(self, now: dt.datetime) -> bool:
         """Whether the environment repository should be told: of another verdict, a first sight, or that it is fresh."""
         if self.trouble:
-            return self.before.clean and _is_old(self.before, self.rules, now)
+            return self.before.clean and is_old(self.before, self.rules, now)
         seen = {key for key, each in self.verdict.seen.items() if each.present}
         changed = (self.clean, self.blocking) != (self.before.clean, self.before.blocking) or not seen <= self.known
-        return changed or _is_old(self.before, self.rules, now, share=2)
+        return changed or is_old(self.before, self.rules, now, share=2)
 
 
 def released(bound: Iterable[Target]) -> dict[str, tuple[Target, ...]]:
@@ -100,9 +100,9 @@ def _judge(repository: Repository, bound: Sequence[Target], target: Target, scan
         required=("image",),
         known=replace(before, released=True),
     )
-    recorded = _recorded(proven)
+    newest = recorded(proven)
     told = [reason for reason in verdict.reasons if reason.startswith(f"image: {NOT_SCANNED}")]
-    rescanned = Rescanned(target, rules, recorded, before.before or frozenset(), verdict, "; ".join(told))
+    rescanned = Rescanned(target, rules, newest, before.before or frozenset(), verdict, "; ".join(told))
     return replace(rescanned, verdict=_overdue(rescanned, now)) if told else rescanned
 
 
@@ -116,7 +116,8 @@ def _remembered(proven: Sequence[Evidence]) -> Iterator[Scan]:
         yield replace(scan, findings=findings, licences=True)
 
 
-def _recorded(proven: Sequence[Evidence]) -> Recorded:
+def recorded(proven: Sequence[Evidence]) -> Recorded:
+    """The newest verdict; one of nothing is clean."""
     verdicts = [each for proof in proven for each in proof.predicates(evidence.GATE_VERDICT)]
     if not verdicts:
         return Recorded(clean=True, blocking=frozenset(), time=None)
@@ -129,7 +130,7 @@ def _recorded(proven: Sequence[Evidence]) -> Recorded:
     )
 
 
-def _is_old(recorded: Recorded, rules: GateRules, now: dt.datetime, *, share: int = 1) -> bool:
+def is_old(recorded: Recorded, rules: GateRules, now: dt.datetime, *, share: int = 1) -> bool:
     """Whether a verdict is older than policy allows, or than a part of that."""
     if rules.verdict_hours is None:
         return False
@@ -138,7 +139,7 @@ def _is_old(recorded: Recorded, rules: GateRules, now: dt.datetime, *, share: in
 
 def _overdue(rescanned: Rescanned, now: dt.datetime) -> Verdict:
     """Of what could not be judged: the verdict that its age alone gives."""
-    if not _is_old(rescanned.before, rescanned.rules, now):
+    if not is_old(rescanned.before, rescanned.rules, now):
         return rescanned.verdict
     hours = rescanned.rules.verdict_hours
     reason = f"verdict: older than the {hours} hours that policy allows, and not renewed: {rescanned.trouble}"

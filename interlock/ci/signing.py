@@ -104,12 +104,20 @@ def require_target(request: Request, bound: Iterable[Target]) -> None:
         )
 
 
-def require_on_branch(request: Request, relation: Relation, *, branch: str, head: str) -> None:
+def commits(request: Request) -> tuple[str, ...]:
+    """The one that the image was built from, and the one that is released."""
+    facts = request.facts
+    return tuple(dict.fromkeys((facts.source.commit, facts.head or facts.source.commit)))
+
+
+def require_on_branch(
+    request: Request, relation: Relation, *, branch: str, head: str, commit: str | None = None
+) -> None:
+    """`relation` is of `commit`, without which of the one that the image was built from."""
     source = request.facts.source
     if relation not in ("same", "older"):
-        raise _refused(
-            "source", f"{source.repository} {source.commit[:12]} is not on its branch {branch}, which is at {head[:12]}"
-        )
+        named = (commit or source.commit)[:12]
+        raise _refused("source", f"{source.repository} {named} is not on its branch {branch}, which is at {head[:12]}")
 
 
 def require_image(request: Request, *, found: str | None, image_id: str, configuration: bytes) -> None:

@@ -255,6 +255,8 @@ class Released:
     """The environments for which people have to merge it."""
     pull_request: str = ""
     """Where; empty when there is none."""
+    built: str = ""
+    """The commit that an earlier run built the image from; empty when this run built it."""
     failure: InterlockError | None = field(default=None, compare=False)
     """Why nothing of it was released by this run."""
 
@@ -277,4 +279,5 @@ def already(bound: Sequence[Target]) -> Released:
         image=entries[0].image if entries else "",
         environments=tuple(each.environment for each in bound),
         commit="",
+        built=entries[0].source.commit if entries else "",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import re
+import stat
 import tempfile
 import time
 from collections import deque
@@ -17,12 +18,13 @@ from uuid import uuid4
 import docker
 import docker.errors
 import docker.types
+import docker.utils
 import requests
 import requests.exceptions
 import urllib3.exceptions
 
 from interlock.ci import registry_words
-from interlock.ci.build_key import bases_label
+from interlock.ci.build_key import Content, bases_label, inputs_digest
 from interlock.ci.dockerfile import repository_of, require_local
 from interlock.ci.references import (
     Recipe,
@@ -34,6 +36,7 @@ from interlock.ci.references import (
     require_quiet,
     require_services,
 )
+from interlock.contract.canonical import digest
 from interlock.contract.evidence import Base
 from interlock.contract.models import BuildRules, Component
 from interlock.errors import DockerError, FormatError, InputError
@@ -272,6 +275,46 @@ def _removed(url: str, container: str) -> bool:
             client.api.remove_container(container, force=True, v=True)
         return True
     return False
+
+
+@effect(name="digest build inputs", retries=1)
+def digest_inputs(
+    url: str,
+    source: Path,
+    component: Component,
+    *,
+    say: Say,
+    rules: Sequence[BuildRules] = (BuildRules(),),
+    via: Via | None = None,
+) -> str:
+    """Of all that `build_image` would read: the context without what it ignores, the Dockerfile, what that names."""
+    recipe = read_recipe(source, component, rules, buildkit=via is not None)
+    with daemon(url) as client:
+        bases = (*_bases(client, recipe, via, say).values(), *_addresses(recipe))
+    return inputs_digest(dict(_context(source, component)), recipe.text, bases)
+
+
+def _context(source: Path, component: Component) -> Iterator[tuple[str, Content]]:
+    """What the builder gets, by the rules of the SDK that sends it."""
+    root = source / component.context
+    for name in docker.utils.exclude_paths(str(root), _ignored(source, component), dockerfile=".dockerfile"):
+        path = root / name
+        if path.is_symlink():
+            yield name, Content(digest(str(path.readlink()).encode("utf-8", "surrogateescape")), "link")
+        elif path.is_file():
+            content = digest(path.read_bytes())
+            yield name, Content(content, "program" if path.stat().st_mode & stat.S_IXUSR else "file")
+        elif path.is_dir():
+            yield name, Content("", "folder")
+
+
+def _ignored(source: Path, component: Component) -> list[str]:
+    """Nothing where BuildKit would read rules that other builders do not know: then every file counts."""
+    path = source / component.context / ".dockerignore"
+    if not path.is_file() or (source / f"{component.dockerfile}.dockerignore").exists():
+        return []
+    lines = (line.strip() for line in path.read_text(errors="surrogateescape").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 _BYTES = ("utf-8", "surrogateescape")

@@ -106,14 +106,11 @@ class Signer:
         remote = host.repositories[source.repository]
         mirror = git.mirror_path(host.state, source.repository)
         head = git.fetch(mirror, remote)
-        relation: Relation = "same" if source.commit == head else "diverged"
-        if (
-            relation != "same"
-            and git.has_commit(mirror, source.commit)
-            and git.is_ancestor(mirror, source.commit, head)
-        ):
-            relation = "older"
-        signing.require_on_branch(request, relation, branch=remote.branch, head=head)
+        for commit in signing.commits(request):
+            relation: Relation = "same" if commit == head else "diverged"
+            if relation != "same" and git.is_ancestor(mirror, commit, head):
+                relation = "older"
+            signing.require_on_branch(request, relation, branch=remote.branch, head=head, commit=commit)
 
     def _require_image(self, request: Request) -> None:
         repository, _, wanted = request.facts.image.partition("@")

@@ -23,7 +23,7 @@ from interlock.contract.models import ApplicationRepositoryFile, ReleasedCompone
 from interlock.errors import Blocked, CredentialFound, InputError, Refused, Superseded
 from sandbox.parts.buildkit import BuildKit
 from tasks.ci import registry, scanner
-from tasks.ci.images import RUN_LABEL, daemon, push_image
+from tasks.ci.images import RUN_LABEL, daemon, digest_inputs, push_image
 from tasks.ci.referrers import fetch_sbom
 from tasks.common import git
 from tasks.common.environment_repository import fetch_verified
@@ -431,13 +431,15 @@ def containers(walk: Walk) -> list[object]:
         return list(client.containers.list(all=True, filters={"label": RUN_LABEL}))
 
 
-async def test_a_foreign_image_under_the_tag_is_refused(walk: Walk) -> None:
+async def test_a_foreign_image_under_the_tag_is_refused(walk: Walk, tmp_path: Path) -> None:
     """Somebody pushed another image where this commit's would be found."""
     commit, login = walk.application.head, registry.read_login(walk.host.registry.auth)
     assert commit is not None
     assert login is not None
+    git.export(walk.application.mirror, commit, tmp_path / "tree")
     recipe = strict_yaml.parse(service.INTERLOCK, ApplicationRepositoryFile, path="interlock.yaml").components["web"]
-    tag = build_key(repository="shop", commit=commit, component="web", recipe=recipe)
+    inputs = digest_inputs.fn(walk.host.docker, tmp_path / "tree", recipe, say=print)
+    tag = build_key(repository="shop", component="web", recipe=recipe, inputs=inputs)
     with daemon(walk.host.docker) as client:
         client.images.get("interlock.sandbox/python:3.11").tag(walk.image, tag)
         client.images.push(walk.image, tag, auth_config={"username": login.user, "password": login.password})

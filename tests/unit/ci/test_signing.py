@@ -102,6 +102,16 @@ def test_the_source_must_be_on_its_branch() -> None:
         assert caught.value.rule == "signer-source"
 
 
+def test_both_commits_of_a_reused_image_are_looked_at() -> None:
+    """The one that it was built from, and the one that releases it; each is named when it is not on the branch."""
+    reused = changed(head="d" * 40)
+
+    assert signing.commits(REQUEST) == (REQUEST.facts.source.commit,)
+    assert signing.commits(reused) == (REQUEST.facts.source.commit, "d" * 40)
+    with pytest.raises(Refused, match="dddddddddddd is not on its branch"):
+        signing.require_on_branch(reused, "diverged", branch="main", head="b" * 40, commit="d" * 40)
+
+
 def test_the_registry_must_have_the_scanned_image_of_this_commit() -> None:
     """By the manifest's digest, the configuration's, and what the image says about itself."""
     wanted, image_id = IMAGE.partition("@")[2], FACTS.image_id

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from interlock.ci.build_key import build_key
+from interlock.ci.build_key import Content, build_key, inputs_digest, key_of_tests
 from interlock.ci.findings import Finding, Scan
 from interlock.ci.targets import (
     Proven,
@@ -22,6 +22,7 @@ from interlock.ci.targets import (
 )
 from interlock.contract import layout, release, repository
 from interlock.contract.application import read_application
+from interlock.contract.evidence import Base
 from interlock.contract.models import Component, Source, Tests
 from interlock.contract.render import render
 from interlock.contract.tree import Tree
@@ -169,37 +170,43 @@ def test_a_scan_of_manifests_is_cut_to_its_environment() -> None:
 
 
 def test_the_build_key_follows_what_the_image_is_made_of() -> None:
-    """Same source, component and recipe, same tag; each other one another."""
-    component = Component(tests=Tests(command=("pytest",)))
-    key = build_key(repository="shop", commit=COMMIT, component="web", recipe=component)
+    """Same inputs, component and recipe, same tag, whatever the commit and the tests; each other one another."""
+    tests = Tests(command=("pytest",))
+    component = Component(tests=tests)
+    key = build_key(repository="shop", component="web", recipe=component, inputs="a")
 
     assert key == "il-" + key[3:].lower()
     assert len(key) == 35
-    assert key == build_key(
-        repository="shop", commit=COMMIT, component="web", recipe=Component(tests=Tests(command=("other",)))
-    )
+    retested = Component(tests=Tests(command=("other",)))
+    assert key == build_key(repository="shop", component="web", recipe=retested, inputs="a")
+    assert key_of_tests(component) != key_of_tests(retested)
     others = {
-        build_key(repository="shop2", commit=COMMIT, component="web", recipe=component),
-        build_key(repository="shop", commit="7" * 40, component="web", recipe=component),
-        build_key(repository="shop", commit=COMMIT, component="api", recipe=component),
+        build_key(repository="shop2", component="web", recipe=component, inputs="a"),
+        build_key(repository="shop", component="web", recipe=component, inputs="b"),
+        build_key(repository="shop", component="api", recipe=component, inputs="a"),
         build_key(
-            repository="shop",
-            commit=COMMIT,
-            component="web",
-            recipe=Component(dockerfile="b/Dockerfile", tests=Tests(command=("pytest",))),
+            repository="shop", component="web", recipe=Component(dockerfile="b/Dockerfile", tests=tests), inputs="a"
         ),
-        build_key(
-            repository="shop",
-            commit=COMMIT,
-            component="web",
-            recipe=Component(target="web", tests=Tests(command=("pytest",))),
-        ),
-        build_key(
-            repository="shop",
-            commit=COMMIT,
-            component="web",
-            recipe=Component(arguments={"A": "1"}, tests=Tests(command=("pytest",))),
-        ),
+        build_key(repository="shop", component="web", recipe=Component(target="web", tests=tests), inputs="a"),
+        build_key(repository="shop", component="web", recipe=Component(arguments={"A": "1"}, tests=tests), inputs="a"),
     }
     assert key not in others
     assert len(others) == 6
+
+
+def test_inputs_are_all_that_a_build_reads() -> None:
+    """A name, a byte, a mode, a base or the Dockerfile makes others; a name that is no text is one too."""
+    base = Base("python:3", "sha256:1")
+    contents = {"a": Content("sha256:1", "file"), "b\udcff": Content("sha256:2", "file")}
+    inputs = inputs_digest(contents, "FROM python:3", [base])
+
+    assert inputs == inputs_digest(dict(reversed(contents.items())), "FROM python:3", [base])
+    others = {
+        inputs_digest({**contents, "a": Content("sha256:3", "file")}, "FROM python:3", [base]),
+        inputs_digest({**contents, "a": Content("sha256:1", "program")}, "FROM python:3", [base]),
+        inputs_digest({**contents, "c": Content("sha256:1", "file")}, "FROM python:3", [base]),
+        inputs_digest(contents, "FROM python:3\nUSER 1", [base]),
+        inputs_digest(contents, "FROM python:3", [Base("python:3", "sha256:2")]),
+    }
+    assert inputs not in others
+    assert len(others) == 5

@@ -1,0 +1,126 @@
+"""What is there already of a commit's components, found by what their builds read, before anything is built."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from flows.ci.together import all_of
+from interlock.ci.build_key import build_key, key_of_tests
+from interlock.ci.gate import build_rules
+from interlock.ci.outcome import failed
+from interlock.ci.reuse import stale
+from interlock.ci.targets import Released, Target, already, open_targets, released_commits
+from interlock.errors import InterlockError
+from tasks.ci import images, registry
+from tasks.ci.buildx import Via
+from tasks.ci.source import relate
+
+if TYPE_CHECKING:
+    from flows.presenter import Presenter
+    from interlock.ci.host import CiHost
+    from tasks.ci.registry import Manifest
+    from tasks.ci.source import Checkout, Head
+    from tasks.common.environment_repository import VerifiedHead
+
+
+@dataclass(frozen=True)
+class Left:
+    """A component that has to be judged, and maybe built."""
+
+    bound: tuple[Target, ...]
+    key: str
+    """The tag under which an image with the same inputs lies, or will lie."""
+    found: Manifest | None
+    """What an earlier run pushed there."""
+    via: Via | None
+    """BuildKit, where the host has it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What becomes of each component: left to do, or settled without a build."""
+
+    left: Mapping[str, Left]
+    settled: Mapping[str, Released]
+
+
+async def look_up(
+    presenter: Presenter,
+    host: CiHost,
+    head: Head,
+    checkout: Checkout,
+    *,
+    desired: VerifiedHead,
+    by_component: Mapping[str, tuple[Target, ...]],
+) -> Plan:
+    """Superseded or Refused when the commit comes too late; a component's own failure settles only that one."""
+    everything = tuple(chain.from_iterable(by_component.values()))
+    relations = await presenter.step(relate, host, head, released_commits(everything, head.repository))
+    left = open_targets(everything, source=head.repository, commit=head.commit, relations=relations)
+    names = sorted({each.component for each in left})
+    looking = _Looking(presenter, host, head, checkout, desired)
+    found = dict(zip(names, await all_of(looking.up(by_component[name]) for name in names), strict=True))
+    for name in sorted(by_component.keys() - found.keys()):
+        presenter.say(f"{name}: this commit is released already")
+    done = {name: already(bound) for name, bound in by_component.items() if name not in found}
+    return Plan(
+        left={name: each for name, each in found.items() if isinstance(each, Left)},
+        settled=done | {name: each for name, each in found.items() if isinstance(each, Released)},
+    )
+
+
+@dataclass(frozen=True)
+class _Looking:
+    presenter: Presenter
+    host: CiHost
+    head: Head
+    checkout: Checkout
+    desired: VerifiedHead
+
+    async def up(self, bound: tuple[Target, ...]) -> Left | Released:
+        name = bound[0].component
+        try:
+            left = await self._left(bound)
+        except InterlockError as error:
+            self.presenter.say(f"{name}: {error}")
+            return failed(bound, error)
+        if left.found is None:
+            self.presenter.say(f"{name}: nothing was pushed that was built from the same inputs")
+            return left
+        image = f"{bound[0].image}@{left.found.digest}"
+        if reasons := self._stale(bound, image):
+            self.presenter.say(f"{name}: {image} was built from the same inputs; judged again, as {'; '.join(reasons)}")
+            return left
+        self.presenter.say(
+            f"{name}: unchanged: {image}, built from the same inputs, is released and its evidence holds"
+        )
+        return already(bound)
+
+    async def _left(self, bound: tuple[Target, ...]) -> Left:
+        step, host, name, repository = self.presenter.step, self.host, bound[0].component, bound[0].image
+        recipe = self.checkout.file.components[name]
+        rules = build_rules(self.desired.repository.gate, [each.environment for each in bound])
+        say = self.presenter.say
+        via = _via(host, self.head.repository, repository)
+        inputs = await step(
+            images.digest_inputs, host.docker, self.checkout.tree, recipe, rules=rules, say=say, via=via
+        )
+        key = build_key(repository=self.head.repository, component=name, recipe=recipe, inputs=inputs)
+        return Left(bound, key, await step(registry.find_image, host.registry, repository=repository, tag=key), via)
+
+    def _stale(self, bound: Sequence[Target], image: str) -> tuple[str, ...]:
+        now, repository = dt.datetime.now(dt.UTC), self.desired.repository
+        tests = key_of_tests(self.checkout.file.components[bound[0].component])
+        reasons = {each.environment: stale(repository, each, image=image, tests=tests, now=now) for each in bound}
+        return tuple(f"in {environment} {reason}" for environment, reason in reasons.items() if reason)
+
+
+def _via(host: CiHost, source: str, repository: str) -> Via | None:
+    if host.buildkit is None:
+        return None
+    cache = repository if host.buildkit.cache else ""
+    return Via(host.buildkit, host.registry, source, secrets=host.build_secrets.get(source, {}), cache=cache)
