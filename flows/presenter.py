@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
 import httpx
-from prefect import get_run_logger
+from prefect import Task, get_run_logger
 from prefect.artifacts import (
     acreate_link_artifact,
     acreate_markdown_artifact,
@@ -18,10 +18,12 @@ from prefect.artifacts import (
     aupdate_progress_artifact,
 )
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.annotations import quote
 
+from flows import trail
 from interlock.contract.report import Report
 from tasks.common.effect import Effect
 from tasks.common.stopping import stoppable
@@ -74,16 +76,23 @@ class PrefectPresenter:
         # Quoted, Prefect does not search the arguments for futures: they are large, and its search calls `keys`.
         quoted = {name: quote(value) for name, value in kwargs.items()}
         stop, context = stoppable()
-        call = partial(context.run, effect, *map(quote, args), **quoted)  # type: ignore[arg-type]
+        ended: list[State[Any]] = []
+        task = _task(effect, ended.append)
+        # Prefect draws what comes after what, from the states that a task waits for.
+        call = partial(context.run, partial(task, wait_for=trail.ends()), *map(quote, args), **quoted)
         running = asyncio.get_running_loop().run_in_executor(None, call)
         try:
-            return cast("R", await asyncio.shield(running))
+            result = await asyncio.shield(running)
         except asyncio.CancelledError:
             # What is under way ends, so that nobody still uses what the order's `finally` gives back.
             stop.ask()
             running.add_done_callback(_forget)
             await asyncio.wait({running}, timeout=FINISH_SECONDS)
             raise
+
+        if ended:
+            trail.went(ended[0])
+        return result
 
     async def show(self, report: Report) -> None:
         """What could not be shown meanwhile is shown first."""
@@ -131,6 +140,17 @@ class PrefectPresenter:
             self.say(f"Prefect was not told {what}: {type(error).__name__}: {error}")
             return False
         return True
+
+
+def _task(effect: Effect[P, R], ended: Callable[[State[Any]], object]) -> Task[P, R]:
+    """The effect's task, named by what it is about, which tells its last state."""
+
+    def tell(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> None:
+        ended(state)
+
+    subject = trail.subject()
+    name = f"{effect.task_run_name} of {subject}" if subject else effect.task_run_name
+    return effect.task.with_options(task_run_name=name, on_completion=[tell])
 
 
 def _forget(stopped: asyncio.Future[Any]) -> None:

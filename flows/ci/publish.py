@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from flows.ci import assess
 from flows.ci.assess import Ground, Manifests
+from flows.ci.clock import Clock
 from flows.ci.propose import Offer, Proposed, propose, withdraw
 from flows.ci.race import fetch_environments, in_turn
 from flows.presenter import Presenter
@@ -90,6 +91,7 @@ class Run:
     checkout: Checkout
     probe: Probe
     ground: Ground
+    clock: Clock
     started: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
 
@@ -253,7 +255,8 @@ async def _with_digest(run: Run, candidate: Candidate) -> Candidate:
     pushed = candidate.digest
     if pushed is None:
         where = {"repository": candidate.repository, "tag": candidate.key}
-        pushed = await step(images.push_image, host.docker, candidate.image.id, auth=host.registry.auth, **where)
+        auth, say = host.registry.auth, run.presenter.say
+        pushed = await step(images.push_image, host.docker, candidate.image.id, auth=auth, say=say, **where)
     await step(
         registry.confirm_image,
         host.registry,

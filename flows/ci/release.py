@@ -17,6 +17,7 @@ from prefect.runtime import flow_run
 
 from flows.ci import assess
 from flows.ci.assess import Bench, Ground, Manifests
+from flows.ci.clock import Clock
 from flows.ci.publish import Candidate, Run, publish
 from flows.ci.race import fetch_environments
 from flows.ci.reuse import Left, look_up
@@ -24,6 +25,8 @@ from flows.ci.stated import stated
 from flows.ci.together import all_of, together
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
+from flows.trail import about, start
+from flows.trail import shared as shared_by_all
 from interlock.ci import reports
 from interlock.ci.build_key import REVISION, labels
 from interlock.ci.decided import Decided
@@ -32,6 +35,7 @@ from interlock.ci.gate import NOT_SCANNED, asks_for_licences, build_rules
 from interlock.ci.host import CiHost
 from interlock.ci.junit import TestRun
 from interlock.ci.outcome import failed, outcome_error
+from interlock.ci.stages import stages_report
 from interlock.ci.targets import Released, Target, absent, released_commits, require_bound, targets
 from interlock.contract.commit import COMMIT_ID
 from interlock.contract.models import BuildRules
@@ -106,30 +110,47 @@ async def release_order(presenter: Presenter, host: CiHost, repository: str, com
     """The walk of a commit through CI. `commit` is a hint: the protected branch's newest is what is released.
 
     Blocked, Superseded, CredentialFound, and other InterlockErrors when it is not. May be killed anywhere and run
-    again: one image, one release commit.
+    again: one image, one release commit. However it ends, the page tells what the time went to.
     """
+    clock = Clock()
+    try:
+        outcome = await _walk(presenter, host, repository, commit, clock=clock)
+    except InterlockError:
+        await presenter.show(stages_report(clock.stages))
+        raise
+    await presenter.show(stages_report(clock.stages))
+    return outcome
+
+
+async def _walk(
+    presenter: Presenter, host: CiHost, repository: str, commit: str | None, *, clock: Clock
+) -> ReleaseOutcome:
     probed = await presenter.step(probe, host)
     async with _turn(presenter, host, repository):
         swept = await presenter.step(sweep, host.state, host.docker)
         if swept:
             presenter.say(f"removed what {len(swept)} killed runs left")
         with workspace(host.state, str(flow_run.id or uuid4())) as work:
-            head, desired = await together(
-                presenter.step(resolve_head, host, repository, commit), fetch_environments(presenter, host)
-            )
+            with clock.stage("fetch"):
+                head, desired = await together(
+                    presenter.step(resolve_head, host, repository, commit), fetch_environments(presenter, host)
+                )
             await _introduce(presenter, host, head)
             async with stated(presenter, host, head, work.run, _deciding(host, head, desired)) as told:
                 bound = targets(desired.repository, source=repository, signer=host.signing.signer)
                 released = released_commits(bound, repository)
-                checkout = await presenter.step(check_out, host, head, work.folder, released=released)
+                with clock.stage("check out"):
+                    checkout = await presenter.step(check_out, host, head, work.folder, released=released)
                 by_component = require_bound(checkout.file, bound, source=repository, signer=host.signing.signer)
-                plan = await look_up(presenter, host, head, checkout, desired=desired, by_component=by_component)
+                with clock.stage("look up what is built"):
+                    plan = await look_up(presenter, host, head, checkout, desired=desired, by_component=by_component)
                 settled = dict(plan.settled)
                 if plan.left:
                     program, licences = scanner(host), asks_for_licences(desired.repository.gate)
-                    database = await presenter.step(check_scanner, program)
+                    with clock.stage("check scanner"):
+                        database = await presenter.step(check_scanner, program)
                     ground = Ground(program, database, work.folder, licences=licences)
-                    run = Run(presenter, host, work.run, head, checkout, probed, ground)
+                    run = Run(presenter, host, work.run, head, checkout, probed, ground, clock)
                     settled |= await _release_left(run, desired, plan.left)
                 return told.of(await _conclude(presenter, host, head, desired, settled))
 
@@ -177,7 +198,7 @@ async def _introduce(presenter: Presenter, host: CiHost, head: Head) -> None:
 async def _release_left(run: Run, desired: VerifiedHead, left: Mapping[str, Left]) -> dict[str, Released]:
     """The components side by side, each on its own: what became of each. Fails by what concerns all of them."""
     shared = _Shared(
-        asyncio.ensure_future(_scan_sources(run)),
+        start(_scan_sources(run)),
         _scan_manifests(run, desired, [each.bound for each in left.values()]),
     )
     slots = asyncio.Semaphore(run.host.components_at_once)
@@ -205,12 +226,12 @@ def _scan_manifests(
 ) -> Mapping[Places, Future[Manifests]]:
     """Once for all components of the same applications."""
     bounds = {_places(bound): bound for bound in components}
-    return {
-        places: asyncio.ensure_future(
-            assess.manifests(run.presenter, run.ground, desired.repository, bound, known=None)
-        )
-        for places, bound in bounds.items()
-    }
+    return {places: start(_scan_manifests_of(run, desired, bound)) for places, bound in bounds.items()}
+
+
+async def _scan_manifests_of(run: Run, desired: VerifiedHead, bound: Sequence[Target]) -> Manifests:
+    with run.clock.stage("scan manifests"):
+        return await assess.manifests(run.presenter, run.ground, desired.repository, bound, known=None)
 
 
 async def _ended(shared: Awaitable[object]) -> None:
@@ -221,7 +242,8 @@ async def _ended(shared: Awaitable[object]) -> None:
 
 async def _scan_sources(run: Run) -> tuple[Scan, ...]:
     """Once for all components. Without a result none can be released, so there is no use in building on."""
-    scans = await assess.sources(run.presenter, run.ground, run.checkout, run.checkout.file.components.values())
+    with run.clock.stage("scan sources"):
+        scans = await assess.sources(run.presenter, run.ground, run.checkout, run.checkout.file.components.values())
     if failed := [scan for scan in scans if scan.failure]:
         raise Blocked(
             f"{run.head.repository} {run.head.commit[:12]} is not released",
@@ -236,10 +258,12 @@ async def _release_one(run: Run, desired: VerifiedHead, left: Left, shared: _Sha
     """One component's whole way. Its failure is its own: the others go on."""
     name = left.bound[0].component
     try:
-        async with slots:
-            candidate = await _assess(run, desired, name, left, shared)
-        await run.presenter.progress(f"release-{name}", 80, f"judging {name}")
-        released = await publish(run, candidate, desired)
+        with about(name):
+            async with slots:
+                candidate = await _assess(run, desired, name, left, shared)
+            await run.presenter.progress(f"release-{name}", 80, f"judging {name}")
+            with run.clock.stage("judge, push and release"):
+                released = await publish(run, candidate, desired)
     except InterlockError as error:
         run.presenter.say(f"{name}: {error}")
         released = failed(left.bound, error)
@@ -253,9 +277,9 @@ async def _assess(run: Run, desired: VerifiedHead, name: str, left: Left, shared
     await presenter.tag(f"component:{name}", *(f"environment:{each.environment}" for each in bound))
     (built, image_scan, tests), manifests = await together(
         _image(run, name, left, build_rules(desired.repository.gate, [each.environment for each in bound])),
-        asyncio.shield(shared.manifests[_places(bound)]),
+        shared_by_all(shared.manifests[_places(bound)]),
     )
-    source_scans = await asyncio.shield(shared.sources)
+    source_scans = await shared_by_all(shared.sources)
     scans = (*source_scans, manifests.scan, image_scan.scan)
     await presenter.show(reports.scan_report(scans, component=name, rules=desired.repository.gate.rules))
     await presenter.show(reports.results_report(tests, component=name))
@@ -287,12 +311,16 @@ async def _image(run: Run, name: str, left: Left, rules: Sequence[BuildRules]) -
     """The image, and what scan and tests say of it."""
     presenter, component = run.presenter, run.checkout.file.components[name]
     await presenter.progress(f"release-{name}", 10, f"building {name}")
-    built = await _found(run, left) or await _build(run, name, left, rules)
+    with run.clock.stage("pull" if left.found else "build"):
+        built = await _found(run, left) or await _build(run, name, left, rules)
     await presenter.progress(f"release-{name}", 50, f"scanning and testing {name}")
-    bench = Bench(run.host.docker, run.checkout.tree, rules, run.host.build_seconds, run.id, left.via, run.ground.folder)
-    image_scan, tests = await assess.image_and_tests(
-        presenter, run.ground, bench, built.image.id, name=name, component=component
+    bench = Bench(
+        run.host.docker, run.checkout.tree, rules, run.host.build_seconds, run.id, left.via, run.ground.folder
     )
+    with run.clock.stage("scan image and test"):
+        image_scan, tests = await assess.image_and_tests(
+            presenter, run.ground, bench, built.image.id, name=name, component=component
+        )
     return built, image_scan, tests
 
 
@@ -302,7 +330,12 @@ async def _found(run: Run, left: Left) -> _Built | None:
         return None
     host, name, repository = run.host, left.bound[0].component, left.bound[0].image
     image = await run.presenter.step(
-        images.pull_image, host.docker, repository=repository, digest=left.found.digest, auth=host.registry.auth
+        images.pull_image,
+        host.docker,
+        repository=repository,
+        digest=left.found.digest,
+        auth=host.registry.auth,
+        say=run.presenter.say,
     )
     said = f"{repository}@{left.found.digest[:19]}"
     commit = image.labels.get(REVISION, "")

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from flows.ci.together import all_of
+from flows.trail import about
 from interlock.ci.build_key import build_key, key_of_tests
 from interlock.ci.gate import build_rules
 from interlock.ci.outcome import failed
@@ -84,7 +85,8 @@ class _Looking:
     async def up(self, bound: tuple[Target, ...]) -> Left | Released:
         name = bound[0].component
         try:
-            left = await self._left(bound)
+            with about(name):
+                left = await self._left(bound)
         except InterlockError as error:
             self.presenter.say(f"{name}: {error}")
             return failed(bound, error)

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, TypeVar, overload
 
+from flows.trail import join, start
+
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
@@ -22,7 +24,7 @@ async def together(*steps: Awaitable[Any]) -> tuple[Any, ...]:
 
 async def all_of(steps: Iterable[Awaitable[A]]) -> tuple[A, ...]:
     """The same for any number of one kind. Of several failures the first in the order given is told."""
-    tasks = [asyncio.ensure_future(step) for step in steps]
+    tasks = [start(step) for step in steps]
     if not tasks:
         return ()
     try:
@@ -32,6 +34,7 @@ async def all_of(steps: Iterable[Awaitable[A]]) -> tuple[A, ...]:
     failures = [error for task in tasks if not task.cancelled() and (error := task.exception())]
     if failures:
         raise failures[0]
+    join(*tasks)
     return tuple(task.result() for task in tasks)
 
 

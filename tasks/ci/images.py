@@ -69,6 +69,9 @@ Missing = docker.errors.NotFound
 """The daemon has no such image, container or path."""
 
 
+def _keep_quiet(_line: str) -> None: ...
+
+
 @dataclass(frozen=True)
 class Image:
     """An image in the daemon. `id` is the digest of its configuration."""
@@ -557,14 +560,15 @@ def export_image(url: str, image_id: str, archive: Path) -> Path:
 
 
 @effect(name="push image", retries=2)
-def push_image(url: str, image_id: str, *, repository: str, tag: str, auth: Path | None) -> str:
+def push_image(url: str, image_id: str, *, repository: str, tag: str, auth: Path | None, say: Say = _keep_quiet) -> str:
     """Push under one tag and give the digest that the registry answers with."""
+    what = f"pushing {repository}:{tag}"
     with daemon(url) as client:
         client.api.tag(image_id, repository, tag)
         stream = client.api.push(repository, tag=tag, stream=True, decode=True, auth_config=_login(auth))
         digests = [
             message["aux"]["Digest"]
-            for message in _checked(stream, f"pushing {repository}:{tag}", auth)
+            for message in _followed(_checked(stream, what, auth), what, say)
             if "Digest" in message.get("aux", {})
         ]
     if not digests:
@@ -573,11 +577,12 @@ def push_image(url: str, image_id: str, *, repository: str, tag: str, auth: Path
 
 
 @effect(name="pull image", retries=2)
-def pull_image(url: str, *, repository: str, digest: str, auth: Path | None) -> Image:
+def pull_image(url: str, *, repository: str, digest: str, auth: Path | None, say: Say = _keep_quiet) -> Image:
     """Fetch an image by its digest."""
+    what = f"pulling {repository}@{digest}"
     with daemon(url) as client:
         stream = client.api.pull(repository, tag=digest, stream=True, decode=True, auth_config=_login(auth))
-        for _ in _checked(stream, f"pulling {repository}@{digest}", auth):
+        for _ in _followed(_checked(stream, what, auth), what, say):
             pass
         return _image(client, f"{repository}@{digest}")
 
@@ -605,6 +610,22 @@ def remove_left(url: str, *, run: str) -> None:
         for image in client.api.images(filters=mine):
             with contextlib.suppress(Missing):
                 client.api.remove_image(image["Id"], force=True)
+
+
+def _followed(messages: Iterable[Mapping[str, Any]], what: str, say: Say) -> Iterator[Mapping[str, Any]]:
+    """Say at each quarter how far it is. Layers become known as they come, so what is left may grow."""
+    layers: dict[str, tuple[int, int]] = {}
+    told = 0
+    for message in messages:
+        match message:
+            case {"id": str(layer), "progressDetail": {"current": int(current), "total": int(total)}}:
+                layers[layer] = (min(current, total), total)
+        whole = sum(total for _, total in layers.values())
+        quarters = 4 * sum(current for current, _ in layers.values()) // whole if whole else 0
+        if quarters > told:
+            told = quarters
+            say(f"{what}: {25 * quarters} % of {whole / (1 << 20):.1f} MiB")
+        yield message
 
 
 def _checked(stream: Iterable[Mapping[str, Any]], what: str, auth: Path | None) -> Iterator[Mapping[str, Any]]:

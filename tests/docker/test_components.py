@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import stat
 import time
 from pathlib import Path
@@ -13,12 +14,16 @@ from interlock.ci.host import CiHost
 from interlock.errors import Blocked, InterlockError
 from tasks.ci import scanner
 from tasks.ci.images import RUN_LABEL, daemon
-from tests.docker import components, service
+from tests.docker import components, killed, service
 from tests.docker.conftest import Walk
 from tests.docker.recorder import Recorder
+from tests.killed import exit_code
 
 BAD_PRICE = "def price(count):\n    return 9 * count\n"
 SLOW = "RUN sleep 120\nUSER 10001\n"
+SLOW_TEST = service.TEST.replace(
+    "def test_price(self):\n", "def test_price(self):\n        __import__('time').sleep(6)\n"
+)
 
 
 async def release(walk: Walk, recorder: Recorder | None = None, host: CiHost | None = None) -> ReleaseOutcome:
@@ -106,3 +111,29 @@ def running(walk: Walk) -> list[str]:
         tested = client.containers.list(all=True, filters={"label": RUN_LABEL})
         built = [each for each in client.containers.list() if "sleep" in str(each.attrs["Config"]["Cmd"])]
         return [str(each.name) for each in (*tested, *built)]
+
+
+async def test_a_killed_run_is_finished_component_by_component(three: Walk, tmp_path: Path) -> None:
+    """Killed while two are tested, then after the first release: the next run releases just the others, and nothing of
+    the killed ones is left.
+    """
+    slow = {f"{name}/tests/test_price.py": SLOW_TEST for name in components.NAMES}
+    three.application.push(components.files(dict(slow)))
+    host, count = tmp_path / "host.json", three.environments.count()
+    host.write_text(three.host.model_dump_json())
+
+    assert exit_code(killed.run, str(host), "during", "run tests", seconds=240) == -signal.SIGKILL
+    assert running(three) != []
+    assert exit_code(killed.run, str(host), "after", "push release commit", seconds=240) == -signal.SIGKILL
+    first = components.released(three)
+    assert len(first) == 1
+    recorder = Recorder()
+    await release(three, recorder)
+
+    after = components.released(three)
+    assert after.keys() == {*components.NAMES}
+    assert [after[name] for name in first] == [*first.values()]
+    assert three.environments.count() == count + 3
+    assert recorder.steps.count("push release commit") == 2
+    assert list((three.host.state / "runs").iterdir()) == [three.host.state / "runs" / ".guard"]
+    assert running(three) == []

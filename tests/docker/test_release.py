@@ -105,7 +105,7 @@ def test_a_commit_becomes_an_image_and_one_signed_release_commit(done: Done) -> 
     assert str(done.outcome) == f"released shop {head[:12]}: web to dev"
     assert done.recorder.names == [f"release shop {head[:12]}"]
     assert {"repository:shop", "component:web", "environment:dev"} <= set(done.recorder.tags)
-    assert [report.key for report in done.recorder.reports] == ["scan", "tests", "gate", "release"]
+    assert [report.key for report in done.recorder.reports] == ["scan", "tests", "gate", "release", "times"]
     assert "passed for dev" in done.recorder.report("gate").title
     assert "1 passed, 0 failed" in done.recorder.report("tests").title
 
