@@ -54,6 +54,13 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         pass
 
+    def handle(self) -> None:
+        """Docker tries TLS first, and must hear at once that nobody here speaks it, as from any server."""
+        if self.rfile.peek(1)[:1] == b"\x16":  # type: ignore[attr-defined]  # it is a BufferedReader
+            self.wfile.write(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+            return
+        super().handle()
+
     def do_GET(self) -> None:
         body = self._body()
         fault = self.proxy.due(self.command, self.path)
