@@ -37,6 +37,7 @@ _CONFIG = {
     "receive.maxInputSize": "50m",
     "transfer.fsckObjects": "true",
     "gc.auto": "0",
+    "core.bigFileThreshold": "1m",  # wheels and archives have no deltas, and looking for them takes minutes
 }
 
 

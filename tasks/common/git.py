@@ -63,7 +63,8 @@ _ENVIRONMENT = {
 _OPTIONS = (
     *("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.askPass="),
     *("-c", "credential.helper=", "-c", "http.proxy=", "-c", "http.followRedirects=false"),
-    *("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60"),
+    # A server that packs a large repository says no more than that it lives, a few bytes every five seconds.
+    *("-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60"),
     *("-c", "protocol.allow=never", "-c", "protocol.http.allow=always", "-c", "protocol.https.allow=always"),
     *("-c", "transfer.fsckObjects=true", "-c", "submodule.recurse=false"),
     # A collection in the background would outlive the lock that we hold for it.
