@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Collection
-from importlib import import_module
+from contextlib import suppress
 from typing import Any
 
 from prefect.context import refresh_global_settings_context
@@ -17,7 +17,7 @@ from flows.nursery import Nursery
 from flows.worker import InterlockWorker, surroundings
 from interlock.contract.builtin import Half
 from interlock.errors import InterlockError
-from tasks.common import host
+from tasks.common import alive, host
 from tasks.common.declare import declare, wanted
 from tasks.common.prefect_api import connected
 
@@ -46,8 +46,8 @@ def serve(half: Half, *, module: str = "flows.run") -> None:
 
 
 def load(half: Half) -> Any:
-    """The half's host file: CiHost or CdHost. Imported by name, so that no half ever imports the other."""
-    return getattr(import_module(f"tasks.{half}.host"), f"load_{half}")()
+    """The half's host file: CiHost or CdHost."""
+    return host.load_half(half)
 
 
 async def _serve(half: Half, nursery: Nursery) -> None:
@@ -58,6 +58,7 @@ async def _serve(half: Half, nursery: Nursery) -> None:
     workers: dict[str, asyncio.Task[None]] = {}
     async with nursery:
         waiting = asyncio.create_task(stopped.wait())
+        beating = asyncio.create_task(_beat(half))
         ended: set[asyncio.Task[Any]] = set()
         declared_at, written_at = 0.0, -1
         while not ended:
@@ -73,10 +74,19 @@ async def _serve(half: Half, nursery: Nursery) -> None:
                 {waiting, *workers.values()}, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED
             )
         waiting.cancel()
+        beating.cancel()
         outcomes = await _end(workers.values())
     for outcome in outcomes:
         if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
             raise outcome
+
+
+async def _beat(half: Half) -> None:
+    """As long as this process takes turns, whoever asks can see it."""
+    while True:
+        with suppress(OSError, InterlockError):  # a full disk or a wrong file stops no worker
+            alive.beat(load(half).state)
+        await asyncio.sleep(alive.BEAT_SECONDS)
 
 
 def _written_at() -> int:

@@ -368,6 +368,24 @@ def worker(half: HalfArgument, *, config: Config = None) -> None:
 @app.command(
     epilog="""\b
 Examples:
+  interlock alive ci                        # exit code 0, or 4 and why; for a container's health check
+"""
+)
+def alive(half: HalfArgument, *, config: Config = None) -> None:
+    """Say whether this host's worker lives: when it last took a turn. It says nothing of Prefect, which may be away."""
+    _configure(half, config)
+    from interlock.cli.halves import needs
+
+    with needs(half.value):
+        from tasks.common.alive import require_alive
+        from tasks.common.host import load_half
+    age = require_alive(load_half(half.value).state)
+    typer.echo(f"the {half.value} worker lives: it took a turn {age:.0f} s ago")
+
+
+@app.command(
+    epilog="""\b
+Examples:
   INTERLOCK_CONFIG=/etc/interlock/receiver.yaml interlock receive
 """
 )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import stat
+from importlib import import_module
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from interlock.contract import strict_yaml
+from interlock.contract.builtin import Half
 from interlock.contract.models import File
 from interlock.errors import FormatError, HostConfigError
 
@@ -44,6 +46,11 @@ def load(model: type[M], file: Path | None = None) -> M:
         return strict_yaml.parse(text, model, path=str(chosen))
     except FormatError as error:
         raise HostConfigError(error.message, hint=_another_hosts(text, model) or error.hint) from error
+
+
+def load_half(half: Half) -> Any:
+    """The half's host file: CiHost or CdHost. Imported by name, so that no half ever imports the other."""
+    return getattr(import_module(f"tasks.{half}.host"), f"load_{half}")()
 
 
 _MARKS = {

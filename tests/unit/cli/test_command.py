@@ -24,6 +24,7 @@ from tests.unit.cli.commands import PROGRAM, interlock, program
 COMMANDS = {
     *(
         "access",
+        "alive",
         "bind",
         "bootstrap",
         "check",
