@@ -158,6 +158,37 @@ def test_two_runs_of_one_commit_take_turns(done: Done) -> None:
     assert done.walk.environments.count() == 2
 
 
+async def test_services_and_coverage_stand_in_the_evidence(walk: Walk) -> None:
+    """A whole release whose tests ask a service and count lines: on the run's page and in the signed commit."""
+    with daemon(walk.host.docker) as client:
+        base = str(client.images.get("interlock.sandbox/python:3.11").id)
+    name = f"{walk.image}-base"
+    pushed = push_image.fn(walk.host.docker, base, repository=name, tag="3", auth=walk.host.registry.auth)
+    ask = "import urllib.request\nurllib.request.urlopen('http://web-server:8000/')\n"
+    cover = "<coverage><class filename='shop.py'><lines><line number='1' hits='1'/></lines></class></coverage>"
+    described = f"""{service.INTERLOCK}\
+      coverage: /tmp/coverage.xml
+      services:
+        web-server: {{image: '{name}@{pushed}', command: [python, -m, http.server], port: 8000}}
+"""
+    run = f"{ask}open('/tmp/coverage.xml', 'w').write({cover!r})\n{service.RUN}"
+    walk.application.push({"interlock.yaml": described.encode(), "tests/run.py": run.encode()})
+    recorder = Recorder()
+
+    await release(walk, recorder)
+
+    assert "covered 100.0 % of 1 lines" in recorder.report("tests").title
+    assert f"no network but its services: {name}@{pushed}" in recorder.report("tests").markdown
+    found = entry(walk)
+    assert found is not None
+    path = layout.evidence("dev", "shop", "web", found.image.partition("@")[2])
+    proof = evidence.read_envelope(walk.environments.read().files[path], path=path)
+    (made,) = proof.predicates(evidence.TEST_RESULT)
+    coverage, beside = made["configuration"][1:]
+    assert coverage["annotations"] == {"lines": 1, "covered": 1}
+    assert beside["uri"] == f"docker://{name}@{pushed}"
+
+
 async def test_buildkit_builds_what_is_released(walk: Walk, buildkit_daemon: BuildKit) -> None:
     """From a base in the registry, which the provenance has by its digest; the image has the commit's time."""
     login = walk.host.registry.auth
