@@ -30,6 +30,7 @@ from interlock.contract.canonical import encoded
 from interlock.contract.kinds import cluster_kind
 from interlock.contract.render import Identity
 from interlock.errors import ClusterError, Conflict, FormatError, HostConfigError
+from tasks.cd.connection import Connection
 from tasks.cd.throttle import Throttle, pauses, retry_after
 
 CONNECTIONS = 8
@@ -320,7 +321,9 @@ class Cluster:
         With `brief` the answer holds only the object's metadata, from servers that can say so.
         """
         resource, namespace, name = self._addressed(body)
-        query = {"fieldManager": manager, "force": str(force).lower(), **_dry(dry_run)}
+        # Every field is held against the schema anyway. Beyond that the server would look for keys that are there
+        # twice, by reading the body once more.
+        query = {"fieldManager": manager, "force": str(force).lower(), "fieldValidation": "Ignore", **_dry(dry_run)}
         status, answer = self._exchange(
             "PATCH",
             resource.path(namespace, name),
@@ -671,6 +674,7 @@ def _client(kubeconfig: Path, bearer: str = "") -> ApiClient:
 
 def _pool_of(client: ApiClient, server: str) -> urllib3.HTTPConnectionPool:
     found: urllib3.HTTPConnectionPool = client.rest_client.pool_manager.connection_from_url(server)
+    found.ConnectionCls = Connection
     return found
 
 
