@@ -141,14 +141,21 @@ class Census:
         body = self.live.get(identity) or self._asked[identity]
         for owner in _owners(body):
             found = self._named(owner)
-            if found and _may_make(identity, body, owner):
+            if found and _may_make(identity, body, owner) and not self._lets_others_write(identity, found):
                 return found
         return self._service_of(identity) if (identity.group, identity.kind) == ("", "Endpoints") else None
+
+    def _lets_others_write(self, made: Identity, service: Identity) -> bool:
+        """Whether no controller would mend an EndpointSlice: it looks only after those of Services that select pods."""
+        return made.kind == "EndpointSlice" and service.kind == "Service" and not self._selects(service)
+
+    def _selects(self, service: Identity) -> bool:
+        return bool(mapping(self.live.get(service), ("spec", "selector")))
 
     def _service_of(self, endpoints: Identity) -> Identity | None:
         """The Service that a controller fills these Endpoints for: one that selects pods. They name no owner."""
         service = endpoints._replace(kind="Service")
-        return service if mapping(self.live.get(service), ("spec", "selector")) else None
+        return service if self._selects(service) else None
 
 
 def _may_make(made: Identity, body: Body, owner: Owner) -> bool:
