@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import stat
 import time
@@ -137,3 +138,26 @@ async def test_a_killed_run_is_finished_component_by_component(three: Walk, tmp_
     assert recorder.steps.count("push release commit") == 2
     assert list((three.host.state / "runs").iterdir()) == [three.host.state / "runs" / ".guard"]
     assert running(three) == []
+
+
+async def test_a_cancelled_run_leaves_nothing(three: Walk) -> None:
+    """Two builds that would take minutes end with it, and so do its folder and its containers."""
+    slow = service.DOCKERFILE.replace("USER 10001\n", SLOW)
+    three.application.push(components.files({f"{name}/Dockerfile": slow for name in components.NAMES}))
+    walking = asyncio.create_task(release(three))
+    until = time.monotonic() + 120
+    while not running(three) and time.monotonic() < until:  # noqa: ASYNC110 - the daemon is waited for
+        await asyncio.sleep(0.5)
+    assert running(three) != []
+    began = time.monotonic()
+
+    walking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await walking
+
+    while running(three) and time.monotonic() < began + 60:  # noqa: ASYNC110 - the daemon is waited for
+        await asyncio.sleep(0.5)
+    assert running(three) == []
+    assert time.monotonic() - began < 60
+    assert list((three.host.state / "runs").iterdir()) == [three.host.state / "runs" / ".guard"]
+    assert components.released(three) == {}
