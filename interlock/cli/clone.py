@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import git
 
+from interlock.contract import layout
+from interlock.contract.commit import Change, RawCommit
 from interlock.contract.tree import Tree
 from interlock.errors import FormatError, GitError, InputError
+
+_NOBODY = "0" * 40
 
 
 def read(folder: Path, revision: str | None) -> Tree:
@@ -82,3 +89,66 @@ def _committed(repository: git.Repo, revision: str) -> Tree:
 
 def _not_a_file(path: str) -> FormatError:
     return FormatError("a symlink or submodule, which is refused", path=path, hint="replace it by a plain file")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A commit as git has it, and what the rules read of it and of its parent."""
+
+    raw: RawCommit
+    parent: Tree
+    """The trust files of its first parent; no files at the first commit."""
+    tree: str
+    """The parent's tree."""
+    now: Tree
+    """The trust files of the branch that is checked out."""
+    blobs: Mapping[str, bytes]
+
+
+def judged(folder: Path, revision: str) -> Judged:
+    """What the rules of trust read of one commit."""
+    try:
+        with git.Repo(folder, search_parent_directories=True) as repository:
+            return _judged(repository, repository.commit(revision))
+    except git.InvalidGitRepositoryError:
+        raise InputError(f"{folder}: no git repository", hint="name a clone with --repository DIR") from None
+    except (git.BadName, ValueError):
+        raise InputError(f"{revision}: there is no such commit in {folder.absolute()}") from None
+
+
+def _judged(repository: git.Repo, commit: git.Commit) -> Judged:
+    if not commit.parents:
+        raise InputError(
+            f"{commit.hexsha[:12]} is the first commit: it has no parent whose signers could judge it",
+            hint="hosts trust it by the root pin in their files",
+        )
+    parent = commit.parents[0]
+    found = parent.diff(commit, no_renames=True)
+    sides = [side for each in found for side in (each.a_blob, each.b_blob) if isinstance(side, git.Blob)]
+    changes = tuple(map(_change, found))
+    blobs = {side.hexsha: side.data_stream.read() for side in sides if side.mode != git.Submodule.k_default_mode}
+    data: bytes = repository.odb.stream(commit.binsha).read()
+    return Judged(
+        RawCommit(commit.hexsha, data, changes),
+        _trust_files(parent),
+        parent.tree.hexsha,
+        _trust_files(repository.head.commit),
+        blobs,
+    )
+
+
+def _change(found: git.Diff) -> Change:
+    old, new = (f"{mode or 0:06o}" for mode in (found.a_mode, found.b_mode))
+    blobs = (side.hexsha if side else _NOBODY for side in (found.a_blob, found.b_blob))
+    path = found.b_rawpath or found.a_rawpath or b""
+    return Change(path.decode(errors="surrogateescape"), old, new, *blobs)
+
+
+def _trust_files(commit: git.Commit) -> Tree:
+    files: dict[str, bytes] = {}
+    for path in (layout.SIGNERS, layout.BINDINGS):
+        with suppress(KeyError):
+            found = commit.tree / path
+            if isinstance(found, git.Blob):
+                files[path] = found.data_stream.read()
+    return Tree.of(files, commit=commit.hexsha)

@@ -25,6 +25,7 @@ from interlock.cli import (
     render_test,
     schema,
     take_over,
+    trust,
 )
 from interlock.errors import InterlockError
 
@@ -53,6 +54,7 @@ app.command("plan", epilog=operate.PLAN_EXAMPLES)(operate.plan)
 app.command("sync", epilog=operate.SYNC_EXAMPLES)(operate.sync)
 app.command("take-over", epilog=take_over.EXAMPLES)(take_over.take_over)
 app.command("schema", epilog=schema.EXAMPLES)(schema.schema)
+app.add_typer(trust.app, name="trust")
 app.command("status", epilog=operate.STATUS_EXAMPLES)(operate.status)
 app.add_typer(host.app)
 

@@ -150,6 +150,85 @@ def may_write(signer: Signer, path: str) -> bool:
     return any(_pattern(glob).fullmatch(path) for glob in signer.writes)
 
 
+# explaining ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one rule says of a commit. `passes` is None when the rule cannot be asked: nobody is known who signed."""
+
+    rule: str
+    passes: bool | None
+    said: str
+
+
+def explain(raw: RawCommit, parent: Point, *, blobs: Blobs, now: Trust | None = None) -> tuple[Check, ...]:
+    """Every rule for one commit after its parent, each by itself, where `verify_range` ends at the first refusal.
+
+    `now` is the trust at the branch's head, where the key must be a signer's too. Refused when its bytes are no commit.
+    """
+    link = _link(raw)
+    checks = [_tried("merge", "one parent", lambda: _require_one_parent(link))]
+    try:
+        signer = _signer(link, parent.trust.keys)
+    except Refused as refusal:
+        checks.append(Check(refusal.rule, passes=False, said=refusal.message))
+        rest = ("path-scope", "release-scope")
+        unknown = tuple(Check(rule, passes=None, said="nobody is known who may write here") for rule in rest)
+        return (*checks, *_of_files(raw), *unknown, _of_trust(raw, parent, blobs))
+    checks.append(Check("signature", passes=True, said=f"by {signer.name}, {signature.fingerprint(signer.key)}"))
+    checks += [*_of_files(raw), *_of_scope(raw, signer, parent, blobs), _of_trust(raw, parent, blobs)]
+    if now is not None:
+        checks.append(_tried("trust-change", f"{signer.name}'s key is a signer's still", lambda: _require(signer, now)))
+    return tuple(checks)
+
+
+def _tried(rule: str, said: str, check: Callable[[], object]) -> Check:
+    try:
+        check()
+    except Refused as refusal:
+        return Check(refusal.rule, passes=False, said=refusal.message)
+    return Check(rule, passes=True, said=said)
+
+
+def _of_files(raw: RawCommit) -> tuple[Check, ...]:
+    count = len(raw.changes)
+    files = "1 file" if count == 1 else f"{count} files"
+    return (
+        _tried("too-large", f"{files} of at most {MAX_CHANGES}", lambda: _check_count(raw.changes)),
+        *_of_each("mode", "regular files under plain paths", raw.changes, _check_file),
+    )
+
+
+def _of_scope(raw: RawCommit, signer: Signer, parent: Point, blobs: Blobs) -> tuple[Check, ...]:
+    told = f"{signer.name} may write {', '.join(signer.writes) or 'nothing'}"
+    scope = _of_each("path-scope", told, raw.changes, lambda change: _check_scope(change, signer))
+    if not signer.machine:
+        return (*scope, Check("release-scope", passes=True, said=f"{signer.name} is no machine"))
+
+    def release(change: Change) -> None:
+        _check_release(change, signer, parent.trust.bindings, blobs)
+
+    return (*scope, *_of_each("release-scope", "only what bindings give it", raw.changes, release))
+
+
+def _of_each(rule: str, said: str, changes: Sequence[Change], check: Callable[[Change], object]) -> tuple[Check, ...]:
+    """One line when all pass, else one for each path that does not."""
+    wrong = [each for change in changes if not (each := _tried(rule, said, lambda: check(change))).passes]  # noqa: B023
+    return tuple(wrong) or (Check(rule, passes=True, said=said),)
+
+
+def _of_trust(raw: RawCommit, parent: Point, blobs: Blobs) -> Check:
+    changes = any(change.path in _TRUST_FILES for change in raw.changes)
+    said = "the trust files can be read, and people stay who may write them" if changes else "no trust file is changed"
+    return _tried("trust-change", said, lambda: _trust_after(parent.trust, raw, blobs))
+
+
+def _require(signer: Signer, now: Trust) -> None:
+    if signature.key_blob(signer.key) not in now.keys:
+        raise Refused(f"{signer.name}'s key was removed from {layout.SIGNERS} since", rule="trust-change")
+
+
 # the chain -------------------------------------------------------------------------------------------
 
 
@@ -157,12 +236,7 @@ def _chain(range_: Sequence[RawCommit], *, old: str, new: str) -> tuple[_Link, .
     """The commits as one line from `old` to `new`, going by the parents in their own bytes."""
     links = {raw.id: _link(raw) for raw in range_}
     for link in links.values():
-        if len(link.parsed.parents) > 1:
-            raise Refused(
-                f"commit {link.raw.id[:12]} is a merge; the history must be one line",
-                rule="merge",
-                hint="bring the branch back to the verified head and rebase instead of merging",
-            )
+        _require_one_parent(link)
     line: list[_Link] = []
     at = new
     while at != old:
@@ -173,6 +247,15 @@ def _chain(range_: Sequence[RawCommit], *, old: str, new: str) -> tuple[_Link, .
     if len(line) != len(links):
         raise rewritten(old, new)
     return tuple(reversed(line))
+
+
+def _require_one_parent(link: _Link) -> None:
+    if len(link.parsed.parents) > 1:
+        raise Refused(
+            f"commit {link.raw.id[:12]} is a merge; the history must be one line",
+            rule="merge",
+            hint="bring the branch back to the verified head and rebase instead of merging",
+        )
 
 
 def rewritten(old: str, new: str) -> Refused:
@@ -226,13 +309,17 @@ def _verified(link: _Link, signer: Signer, *, skipped: tuple[str, ...] = ()) -> 
 
 
 def _check_changes(changes: Sequence[Change], signer: Signer, bindings: Sequence[Binding], blobs: Blobs) -> None:
-    if len(changes) > MAX_CHANGES:
-        raise Refused(f"it changes {len(changes)} files, more than {MAX_CHANGES}", rule="too-large", hint=_REWIND)
+    _check_count(changes)
     for change in changes:
         _check_file(change)
         _check_scope(change, signer)
         if signer.machine:
             _check_release(change, signer, bindings, blobs)
+
+
+def _check_count(changes: Sequence[Change]) -> None:
+    if len(changes) > MAX_CHANGES:
+        raise Refused(f"it changes {len(changes)} files, more than {MAX_CHANGES}", rule="too-large", hint=_REWIND)
 
 
 def _check_file(change: Change) -> None:

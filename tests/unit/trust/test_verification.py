@@ -9,7 +9,7 @@ import pytest
 from interlock.contract import commit as commits
 from interlock.contract import evidence, signature
 from interlock.contract.models import Signer
-from interlock.contract.verification import may_write, verify_range
+from interlock.contract.verification import explain, may_write, verify_range
 from interlock.errors import Refused
 from tests.unit.trust.conftest import EVERYBODY, RELEASE, VALUES, World
 from tests.unit.trust.history import (
@@ -534,3 +534,31 @@ def test_patterns(glob: str, path: str, *, matches: bool) -> None:
     """`*` stays within a folder, `**` does not, and everything else means itself."""
     key = new_key().public
     assert may_write(Signer(name="x", key=key, writes=(glob,)), path) is matches
+
+
+# explaining ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("by", "changes", "failing"),
+    [
+        ("developer", {VALUES: b"replicas: 2\n"}, ()),
+        ("ci", {RELEASE: release_file(web="two", worker="one")}, ()),
+        ("developer", {"policy/gate.yaml": b"", SIGNERS: b""}, ("path-scope", "path-scope", "trust-change")),
+        ("ci", {RELEASE: release_file(web="one", worker="two")}, ("release-scope",)),
+        ("ci", {"environments/dev/.gitmodules": b""}, ("forbidden-path", "path-scope", "release-scope")),
+        ("stranger", {VALUES: b"replicas: 2\n"}, ("unknown-key",)),
+    ],
+)
+def test_an_explanation_agrees_with_the_judgement(
+    world: World, by: str, changes: Files, failing: tuple[str, ...]
+) -> None:
+    """Every rule that fails is told, one line for each path; and just where one fails, the commit is refused."""
+    new = world.commit(world.root, changes, by=by)
+    checks = explain(world.history.raw[new], world.base, blobs=world.history.blobs.get)
+
+    assert tuple(each.rule for each in checks if each.passes is False) == failing
+    if failing:
+        assert rule(world, new) in failing
+    else:
+        assert world.verify(new)
