@@ -101,9 +101,9 @@ def step(fields: Fields, part: Part, live: object = MISSING) -> tuple[str, Field
 
 def _names(name: str, part: Part, live: object) -> bool:
     """Whether a name of an item, by keys or by value, is that of the item at a step."""
-    if name[:2] not in {"k:", "v:"}:
-        return False
     said = _said(name)
+    if said is MISSING:
+        return False
     if name[:2] == "v:":
         return bool(said == live)
     return matches_key(live, said) or (isinstance(part, ItemKey) and said == part.fields)
@@ -165,15 +165,27 @@ def _settled_fields(desired: Body, live: Body, fields: Fields) -> bool:
 def _settled_items(desired: list[Any], live: list[Any], fields: Fields) -> bool:
     if len(fields) - ("." in fields) != len(desired):
         return False
-    return all(_settled_item(desired, live, key, below) for key, below in fields.items() if key != ".")
+    named = {key: _said(key) for key in fields if key != "."}
+    settled_ = all(_settled_item(desired, live, key, said, fields[key]) for key, said in named.items())
+    return settled_ and _in_one_order(desired, live, [said for key, said in named.items() if key[:2] == "k:"])
 
 
-def _settled_item(desired: list[Any], live: list[Any], key: str, below: Fields) -> bool:
-    named = _said(key)
+def _in_one_order(desired: list[Any], live: list[Any], keys: list[Body]) -> bool:
+    """Whether the items of these keys follow each other alike: what runs or is read first may depend on it."""
+    if len(keys) < 2:
+        return True
+    return _places(desired, keys) == _places(live, keys)
+
+
+def _places(items: list[Any], keys: list[Body]) -> list[int]:
+    return [at for item in items for at, key in enumerate(keys) if matches_key(item, key)]
+
+
+def _settled_item(desired: list[Any], live: list[Any], key: str, named: Any, below: Fields) -> bool:
+    if named is MISSING:
+        return False
     if key[:2] == "v:":
         return named in desired and named in live
-    if key[:2] != "k:":
-        return False
     want, have = _item_of(desired, named), _item_of(live, named)
     if want is None or have is None:
         return False
@@ -182,14 +194,27 @@ def _settled_item(desired: list[Any], live: list[Any], key: str, below: Fields) 
 
 
 def _said(name: str) -> Any:
-    """The keys or the value by which a fieldsV1 set names an item, which nobody changes."""
-    return _remembered(name) if len(name) < _LONG_NAME else json.loads(name[2:])
+    """The keys or the value by which a fieldsV1 set names an item, which nobody changes; MISSING where it names none.
+
+    Whoever may write an object may write anything here, under our name too.
+    """
+    return _remembered(name) if len(name) < _LONG_NAME else _read(name)
 
 
 @lru_cache(maxsize=1024)
 def _remembered(name: str) -> Any:
     """The same ones name items of many objects."""
-    return json.loads(name[2:])
+    return _read(name)
+
+
+def _read(name: str) -> Any:
+    if name[:2] not in {"k:", "v:"}:
+        return MISSING
+    try:
+        said = json.loads(name[2:])
+    except (ValueError, RecursionError):
+        return MISSING
+    return said if name[:2] == "v:" or isinstance(said, dict) else MISSING
 
 
 _LONG_NAME = 200
@@ -230,6 +255,8 @@ def _changed(desired: Any, live: Any, fields: Fields, path: Path) -> Iterator[tu
         for key, value in desired.items():
             yield from _changed(value, live[key], below[f"f:{key}"], (*path, key))
     elif isinstance(desired, list) and isinstance(live, list) and len(desired) == len(below):
+        if not _in_one_order(desired, live, [said for name in below if isinstance(said := _said(name), dict)]):
+            raise _OtherShape
         for name, set_ in below.items():
             yield from _changed_item(desired, live, name, set_, path)
     else:
@@ -240,8 +267,8 @@ def _changed_item(
     desired: list[Any], live: list[Any], name: str, fields: Fields, path: Path
 ) -> Iterator[tuple[Path, Any]]:
     keys = _said(name)
-    if name[:2] != "k:":
-        if name[:2] != "v:" or keys not in desired or keys not in live:
+    if keys is MISSING or name[:2] != "k:":
+        if keys is MISSING or keys not in desired or keys not in live:
             raise _OtherShape
         return
     want, have = _item_of(desired, keys), _item_of(live, keys)
@@ -299,6 +326,7 @@ def _differences(before: Any, after: Any, path: Path) -> Iterator[Difference]:
         yield from _below(before, after, path)
     elif isinstance(before, list) and isinstance(after, list) and (pairs := _pairs(before, after, path)):
         yield from _below(*pairs, path)
+        yield from _moved(*pairs, path)
     else:
         yield Difference(path, before, after)
 
@@ -306,6 +334,15 @@ def _differences(before: Any, after: Any, path: Path) -> Iterator[Difference]:
 def _below(before: Mapping[Any, Any], after: Mapping[Any, Any], path: Path) -> Iterator[Difference]:
     for key in (*before, *(key for key in after if key not in before)):
         yield from _differences(before.get(key, MISSING), after.get(key, MISSING), (*path, key))
+
+
+def _moved(before: Mapping[ItemKey, Any], after: Mapping[ItemKey, Any], path: Path) -> Iterator[Difference]:
+    """Items that stay and follow each other otherwise, as their keys: init containers run in their order, and a
+    variable may be made of those before it.
+    """
+    one, other = [key for key in before if key in after], [key for key in after if key in before]
+    if one != other:
+        yield Difference(path, [key.fields for key in one], [key.fields for key in other])
 
 
 def _pairs(before: list[Any], after: list[Any], path: Path) -> tuple[dict[ItemKey, Any], dict[ItemKey, Any]] | None:

@@ -38,7 +38,8 @@ class Verdicts:
 
     def holds(self, live: Body, wanted: str) -> bool:
         """Whether this version of this object was found to be as wanted."""
-        return self.version_as(wanted, live["metadata"]["uid"]) == _version(live)
+        version = self.version_as(wanted, live["metadata"]["uid"])
+        return version != "" and version == _version(live)
 
     def version_as(self, wanted: str, uid: str) -> str:
         """The version of an object that was found to be as wanted; empty when none was."""
@@ -69,12 +70,16 @@ def _is_built_in(api_version: str) -> bool:
 
 def _version(live: Body) -> str:
     """Its resourceVersion. A custom object reads as another one when its definition changes, though nobody wrote it:
-    fields are defaulted and pruned as it is read. So its content counts too.
+    fields are defaulted and pruned as it is read. So its content counts too. Nothing for what somebody nested too
+    deeply for that: it is never remembered.
     """
     version = str(live["metadata"]["resourceVersion"])
     if _is_built_in(live.get("apiVersion", "")):
         return version
-    return f"{version} {digest(canonical({**live, 'metadata': live['metadata']['uid']}))}"
+    try:
+        return f"{version} {digest(canonical({**live, 'metadata': live['metadata']['uid']}))}"
+    except RecursionError:
+        return ""
 
 
 def _version_of(live: Living) -> str:

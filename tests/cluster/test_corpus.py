@@ -2,7 +2,8 @@
 
 A case is one YAML file: `about` is the sentence, `object` what Git says, and then what somebody does to the live
 object, as a patch in one of Kubernetes' three forms: `merge`, `strategic` or `json`. `seen` are the paths that a plan
-must tell of. What an undo leaves, such as a finalizer, has `stays: true`.
+must tell of. What an undo leaves, such as a finalizer, has `stays: true`; what the server keeps no manager of, such as
+an order, has `manager: ""`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Case:
     change: Any
     seen: frozenset[str]
     stays: bool
+    manager: str
 
     @classmethod
     def read(cls, file: Path) -> Case:
@@ -56,6 +58,7 @@ class Case:
             change=found[form],
             seen=frozenset(found["seen"]),
             stays=found.get("stays", False),
+            manager=found.get("manager", "somebody"),
         )
 
     def identity(self, namespace: str) -> Identity:
@@ -194,7 +197,7 @@ def test_what_somebody_changed_is_seen(story: Story, case: Case) -> None:
     item = story.item(story.changed, case)
     assert {field.path for field in item.fields} == case.seen
     assert {field.kind for field in item.fields} <= {"drift", "foreign", "removed"}
-    assert {field.manager for field in item.fields if field.live is not None} <= {"somebody"}
+    assert {field.manager for field in item.fields if field.live is not None} <= {case.manager}
 
 
 @cases

@@ -76,11 +76,48 @@ def test_true_is_not_one() -> None:
 
 
 def test_differences_are_told_by_item_and_not_by_order() -> None:
-    """Containers in another order are the same; one changed image is one difference."""
+    """One changed image is one difference, wherever its container stands; that it stands elsewhere is another one."""
     before = _deployment([{"name": "a", "image": "1"}, {"name": "web", "image": "1"}])
     after = _deployment([{"name": "web", "image": "2"}, {"name": "a", "image": "1"}])
-    (found,) = compare.differences(before, after)
-    assert (spell(found.path), found.before, found.after) == ("spec.template.spec.containers[name=web].image", "1", "2")
+    image, order = compare.differences(before, after)
+    assert (spell(image.path), image.before, image.after) == ("spec.template.spec.containers[name=web].image", "1", "2")
+    assert (spell(order.path), order.after) == ("spec.template.spec.containers", [{"name": "web"}, {"name": "a"}])
+
+
+def _in_order(*names: str) -> dict[str, Any]:
+    body = _deployment([{"name": name} for name in names])
+    named: dict[str, Any] = {f'k:{{"name":"{name}"}}': {".": {}, "f:name": {}} for name in sorted(names)}
+    owned = {"f:metadata": {"f:labels": {"f:a": {}}}, "f:spec": {"f:template": {"f:spec": {"f:containers": named}}}}
+    claims = [{**claim(MANAGER, owned), "apiVersion": "apps/v1"}]
+    body["metadata"] = {"name": "w", "labels": {"a": "b"}, "managedFields": claims}
+    return body
+
+
+def test_items_in_another_order_are_not_settled() -> None:
+    """Init containers run in their order, and a variable may be made of those before it: only an apply moves them."""
+    desired = _in_order("migrate", "seed")
+    del desired["metadata"]["managedFields"]
+    assert compare.settled(desired, _in_order("migrate", "seed"), MANAGER)
+    assert not compare.settled(desired, _in_order("seed", "migrate"), MANAGER)
+    assert compare.changed_values(desired, _in_order("migrate", "seed"), MANAGER) == ()
+    assert compare.changed_values(desired, _in_order("seed", "migrate"), MANAGER) is None
+
+
+@pytest.mark.parametrize(
+    "name", ["f:x", "k:", "k:[1]", "k:nonsense", "v:nonsense", "v:" + "[" * 9000 + "]" * 9000, "i:0"]
+)
+def test_a_forged_claim_is_no_claim(name: str) -> None:
+    """Whoever may write an object may write any name into our claims on it: it settles nothing, and breaks nothing."""
+    desired, live = _in_order("web"), _in_order("web")
+    del desired["metadata"]["managedFields"]
+    assert compare.settled(desired, live, MANAGER)
+    path: Path = ("spec", "template", "spec", "containers", WEB)
+    for entry in live["metadata"]["managedFields"]:
+        entry["fieldsV1"]["f:spec"]["f:template"]["f:spec"]["f:containers"] = {name: {}}
+    assert not compare.settled(desired, live, MANAGER)
+    assert compare.changed_values(desired, live, MANAGER) is None
+    assert compare.held(live, path, manager=MANAGER) is None
+    assert compare.claimant(live, path, manager="somebody") is None
 
 
 def test_an_injected_container_is_one_thing() -> None:

@@ -55,6 +55,16 @@ def test_a_custom_object_that_reads_otherwise_is_compared_again() -> None:
     assert not seen.holds({**widget, "spec": {}}, wish())
 
 
+def test_what_is_nested_too_deeply_is_compared_each_time() -> None:
+    """Whoever may write a custom object's free fields must not break the plan of all others with them."""
+    deep: Body = {}
+    for _ in range(3000):
+        deep = {"a": deep}
+    widget = {**live(), "apiVersion": "x.org/v1", "kind": "Widget", "status": deep}
+    seen = verdicts.Verdicts(GROUND, 1000.0, dict([verdicts.verdict(widget, wish())]))
+    assert not seen.holds(widget, wish())
+
+
 @pytest.mark.parametrize(
     ("body", "wanted"),
     [
