@@ -313,7 +313,7 @@ async def refuse(site: Site, refusal: Refused | InputError) -> str | None:
         return mark.verified if mark else None
     rule = refusal.rule if isinstance(refusal, Refused) else "format"
     mark, _ = await receipt(site, mark, "refusal", outcome=rule, note=refusal.message[:2000])
-    record.write_mark(site.host.state, site.name, replace(mark, refused=name))
+    record.write_mark(site.host.state, site.name, replace(mark, refused=name), after=mark)
     return mark.verified
 
 
@@ -467,7 +467,7 @@ async def decided_again(site: Site, decision: Decision, *, at: str | None) -> De
         environment_id=decision.environment.id,
     )
     head, stored = await both(newest(), reading)
-    if head.commit == decision.commit and stored == decision.stored:
+    if head.commit == decision.commit and stored == decision.stored and mark.at == decision.mark.at:
         return replace(decision, mark=mark)
     decision = await decide(site, at=at)
     await introduce(site, decision)
@@ -481,7 +481,7 @@ async def sync(site: Site, decision: Decision, lock: Lock, advance: Advance) -> 
     """
     plan, undoing = advance.possible(), decision.settled
     mark = decision.mark.ahead(decision.stored.record, verified=decision.commit)
-    mark = record.write_mark(site.host.state, site.name, mark)
+    mark = record.write_mark(site.host.state, site.name, mark, after=decision.mark)
     said: dict[str, object] = {"plan": decision.plan.digest, "counts": _writes(plan)}
     with site.timed("record"):
         mark, said["intent"] = await receipt(site, mark, "intent", **said)
@@ -507,7 +507,8 @@ async def sync(site: Site, decision: Decision, lock: Lock, advance: Advance) -> 
             await receipt(site, mark, "result", outcome=type(error).__name__.lower(), note=error.message[:1500], **said)
         raise
     with site.timed("record"):
-        mark = record.write_mark(site.host.state, site.name, mark.ahead(stored.record, deployed=decision.commit))
+        ahead = mark.ahead(stored.record, deployed=decision.commit)
+        mark = record.write_mark(site.host.state, site.name, ahead, after=mark)
         removed = decision.environment.removed
         done = replace(_record(stored), deployed=decision.commit, pending=None, removed=removed, allowed="", covered="")
         stored = await site.presenter.step(record.write_record, site.cluster, stored, done)
@@ -534,7 +535,7 @@ def _record(stored: Stored) -> Record:
 async def note_deployed(site: Site, decision: Decision) -> None:
     """A new head that changes nothing here: the record moves on, without a lock and without a receipt."""
     mark = decision.mark.ahead(decision.stored.record, verified=decision.commit, deployed=decision.commit)
-    record.write_mark(site.host.state, site.name, mark)
+    record.write_mark(site.host.state, site.name, mark, after=decision.mark)
     removed = decision.environment.removed
     now = replace(
         _record(decision.stored),
@@ -556,7 +557,8 @@ async def tell_drift(site: Site, decision: Decision) -> Decision:
     word = "undo" if decision.scope.undo else "observe"
     counts = {"drifted": len(plan.drifted)}
     mark, _ = await receipt(site, decision.mark, "drift", plan=plan.digest, counts=counts, outcome=word)
-    return replace(decision, mark=record.write_mark(site.host.state, site.name, replace(mark, drift=plan.digest)))
+    told = replace(mark, drift=plan.digest)
+    return replace(decision, mark=record.write_mark(site.host.state, site.name, told, after=mark))
 
 
 def _outcome(site: Site, decision: Decision, said: str, *, note: str = "") -> Outcome:

@@ -50,6 +50,11 @@ class Mark:
     drift: str | None = None
     """Digest of the drift that was told to the ledger last."""
 
+    @property
+    def at(self) -> tuple[str | None, str | None]:
+        """Where the environment stands by it."""
+        return self.verified, self.deployed
+
     def ahead(self, record: Record | None, *, verified: str | None = None, deployed: str | None = None) -> Mark:
         """The mark before the record is written to say the same."""
         return replace(

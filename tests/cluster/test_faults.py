@@ -247,6 +247,28 @@ async def test_a_run_that_is_overtaken_while_it_looks_judges_again(world: World)
     assert _inventory(world) == _owned(world)
 
 
+async def test_a_run_that_is_overtaken_by_a_newer_commit_turns_nothing_back(world: World) -> None:
+    """Of two commits that change nothing here, the older one is noted last, or would be: where the environment stands
+    is the newer one's, on the host as in the cluster, and the next run is as any other.
+    """
+    await world.deploy()
+    world.push({"NOTES.md": "one"})
+
+    class Overtaken(Recorder):
+        async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+            result = await super().step(effect, *args, **kwargs)
+            if effect.name == "plan":
+                world.push({"NOTES.md": "two"})
+                await world.deploy()
+            return result
+
+    with pytest.raises(LockHeld, match="another run has moved it on"):
+        await world.deploy(Overtaken())
+
+    assert world.mark()["deployed"] == world.head
+    assert (await world.deploy()).said == "in sync"
+
+
 async def test_a_record_that_was_turned_back_freezes(world: World) -> None:
     """Somebody sets the record in the cluster to an older commit: refused, and nothing is written."""
     first = world.push_objects("c", config_map("c", {"a": "1"}))
