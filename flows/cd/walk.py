@@ -620,7 +620,8 @@ async def _without_writing(site: Site, decision: Decision, *, unwaited: bool = F
     With `unwaited`, which takes the lock, a commit that was waited for already is Unhealthy at once: without the lock
     another run may be waiting for it right now.
     """
-    if decision.settled and decision.held_back and not (decision.plan.stops or decision.plan.over):
+    plan = decision.plan
+    if decision.settled and decision.held_back and not (plan.stops or plan.over or plan.having(Action.PRUNE)):
         said = "drift observed" if decision.plan.drifted else "in sync"
         return _outcome(site, replace(decision, plan=replace(decision.plan, items=())), said)
     if not decision.plan.empty:
@@ -650,6 +651,8 @@ async def _by_writing(
         # Whoever had the lock before may have done it all.
         if done := await _without_writing(site, decision, unwaited=upkeep):
             return done
+        if decision.settled and decision.held_back:
+            decision = replace(decision, plan=decision.plan.leftovers)
         await show_lacking(site, decision.lacking)
         if not decision.scope.again or decision.plan.stops or decision.plan.over:
             await site.presenter.show(plan_report.report(decision.plan))

@@ -252,6 +252,14 @@ class Plan:
         )
 
     @property
+    def leftovers(self) -> Plan:
+        """What the commit itself has still to do after its sync, whoever has changed what since: to delete what did
+        not go at once. What stops a plan stays in it.
+        """
+        items = self.having(Action.PRUNE, *STOPS)
+        return replace(self, items=items, repairs=(), forgotten=(), released=(), jobs=())
+
+    @property
     def kept(self) -> tuple[PlanItem, ...]:
         """What Git dropped and the environment still owns."""
         return tuple(item for item in self.items if item.kept)

@@ -7,12 +7,14 @@ import time
 
 import pytest
 
+from flows.cd import removal
 from interlock.cd import plan_report
 from interlock.cd.objects import Body
 from interlock.cd.plan import Action
 from interlock.contract import layout
 from interlock.contract.report import Report
-from interlock.errors import InputError, Refused, Unhealthy
+from interlock.errors import Blocked, InputError, Refused, Unhealthy
+from tests.cluster.test_order import application
 from tests.cluster.worlds import IMAGE, Recorder, World, config_map, deployment, manifest_path, service
 
 
@@ -204,6 +206,78 @@ async def test_an_observing_environment_is_only_looked_at(observing_world: World
     live = world.get("Deployment", "web", "apps/v1")
     assert live is not None
     assert live["spec"]["replicas"] == 3
+
+
+async def test_an_observing_environment_finishes_its_own_deletions(
+    observing_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Git dropped and did not go in time goes with a later run, though the commit is deployed; what somebody
+    changed meanwhile stays as he made it.
+    """
+    world = observing_world
+    monkeypatch.setattr(removal, "PRUNE_SECONDS", 1)
+    world.push_objects("web", deployment(), config_map("settings", {"a": "1"}))
+    await world.deploy()
+    path = world.path("deployments", "web", "apps/v1")
+    world.merge(path, {"metadata": {"finalizers": ["example.org/hold"]}})
+    world.remove("web")
+    await world.deploy()
+    assert (await world.resync()).said == "drift observed" or world.get("ConfigMap", "settings")
+    world.merge(path, {"metadata": {"$deleteFromPrimitiveList/finalizers": ["example.org/hold"]}})
+    world.merge(world.path("configmaps", "base"), {"data": {"a": "theirs"}})
+
+    await world.resync()
+
+    assert world.get("ConfigMap", "settings") is None
+    assert (await world.resync()).said == "drift observed"
+    base = world.get("ConfigMap", "base")
+    assert base is not None
+    assert base["data"] == {"a": "theirs"}
+
+
+async def test_an_observing_environment_writes_nothing_beside_what_is_blocked(observing_world: World) -> None:
+    """One object that cannot be made again does not let a run make others that somebody deleted."""
+    world = observing_world
+    world.push(application("web", service()) | application("settings", config_map("settings", {"a": "1"})))
+    await world.deploy()
+    world.delete(world.path("services", "web"))
+    world.delete(world.path("configmaps", "settings"))
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "spec": {"hard": {"count/configmaps": "0"}}}
+    world.admin.create({**quota, "metadata": {"name": "none", "namespace": world.namespace}}, manager="admin")
+    _await_quota(world)
+
+    with pytest.raises(Blocked, match="exceeded quota"):
+        await world.resync()
+
+    assert world.get("Service", "web") is None
+
+
+def _await_quota(world: World) -> None:
+    """Until its controller has counted, nothing at all may be made."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        found = world.get("ResourceQuota", "none")
+        if found and (found.get("status") or {}).get("used"):
+            return
+        time.sleep(0.2)
+    pytest.fail("the quota is not counted")
+
+
+@pytest.mark.parametrize("name", ["f:x", "v:" + "[" * 2000 + "]" * 2000])
+async def test_forged_claims_break_nothing(world: World, name: str) -> None:
+    """Somebody who may write an object writes nonsense into our claims: the plan is made, and the object put right."""
+    world.push_objects("web", deployment())
+    await world.deploy()
+    live = world.get("Deployment", "web", "apps/v1")
+    assert live is not None
+    for entry in live["metadata"]["managedFields"]:
+        if entry["manager"] == world.manager:
+            entry["fieldsV1"]["f:spec"]["f:template"]["f:spec"]["f:containers"] = {name: {}}
+    world.admin.replace(live, manager="tenant")
+
+    assert [item.identity.name for item in (await world.plan()).writes] == ["web"]
+    await world.resync()
+    assert (await world.plan()).empty
 
 
 async def test_an_observing_environment_does_not_force_a_new_commit(observing_world: World) -> None:
