@@ -48,10 +48,10 @@ class Admission:
 
 
 def admission(configurations: Iterable[Body]) -> Admission:
-    """The rules about new objects among these webhook configurations and policies."""
+    """The rules about new and changed objects among these webhook configurations and policies."""
     bodies = tuple(configurations)
     found = [rule for body in bodies for rule in _rules(body)]
-    rules = tuple(_rule(each) for each in found if {"*", "CREATE"} & set(each.get("operations") or ()))
+    rules = tuple(_rule(each) for each in found if {"*", "CREATE", "UPDATE"} & set(each.get("operations") or ()))
     return Admission(rules, bodies=bodies)
 
 

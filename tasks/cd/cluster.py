@@ -187,12 +187,18 @@ class Cluster:
         return self._server
 
     def preferred(self, group: str, kind: str) -> Resource:
-        """The kind at the group's preferred version, for an object that we only know by its identity."""
+        """The kind at the version of it that the group prefers, for an object that we only know by its identity."""
         for (api_version, name), found in list(self._resources.items()):
             if name == kind and group_of(api_version) == group:
                 return found
-        version = self.request("GET", f"/apis/{group}")["preferredVersion"]["groupVersion"] if group else "v1"
-        return self.resource(version, kind)
+        if not group:
+            return self.resource("v1", kind)
+        served = self.request("GET", f"/apis/{group}")
+        first = served["preferredVersion"]["groupVersion"]
+        for version in (first, *(each["groupVersion"] for each in served["versions"])):  # not every kind has the first
+            if other := self._discovered(version, kind) or self._discover(version).get((version, kind)):
+                return other
+        return self.resource(first, kind)
 
     def kinds(self) -> Kinds:
         """Every kind whose objects can be listed, at the version that its group prefers; asked anew each time."""

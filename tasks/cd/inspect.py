@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -455,12 +455,25 @@ def _proofs(
     if not new:
         return {}, []
 
-    def judged(manifest: Manifest) -> bool:
-        return proving.admission.may_judge(cluster.resource(*manifest.type))
+    @cache
+    def judged(api_version: str, kind: str) -> bool:
+        served = _served(cluster, api_version, kind)
+        return served is None or proving.admission.may_judge(served)
 
-    found = proofs(new, schema=proving.schemas.find, judged=judged, everything=proving.everything)
+    schema, everything = proving.schemas.find, proving.everything
+    found = proofs(new, schema=schema, judged=lambda manifest: judged(*manifest.type), everything=everything)
     unasked = any(not proof.asked for proof in found.values())
     return found, [UNKNOWN_ADMISSION] if unasked and not proving.admission.known else []
+
+
+def _served(cluster: Cluster, api_version: str, kind: str) -> Resource | None:
+    """A kind at a version; None while that is not served, as when its definition comes with the commit."""
+    try:
+        return cluster.resource(api_version, kind)
+    except ClusterError as error:
+        if error.status != 404:
+            raise
+        return None
 
 
 @dataclass(frozen=True)
@@ -744,7 +757,7 @@ def _newcomer(
         answer = cluster.apply(want.body, manager=scope.manager, force=True, dry_run=True)
     except ClusterError as error:
         refused = decide.refused(want, error)
-        if later and error.status == _UNFIT:
+        if later and _unfit(cluster, want, error):
             return decide.new(want)
         return misfit(want, problems, error.message) if problems and refused.action == Action.BLOCKED else refused
     return decide.new(want) if answer.created else None
@@ -764,12 +777,17 @@ def _judged(cluster: Cluster, want: Wanted, scope: Scope, look: Look, *, later: 
         predicted = cluster.apply(want.body, manager=scope.manager, force=True, dry_run=True)
     except ClusterError as error:
         item = decide.refused(want, error)
-        if later and error.status == _UNFIT and item.action == Action.BLOCKED:
+        if later and item.action == Action.BLOCKED and _unfit(cluster, want, error):
             return decide.foreseen(want, scope)
         fixed = decide.fixed(want, scope, item.reason) if item.action == Action.IMMUTABLE else None
         return _recreated(cluster, want, fixed, scope) if fixed else item
     same = version_of(predicted.body) == version_of(want.live)
     return decide.decided(want, predicted.body, scope) if same else None
+
+
+def _unfit(cluster: Cluster, want: Wanted, error: ClusterError) -> bool:
+    """Whether the server refuses an object for what the definition of its kind says: its schema, or its versions."""
+    return error.status == _UNFIT or (error.status == 404 and _served(cluster, *want.manifest.type) is None)
 
 
 def _recreated(cluster: Cluster, want: Wanted, item: PlanItem, scope: Scope) -> PlanItem:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import yaml
@@ -12,6 +14,7 @@ from interlock.cd.control import ACCOUNT, Subject
 from interlock.cd.objects import Body
 from interlock.contract import layout
 from interlock.errors import Blocked, ClusterError, Refused, RenderError, Unhealthy
+from tasks.cd.cluster import connect
 from tasks.cd.schemas import ServerSchemas
 from tests.cluster.test_order import application, broken
 from tests.cluster.worlds import USER, World, config_map
@@ -122,16 +125,67 @@ def rights(world: World) -> Iterator[World]:
 async def test_an_object_of_a_new_kind_is_applied_right_after_it(rights: World) -> None:
     """Definition and object come in one commit: the one is waited for until it is served, the other follows."""
     world = rights
-    world.push(
-        {**application("operator", definition(world)), **application("shop-widgets", widget(world))} | allowed(world)
-    )
+    others = [{**widget(world), "metadata": {"name": name}} for name in ("second", "third")]
+    made = application("shop-widgets", widget(world), *others)
+    world.push({**application("operator", definition(world)), **made} | allowed(world))
 
     assert (await world.deploy()).said == "deployed"
 
-    live = world.get("Widget", "small", f"{group(world)}/v1")
-    assert live is not None
-    assert live["spec"] == {"size": 1}
+    for name in ("small", "second", "third"):
+        live = world.get("Widget", name, f"{group(world)}/v1")
+        assert live is not None
+        assert live["spec"] == {"size": 1}
     assert (await world.plan()).empty
+
+
+async def test_an_object_may_use_a_version_that_its_definition_gets_in_the_same_commit(rights: World) -> None:
+    """Those that exist move to it, and new ones are made at it, in one commit."""
+    world = rights
+    world.push(
+        {**application("operator", definition(world)), **application("shop-widgets", widget(world))} | allowed(world)
+    )
+    await world.deploy()
+    changed = definition(world)
+    (first,) = changed["spec"]["versions"]
+    changed["spec"]["versions"] = [first, {**copy.deepcopy(first), "name": "v2", "storage": False}]
+    moved = {**widget(world), "apiVersion": f"{group(world)}/v2"}
+    others = [{**moved, "metadata": {"name": name}} for name in ("second", "third")]
+    world.push({**application("operator", changed), **application("shop-widgets", moved, *others)})
+
+    assert (await world.deploy()).said == "deployed"
+
+    for name in ("small", "second", "third"):
+        assert world.get("Widget", name, f"{group(world)}/v2")
+    assert (await world.plan()).empty
+
+
+def test_a_kind_is_found_at_a_version_that_its_group_does_not_prefer(world: World) -> None:
+    """An object that only the inventory names is not taken for gone because its group prefers another version."""
+    older, newer = definition(world), definition(world, kind="Gadget")
+    older["spec"]["versions"][0]["name"] = "v1alpha1"
+    newer["spec"]["names"] |= {"plural": "gadgets", "singular": "gadget"}
+    newer["metadata"]["name"] = f"gadgets.{group(world)}"
+    definitions = world.admin.resource("apiextensions.k8s.io/v1", DEFINITION)
+    try:
+        for body in (older, newer):
+            world.admin.apply(body, manager="admin")
+        for version, kind in (("v1", "Gadget"), ("v1alpha1", "Widget")):
+            _await_kind(world, f"{group(world)}/{version}", kind)
+        with connect(world.kubeconfig) as cluster:
+            assert cluster.preferred(group(world), "Widget").version == "v1alpha1"
+    finally:
+        for body in (older, newer):
+            world.admin.request("DELETE", definitions.path(name=body["metadata"]["name"]))
+
+
+def _await_kind(world: World, api_version: str, kind: str) -> None:
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with suppress(ClusterError):
+            world.admin.resource(api_version, kind)
+            return
+        time.sleep(0.2)
+    pytest.fail(f"{kind} is not served")
 
 
 async def test_an_object_may_use_what_its_definition_gets_in_the_same_commit(rights: World) -> None:

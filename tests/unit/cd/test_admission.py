@@ -91,3 +91,11 @@ def test_what_environment_yaml_allows_is_not_foreign() -> None:
         "miner",
         "not in Git, not ours; it may change what is written in the namespaces",
     )
+
+
+@pytest.mark.parametrize("operation", ["*", "CREATE", "UPDATE"])
+def test_a_webhook_about_changes_may_judge_too(operation: str) -> None:
+    """What is known of a change without the server is asked about where a webhook may refuse changes alone."""
+    body = _webhook(rules=[{**RULE, "operations": [operation]}])
+    assert admission([body]).may_judge(CONFIG_MAPS)
+    assert not admission([_webhook(rules=[{**RULE, "operations": ["DELETE"]}])]).may_judge(CONFIG_MAPS)
