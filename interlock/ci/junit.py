@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from xml.etree import ElementTree
 
 from interlock.ci.coverage import Coverage
 from interlock.ci.untrusted_xml import read_xml
-from interlock.contract.canonical import digest
+from interlock.contract.canonical import canonical, digest
 from interlock.errors import TestsFailed
 
 MOST_CASES = 50_000
@@ -62,6 +62,44 @@ class TestRun:
     def problems(self) -> tuple[str, ...]:
         """Everything that keeps the run from counting as passed."""
         return tuple(_problems(self))
+
+
+def joined(first: TestRun, more: Mapping[str, TestRun]) -> TestRun:
+    """What several commands come to: passed when each has passed by itself. Cases of further ones have their name."""
+    if not more:
+        return first
+    runs = {"": first, **more}
+    troubles = [f"{name}: {each}" if name else each for name, run in runs.items() for each in _troubles(run)]
+    worst = next((run for run in runs.values() if run.problems), first)
+    reports = {name: run.report for name, run in runs.items() if run.report}
+    return replace(
+        worst,
+        report=_joined_reports(reports) if len(reports) == len(runs) else None,
+        trouble="; ".join(troubles),
+        coverage=first.coverage,
+        seconds=sum(run.seconds for run in runs.values()),
+    )
+
+
+def _troubles(run: TestRun) -> tuple[str, ...]:
+    """Its problems, but for the cases that failed, which are told one by one."""
+    return run.problems if run.report is None or not run.report.failed else tuple(filter(None, (run.trouble,)))
+
+
+def _joined_reports(reports: Mapping[str, TestReport]) -> TestReport:
+    return TestReport(
+        passed=tuple(f"{prefix}{name}" for prefix, one in _prefixed(reports) for name in one.passed),
+        skipped=tuple(f"{prefix}{name}" for prefix, one in _prefixed(reports) for name in one.skipped),
+        failed=tuple(
+            replace(case, name=prefix + case.name) for prefix, one in _prefixed(reports) for case in one.failed
+        ),
+        seconds=sum(one.seconds for one in reports.values()),
+        digest=digest(canonical({name: one.digest for name, one in reports.items()})),
+    )
+
+
+def _prefixed(reports: Mapping[str, TestReport]) -> list[tuple[str, TestReport]]:
+    return [(f"{name}: " if name else "", one) for name, one in reports.items()]
 
 
 def _problems(run: TestRun) -> Iterator[str]:

@@ -558,16 +558,23 @@ class Service(Model):
         return self
 
 
-class Tests(Model):
-    """How a component's tests run inside its own image, without network, and where they leave a JUnit report."""
+class TestCommand(Model):
+    """A command that leaves a JUnit report."""
 
     __test__ = False
 
     command: tuple[str, ...] = Field(min_length=1)
     report: Annotated[str, StringConstraints(pattern=r"^/[^\x00]*\.xml$")] = "/tmp/junit.xml"  # noqa: S108 - in the container
     timeout_seconds: int = Field(default=300, ge=1, le=7200)
+
+
+class Tests(TestCommand):
+    """How a component's tests run inside its own image, without network but for services."""
+
     coverage: Annotated[str, StringConstraints(pattern=r"^/[^\x00]*\.xml$")] | None = None
     """Where they leave a coverage report in Cobertura's form, if they do."""
+    more: dict[Name, TestCommand] = Field(default={}, max_length=10)
+    """Further commands, each in a container of its own after the first has ended, beside the same services."""
     services: dict[ServiceName, Service] = Field(default={}, max_length=10)
     """What they need beside them; without any they have no network."""
     target: Stage | None = None

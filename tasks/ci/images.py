@@ -410,9 +410,10 @@ def read_recipe(source: Path, component: Component, rules: Sequence[BuildRules],
     if not path.is_file():
         raise FormatError("the Dockerfile is missing", path=component.dockerfile)
     text = path.read_bytes().decode(*_BYTES)
-    recipe = read_references(text, path=component.dockerfile, arguments=component.arguments)
     if not buildkit:
         require_local(text, path=component.dockerfile)
+    recipe = read_references(text, path=component.dockerfile, arguments=component.arguments)
+    if not buildkit:
         recipe = recipe.without_frontend()
     if recipe.heredoc and not buildkit:
         raise FormatError(

@@ -12,9 +12,9 @@ from dataclasses import replace
 import requests.exceptions
 
 from interlock.ci.coverage import Coverage, read_coverage
-from interlock.ci.junit import TestReport, TestRun, read_report
+from interlock.ci.junit import TestReport, TestRun, joined, read_report
 from interlock.ci.untrusted_xml import MOST_BYTES
-from interlock.contract.models import Tests
+from interlock.contract.models import TestCommand, Tests
 from interlock.errors import TestsFailed
 from tasks.ci.images import RUN_LABEL, Client, Missing, Ulimit, daemon
 from tasks.ci.services import BOUNDED_LOG, NO_RESOLVER, running
@@ -37,7 +37,8 @@ def run_tests(url: str, image_id: str, tests: Tests, *, run: str) -> TestRun:
     killed run left carries its label for the next sweep.
     """
     started = time.monotonic()
-    with daemon(url, timeout=tests.timeout_seconds + 60) as client, contextlib.ExitStack() as stack:
+    longest = max(each.timeout_seconds for each in (tests, *tests.more.values()))
+    with daemon(url, timeout=longest + 60) as client, contextlib.ExitStack() as stack:
         network = None
         if tests.services:
             try:
@@ -45,8 +46,17 @@ def run_tests(url: str, image_id: str, tests: Tests, *, run: str) -> TestRun:
             except TestsFailed as error:
                 return TestRun(exit_code=None, trouble=error.message, seconds=time.monotonic() - started)
         found = _run(client, image_id, tests, run=run, network=network)
+        more = {
+            name: _run(client, image_id, _alone(command), run=run, network=network)
+            for name, command in tests.more.items()
+        }
+        found = joined(found, more)
     images = tuple(each.image for each in tests.services.values())
     return replace(found, seconds=time.monotonic() - started, services=images)
+
+
+def _alone(command: TestCommand) -> Tests:
+    return Tests(command=command.command, report=command.report, timeout_seconds=command.timeout_seconds)
 
 
 def _run(client: Client, image_id: str, tests: Tests, *, run: str, network: str | None) -> TestRun:

@@ -268,6 +268,15 @@ def test_policy_says_which_images_services_may_have(tmp_path: Path, image: str) 
         read_recipe(tmp_path, component, [BuildRules(images=("interlock.sandbox/*",))])
 
 
+def test_further_commands_run_beside_the_same_services(run: Run) -> None:
+    """Each in a container of its own; one that fails keeps all from passing."""
+    again = {"command": ("python", "-c", ASK + GOOD)}
+
+    assert run(ASK + GOOD, {"db": WEB}, more={"again": again}).problems == ()
+    problems = run(ASK + GOOD, {"db": WEB}, more={"again": {"command": ("false",)}}).problems
+    assert problems == ("again: the tests left no report at /tmp/junit.xml (the test command ended with exit code 1)",)
+
+
 def test_coverage_is_read_beside_the_report(run: Run) -> None:
     """From another folder, too; a report that was promised and is missing keeps tests from passing."""
     cover = "<coverage><class filename='a.py'><lines><line number='1' hits='1'/></lines></class></coverage>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from interlock.ci.junit import FailedCase, TestRun, read_report
+from interlock.ci.junit import FailedCase, TestRun, joined, read_report
 from interlock.contract.canonical import digest
 from interlock.errors import TestsFailed
 
@@ -30,6 +30,34 @@ def test_cases_are_read_by_outcome() -> None:
     assert report.seconds == 0.75
     assert report.digest == digest(REPORT)
     assert report.summary == "1 passed, 2 failed, 1 skipped"
+
+
+def of(text: str, code: int | None = 0, **more: object) -> TestRun:
+    return TestRun(code, read_report(text.encode()), **more)  # type: ignore[arg-type]
+
+
+GOOD, BAD = (
+    "<testsuite><testcase name='a'/></testsuite>",
+    "<testsuite><testcase name='b'><failure/></testcase></testsuite>",
+)
+
+
+def test_several_commands_pass_when_each_passes() -> None:
+    """Zero cases, a missing report or a failure of one is not hidden by the others."""
+    good, bad = of(GOOD, seconds=1.0), of(BAD, 1, log=("bad",))
+
+    both = joined(good, {"slow": of(GOOD, seconds=2.0)})
+    assert both.problems == ()
+    assert both.report is not None
+    assert both.report.passed == ("a", "slow: a")
+    assert both.seconds == 3.0
+    assert joined(good, {}) is good
+    assert joined(good, {"slow": bad}).problems == ("slow: b failed: no message",)
+    assert joined(good, {"slow": bad}).log == ("bad",)
+    assert joined(bad, {"slow": good}).problems == ("b failed: no message",)
+    assert joined(good, {"slow": of("<testsuite/>")}).problems == ("slow: no test ran (0 passed, 0 failed, 0 skipped)",)
+    assert joined(good, {"slow": TestRun(None, trouble="stopped")}).problems == ("slow: stopped",)
+    assert "exit code 3" in joined(good, {"slow": of(GOOD, 3)}).problems[0]
 
 
 def test_a_single_suite_may_be_the_root() -> None:
