@@ -443,6 +443,32 @@ async def test_a_killed_release_is_signed_by_the_next(walk: Walk, signer: Signer
     assert len({each["annotations"]["dev.interlock.attached"] for each in layers}) == len(layers)
 
 
+async def test_a_reused_image_is_signed_for_its_new_release(walk: Walk, signer: SignerProcess) -> None:
+    """The signer looks at the commit that built it and at the one that releases it; CD's rules accept what it signs."""
+    signer.start()
+    host = with_signer(walk, signer).host
+    first = walk.application.head
+    await release_order(Recorder(), host, "shop", None)
+    walk.application.push({"shop/new.py": b"NEW = 1\n"})
+    await release_order(Recorder(), host, "shop", None)
+    third = walk.application.push({"shop/new.py": None})
+    recorder = Recorder()
+
+    await release_order(recorder, host, "shop", None)
+
+    assert "build image" not in recorder.steps
+    found = repository.read(walk.environments.read())
+    released = found.environments["dev"].applications["shop"].release
+    assert released is not None
+    entry = released.components["web"]
+    path = layout.evidence("dev", "shop", "web", entry.image.partition("@")[2])
+    proof = evidence.read_envelope(found.tree.files[path], path=path)
+    (said,) = proof.predicates(evidence.PROVENANCE)
+    assert entry.source.commit == said["buildDefinition"]["externalParameters"]["commit"] == first
+    assert said["buildDefinition"]["internalParameters"]["head"] == third
+    assert all(each.signatures for each in proof.envelopes)
+
+
 def _stop() -> None:
     raise InputError("stopped here")
 
