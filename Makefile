@@ -1,8 +1,8 @@
 # Everything is behind these few names; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cd bench lint setup clean
+.PHONY: help demo test test-cd bench images lint setup clean
 PYTHON := .venv/bin/python
-SOURCES := interlock flows tasks sandbox bench
+SOURCES := interlock flows tasks sandbox bench images
 STAMP := .venv/.made-from-uv.lock
 umask := umask 022
 # Extra words for pytest: make test ARGS="-k git"
@@ -32,6 +32,9 @@ test-cd: linux setup ## Run the tests of CD's half, without root: etcd, API serv
 bench: root setup ## Measure plan and apply beside kubectl; ARGS="plan-unchanged --objects 1000" selects
 	@$(umask) && sh sandbox/bootstrap.sh --group bench --quiet
 	@$(PYTHON) -m bench $(ARGS)
+
+images: setup ## Lay out in build/images the context of Interlock's own images, every wheel included
+	@$(PYTHON) -m images.collect build/images
 
 lint: setup ## Check format, style, types and the rooms' import contracts
 	@.venv/bin/ruff format --check .

@@ -16,6 +16,7 @@ CLASSES = {
     "git": "sandbox.parts.git:Git",
     "trivy": "sandbox.parts.trivy:Trivy",
     "baseimage": "sandbox.parts.baseimage:BaseImage",
+    "workerbase": "sandbox.parts.baseimage:WorkerBaseImage",
     "prefect": "sandbox.parts.prefect:Prefect",
     "kubernetes": "sandbox.parts.kubernetes:Kubernetes",
     "node": "sandbox.parts.node:Node",
@@ -30,7 +31,7 @@ CLASSES = {
 # These need the host config that a person or the demo writes, so they start only when asked for.
 LATER = ("receiver", "signer", "worker-ci", "worker-cd")
 # What only tests need, and what takes minutes to build.
-FOR_TESTS = ("cosign", "referrers", "buildkit")
+FOR_TESTS = ("cosign", "referrers", "buildkit", "workerbase")
 DEFAULT = tuple(name for name in CLASSES if name not in (*LATER, *FOR_TESTS))
 
 

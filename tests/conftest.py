@@ -20,7 +20,7 @@ from sandbox.supervisor import Sandbox
 from sandbox.terminal import Terminal
 
 if TYPE_CHECKING:
-    from sandbox.parts.baseimage import BaseImage
+    from sandbox.parts.baseimage import BaseImage, WorkerBaseImage
     from sandbox.parts.buildkit import BuildKit
     from sandbox.parts.cosign import Cosign
     from sandbox.parts.docker import Docker
@@ -36,6 +36,7 @@ PARTS = {
     "registry": "registry",
     "docker_daemon": "docker",
     "base_image": "baseimage",
+    "worker_base": "workerbase",
     "trivy_database": "trivy",
     "cluster": "kubernetes",
     "node": "node",
@@ -186,6 +187,12 @@ def docker_daemon(sandbox: Sandbox) -> Docker:
 def base_image(sandbox: Sandbox) -> BaseImage:
     """The example's base image, in the Docker daemon."""
     return cast("BaseImage", _started(sandbox, "baseimage"))
+
+
+@pytest.fixture(scope="session")
+def worker_base(sandbox: Sandbox) -> WorkerBaseImage:
+    """The base of Interlock's own images, in the Docker daemon."""
+    return cast("WorkerBaseImage", _started(sandbox, "workerbase"))
 
 
 @pytest.fixture(scope="session")
