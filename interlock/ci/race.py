@@ -4,7 +4,9 @@ from __future__ import annotations
 
 PATIENCE_SECONDS = 900.0
 """How long one writer keeps trying."""
-_HALVINGS = 5
+_HALVINGS = 3
+_LONGEST_ATTEMPT_SECONDS = 5.0
+"""A slower attempt built or signed something on its way, which the next one need not do again."""
 
 
 def pause(lost: int, *, took: float, waited: float, chance: float) -> float | None:
@@ -18,4 +20,5 @@ def pause(lost: int, *, took: float, waited: float, chance: float) -> float | No
     """
     if waited > PATIENCE_SECONDS:
         return None
-    return chance * took * (2 ** (_HALVINGS - lost + 1) if lost <= _HALVINGS else 0)
+    step = min(took, _LONGEST_ATTEMPT_SECONDS)
+    return chance * step * (2 ** (_HALVINGS - lost + 1) if lost <= _HALVINGS else 0)
