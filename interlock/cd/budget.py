@@ -62,12 +62,19 @@ def dependants(deleted: Iterable[PlanItem], live: Mapping[Identity, Body]) -> fr
     containers = [i for i in named if (i.group, i.kind) in CONTAINERS]
     found = {identity for identity in live if any(within(identity, each, live) for each in containers)}
     gone = {item.uid for item in items} | {uid(live[identity]) for identity in found}
-    left = {identity: _owners(body) for identity, body in live.items() if identity not in found}
-    left = {identity: owners for identity, owners in left.items() if owners}
-    while more := {identity for identity, owners in left.items() if owners <= gone}:
-        found |= more
-        gone |= {uid(live[identity]) for identity in more}
-        left = {identity: owners for identity, owners in left.items() if identity not in more}
+    owned = {identity: set(_owners(body)) for identity, body in live.items() if identity not in found}
+    by_owner: dict[str, list[Identity]] = {}
+    for identity, owners in owned.items():
+        for owner in owners:
+            by_owner.setdefault(owner, []).append(identity)
+    going = list(gone)
+    while going:  # each owner once, however long somebody made the chains
+        owner = going.pop()
+        for identity in by_owner.pop(owner, ()):
+            owned[identity].discard(owner)
+            if not owned[identity]:
+                found.add(identity)
+                going.append(uid(live[identity]))
     return frozenset(found - named)
 
 

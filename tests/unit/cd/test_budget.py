@@ -172,3 +172,14 @@ def test_a_tombstone_deletes_nothing_without_an_allowance() -> None:
     assert budget.judged(items, {}, scope(guards=Guards(removed=True)), owned=1).over == (
         "1 of 1 objects would be deleted: the environment is to be removed",
     )
+
+
+def test_a_chain_of_owners_costs_no_more_than_its_length() -> None:
+    """Whoever may make objects may chain them: each is looked at once, and all go with the first."""
+    chain = [Identity("", "ConfigMap", "shop", f"c{n}") for n in range(5_000)]
+    live = {
+        each: {"metadata": {"uid": f"u{n}", "ownerReferences": [{"uid": f"u{n - 1}"}] if n else []}}
+        for n, each in reversed([*enumerate(chain)])
+    }
+
+    assert budget.dependants([PlanItem(chain[0], Action.PRUNE, uid="u0")], live) == set(chain[1:])
