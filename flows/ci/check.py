@@ -80,7 +80,7 @@ async def check_order(
     """
     with tempfile.TemporaryDirectory(prefix="interlock-check-") as work:
         policy = Policy.of(repository, source=source)
-        released = sorted({target.released.source.commit for target in policy.targets if target.released})
+        released = sorted({target.released.newest for target in policy.targets if target.released})
         checkout = await presenter.step(copy_folder, folder, Path(work), files=files, commit=commit, released=released)
         if repository:
             policy = replace(policy, targets=narrowed(checkout.file, policy.targets))

@@ -48,6 +48,8 @@ class Offer:
     component: str
     image: str
     source: Source
+    head: str
+    """The commit that releases it, where another one built it."""
     run: str
     proven: Sequence[Proven]
     bound: Sequence[Target]
@@ -55,6 +57,11 @@ class Offer:
     tests: str
     findings: str
     """Markdown."""
+
+    @property
+    def commit(self) -> str:
+        """What people are asked to release: the newest commit, whichever built the image."""
+        return self.head or self.source.commit
 
     @property
     def environments(self) -> tuple[str, ...]:
@@ -76,9 +83,9 @@ async def propose(presenter: Presenter, host: CiHost, head: VerifiedHead, offer:
     May be killed anywhere: what is there already is found, and what is missing is made.
     """
     branch = branch_of(offer.source.repository, offer.component, offer.bound, head.repository)
-    wanted = changes(head.tree, offer.proven, image=offer.image, source=offer.source)
+    wanted = changes(head.tree, offer.proven, image=offer.image, source=offer.source, head=offer.head)
     targets = [each.target for each in offer.proven]
-    title = title_of(offer.component, offer.source.commit, offer.environments)
+    title = title_of(offer.component, offer.commit, offer.environments)
     commit = await presenter.step(
         push_branch,
         host,
@@ -88,20 +95,20 @@ async def propose(presenter: Presenter, host: CiHost, head: VerifiedHead, offer:
         subject=title,
         trailers=Trailers(
             source_repository=offer.source.repository,
-            source_commit=offer.source.commit,
+            source_commit=offer.commit,
             run=offer.run,
             evidence_digest=digest(offer.proven[0].evidence),
             component=offer.component,
         ),
         stays=lambda texts: already_proposed(
-            texts, targets, image=offer.image, commit=offer.source.commit, repository=offer.source.repository
+            texts, targets, image=offer.image, commit=offer.commit, repository=offer.source.repository
         ),
     )
     body = body_of(
         component=offer.component,
         image=offer.image,
         repository=offer.source.repository,
-        commit=offer.source.commit,
+        commit=offer.commit,
         branch=branch,
         base=host.environment_repository.branch,
         run=run_url(host.prefect_ui, offer.run),
@@ -109,7 +116,7 @@ async def propose(presenter: Presenter, host: CiHost, head: VerifiedHead, offer:
         findings=offer.findings,
         differences=await _differences(presenter, head, wanted, targets),
     )
-    proposal = Proposal(branch, host.environment_repository.branch, offer.source.commit, title, body)
+    proposal = Proposal(branch, host.environment_repository.branch, offer.commit, title, body)
     return Proposed(branch, commit, await _ask(presenter, host, proposal))
 
 
@@ -209,7 +216,7 @@ async def keep_up(presenter: Presenter, host: CiHost) -> tuple[str, ...]:
                 host,
                 branch=branch,
                 parent=head.commit,
-                changes=changes(head.tree, proven, image=entry.image, source=entry.source),
+                changes=changes(head.tree, proven, image=entry.image, source=entry.source, head=entry.head or ""),
                 subject=left.subject,
                 trailers=left.trailers,
                 stays=lambda _: False,

@@ -304,7 +304,7 @@ async def _write(run: Run, candidate: Candidate, judged: Judged, proven: Sequenc
         push_release,
         run.host,
         parent=judged.desired.commit,
-        changes=changes(judged.desired.tree, proven, image=facts.image, source=facts.source),
+        changes=changes(judged.desired.tree, proven, image=facts.image, source=facts.source, head=facts.head),
         subject=f"Release {_what(run, candidate)} to {', '.join(_environments(proven))}",
         trailers=Trailers(
             source_repository=run.head.repository,
@@ -327,6 +327,7 @@ async def _propose(
         component=candidate.component,
         image=facts.image,
         source=facts.source,
+        head=facts.head,
         run=run.id,
         proven=proven,
         bound=_targets(run, head, candidate.component),

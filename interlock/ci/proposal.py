@@ -80,7 +80,7 @@ def already_proposed(
         entry = _entry(texts.get(layout.release(each.environment, each.application)), each.component)
         if entry is None or entry.image != image:
             return False
-        if (entry.source.repository, entry.source.commit) != (repository, commit):
+        if (entry.source.repository, entry.newest) != (repository, commit):
             return False
     return True
 
@@ -136,7 +136,9 @@ def carried(left: LeftBehind, now: Iterable[Target]) -> tuple[ReleasedComponent,
             return None
         digits = entry.image.partition("@")[2]
         proof = left.files.get(layout.evidence(target.environment, target.application, component, digits))
-        if proof is None or (wanted and (wanted.image, wanted.source) != (entry.image, entry.source)):
+        if proof is None or (
+            wanted and (wanted.image, wanted.source, wanted.head) != (entry.image, entry.source, entry.head)
+        ):
             return None
         wanted = entry
         proven.append(Proven(target, proof))

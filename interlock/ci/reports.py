@@ -424,7 +424,7 @@ def _rescanned(each: Rescanned) -> tuple[str, ...]:
     verdict = f"not judged: {each.trouble}" if each.trouble else "clean" if each.clean else "NOT CLEAN"
     return (
         each.name,
-        f"{released.source.repository} {released.source.commit[:12]}" if released else "",
+        f"{released.source.repository} {released.newest[:12]}" if released else "",
         verdict,
         ", ".join(each.fresh),
         released.image if released else "",

@@ -189,7 +189,7 @@ def marks(
         subject=_subject(changed),
         trailers=Trailers(
             source_repository=first.released.source.repository,
-            source_commit=first.released.source.commit,
+            source_commit=first.released.newest,
             run=run,
             evidence_digest=digest(next(iter(files.values()))),
             component=first.component,
@@ -201,7 +201,7 @@ def _subject(changed: Sequence[Rescanned]) -> str:
     """Says what people must know: what is not clean comes first."""
     dirty = [each.target.environment for each in changed if not each.verdict.passed]
     target = changed[0].target
-    commit = target.released.source.commit[:12] if target.released else ""
+    commit = target.released.newest[:12] if target.released else ""
     if dirty:
         return f"Mark {target.component} {commit} as no longer clean in {', '.join(dirty)}"
     environments = ", ".join(each.target.environment for each in changed)

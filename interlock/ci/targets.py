@@ -115,8 +115,8 @@ def nowhere(source: str, signer: str) -> InputError:
 
 def released_commits(bound: Iterable[Target], source: str) -> list[str]:
     """The commits of a source repository that are released somewhere."""
-    standing = (each.released.source for each in bound if each.released)
-    return sorted({each.commit for each in standing if each.repository == source})
+    standing = (each.released for each in bound if each.released)
+    return sorted({each.newest for each in standing if each.source.repository == source})
 
 
 def open_targets(
@@ -147,11 +147,11 @@ def _relation(target: Target, source: str, relations: Mapping[str, Relation]) ->
     """Another repository's release, or none, counts as older."""
     if target.released is None or target.released.source.repository != source:
         return "older"
-    return relations[target.released.source.commit]
+    return relations[target.released.newest]
 
 
 def _standing(target: Target) -> str:
-    commit = target.released.source.commit[:12] if target.released else "nothing"
+    commit = target.released.newest[:12] if target.released else "nothing"
     return f"{commit}, which is released to {target.environment},"
 
 
@@ -212,12 +212,17 @@ class Proven:
     evidence: bytes
 
 
-def changes(tree: Tree, proven: Iterable[Proven], *, image: str, source: Source) -> dict[str, bytes | None]:
-    """The files of a release commit: entry and evidence of each target; evidence of what it replaces goes."""
+def changes(
+    tree: Tree, proven: Iterable[Proven], *, image: str, source: Source, head: str = ""
+) -> dict[str, bytes | None]:
+    """The files of a release commit: entry and evidence of each target; evidence of what it replaces goes.
+
+    `head` is the commit that releases the image, where another one built it.
+    """
     changed: dict[str, bytes | None] = {}
     for each in proven:
         target = each.target
-        entry = ReleasedComponent(image=image, source=source, evidence=digest(each.evidence))
+        entry = ReleasedComponent(image=image, source=source, evidence=digest(each.evidence), head=head or None)
         path = layout.release(target.environment, target.application)
         text = release.with_component(_text(tree, path), target.component, entry)
         for old in (_evidence(target, target.released.image), rescan(target)) if target.released else ():

@@ -516,6 +516,13 @@ class ReleasedComponent(Model):
     source: Source
     evidence: Digest
     """Digest of the evidence file's bytes."""
+    head: CommitId | None = None
+    """The commit that released it, where an older one with the same inputs built the image."""
+
+    @property
+    def newest(self) -> str:
+        """The newest commit of the source that the release is of: CI never goes back behind it by itself."""
+        return self.head or self.source.commit
 
 
 class ReleaseFile(File):

@@ -16,7 +16,7 @@ def read(text: str | None, *, path: str = _PATH) -> ReleaseFile:
 def with_component(current_text: str | None, component: str, released: ReleasedComponent) -> str:
     """The new text, in which only this component's entry differs."""
     components = {**read(current_text).components, component: released}
-    entries = {name: components[name].model_dump(mode="json") for name in sorted(components)}
+    entries = {name: components[name].model_dump(mode="json", exclude_none=True) for name in sorted(components)}
     return strict_yaml.dump({"format": 1, "components": entries})
 
 

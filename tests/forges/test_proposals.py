@@ -64,6 +64,7 @@ class World:
             component="web",
             image=image,
             source=Source(repository="shop", commit=commit),
+            head="",
             run="run-1",
             proven=[Proven(each, proof) for each in bound if each.environment == "prod"],
             bound=bound,
