@@ -38,9 +38,11 @@ def key(pipeline: Pipeline) -> Path:
 
 @pytest.fixture(scope="module")
 def released(pipeline: Pipeline) -> str:
-    """The image that Git says the environment runs, by digest."""
+    """The image of the walk's newest release, by digest; the application may be gone since."""
     pipeline.environments.pull()
-    release = yaml.safe_load((pipeline.environments.clone / layout.release(ENVIRONMENT, APPLICATION)).read_text())
+    path = layout.release(ENVIRONMENT, APPLICATION)
+    commit = pipeline.environments.git("log", "-1", "--format=%H", "--diff-filter=AM", "--", path).strip()
+    release = yaml.safe_load(pipeline.environments.git("show", f"{commit}:{path}"))
     ((_, component),) = release["components"].items()
     return str(component["image"])
 
@@ -49,7 +51,7 @@ def released(pipeline: Pipeline) -> str:
 def test_cosign_verifies_what_the_walk_released(
     pipeline: Pipeline, cosign: Cosign, key: Path, released: str, place: Storage
 ) -> None:
-    """The image's signature and each kind of statement, where CI put them, about the very digest that runs."""
+    """The image's signature and each kind of statement, where CI put them, about the very digest."""
     login = registry_part.credentials(pipeline.place, "ci").read_text().strip()
 
     verified = cosign.run(3, place, "verify", released, key=key, login=login)
