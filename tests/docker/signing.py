@@ -70,7 +70,9 @@ class SignerProcess:
     def run(self, *, role: str = "signer", groups: tuple[int, ...] = ()) -> None:
         """Start it as any role's user, without waiting for it."""
         program = Path(sys.prefix) / "bin" / "interlock"
-        command = as_user(user(self.place, role), [program, "signer", "--config", self.config], groups=groups)
+        dying = ("setpriv", "--pdeathsig", "KILL")  # with a killed test run, whose sandbox knows nothing of it
+        words: list[str | Path] = [*dying, program, "signer", "--config", self.config]
+        command = as_user(user(self.place, role), words, groups=groups)
         self.daemon.start(command, env=clean_environment(HOME=str(self.folder / "state")), cwd=self.folder)
 
     def _answers(self) -> bool:
