@@ -629,9 +629,7 @@ def _items(
     """One item for each, in their order. Only what has to be asked about goes into the pool."""
     wants = [want for want, _ in looks]
     made = {want.identity for want in wants if want.live is None}
-    changing = defined(want.body for want, look in looks if look == Look.ASK)
-    kinds = {(kind.group, kind.kind) for kind in changing}
-    asking = _Asking(cluster, live, scope, scaled, proven, made, kinds, schemas, [])
+    asking = _Asking(cluster, live, scope, scaled, proven, made, frozenset(), schemas, [])
     known = {
         want.identity: PlanItem.unchanged(want.identity, application=want.manifest.application, uid=uid(want.live))
         for want, look in looks
@@ -645,15 +643,19 @@ def _items(
         elif not asking.unexplained(want, want.live):
             known[want.identity] = decide.decided(want, predictions[want.identity], scope)
 
-    def ask() -> None:
-        open_ = [pair for pair in looks if pair[0].identity not in known]
+    def ask(pairs: Iterable[tuple[Wanted, Look]]) -> None:
+        open_ = [pair for pair in pairs if pair[0].identity not in known]
         known.update((item.identity, item) for item in side_by_side(lambda pair: asking.item(*pair), open_))
 
-    ask()
+    definitions = [pair for pair in looks if pair[0].identity.kind == "CustomResourceDefinition"]
+    ask(definitions)
+    changed = [want.body for want, _ in definitions if known[want.identity].action in {Action.CREATE, Action.CHANGE}]
+    asking = replace(asking, changing={(kind.group, kind.kind) for kind in defined(changed)})
+    ask(looks)
     # When the sample of a kind is refused, the server is asked about every one of it.
     for identity in beside_refused(wants, proven, known):
         del known[identity]
-    ask()
+    ask(looks)
     return [known[want.identity] for want in wants], asking.notes
 
 
@@ -668,7 +670,7 @@ class _Asking:
     proven: Mapping[Identity, Proof]
     made: Collection[Identity]
     changing: Collection[tuple[str, str]]
-    """Groups and kinds whose definitions this plan may change first."""
+    """Groups and kinds whose definitions this plan changes first."""
     schemas: KnownSchemas
     notes: list[str]
 
