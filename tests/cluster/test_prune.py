@@ -498,16 +498,16 @@ async def test_an_expired_list_prunes_nothing(world: World, monkeypatch: pytest.
     world.remove("many")
     monkeypatch.setattr(cluster, "PAGE", 2)
     asked: list[str] = []
-    original = cluster.Cluster.request
+    original = cluster.Cluster._exchange
 
-    def request(self: cluster.Cluster, method: str, path: str, **more: object) -> object:
+    def exchange(self: cluster.Cluster, method: str, path: str, **more: object) -> object:
         query = more.get("query")
         if isinstance(query, dict) and "continue" in query:
             asked.append(path)
             more["query"] = {**query, "continue": "bm90IGEgdG9rZW4"}
         return original(self, method, path, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(cluster.Cluster, "request", request)
+    monkeypatch.setattr(cluster.Cluster, "_exchange", exchange)
     with pytest.raises(Exception, match="continue"):
         await world.deploy()
     assert asked

@@ -89,12 +89,13 @@ def hook(**rule: Any) -> Admission:
 
 
 def test_a_webhook_judges_what_its_rules_name() -> None:
-    """By group and resource, with stars; only rules about making objects count."""
+    """By group and resource, with stars; only rules about making and changing objects count."""
     assert (hook().may_judge(PODS), hook().may_judge(DEPLOYMENTS)) == (True, False)
     assert hook(apiGroups=["*"], resources=["*"]).may_judge(DEPLOYMENTS)
     assert hook(apiGroups=["*"], resources=["*/*"]).may_judge(DEPLOYMENTS)
     assert hook(operations=["*"]).may_judge(PODS)
-    assert not hook(operations=["DELETE", "UPDATE"]).may_judge(PODS)
+    assert hook(operations=["DELETE", "UPDATE"]).may_judge(PODS)
+    assert not hook(operations=["DELETE", "CONNECT"]).may_judge(PODS)
     assert not hook(resources=["pods/status"]).may_judge(PODS)
 
 

@@ -41,6 +41,7 @@ COMMANDS = {
         "sync",
         "take-over",
         "test",
+        "trust",
     ),
     *("version", "worker"),
 }
@@ -71,7 +72,7 @@ def test_every_command_explains_itself(words: tuple[str, ...], tmp_path: Path) -
     assert f"Usage: interlock {' '.join(words)}".strip() in done.stdout
     assert (
         "Examples" in done.stdout
-        or words in {(), ("bootstrap",), ("init",), ("version",)}
+        or words in {(), ("bootstrap",), ("init",), ("trust",), ("version",)}
         or words[:1] == ("register",)
     )
 
