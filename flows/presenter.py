@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 from uuid import UUID
@@ -18,7 +18,7 @@ from prefect.artifacts import (
     aupdate_progress_artifact,
 )
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State, TaskRun
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.annotations import quote
@@ -76,13 +76,12 @@ class PrefectPresenter:
         # Quoted, Prefect does not search the arguments for futures: they are large, and its search calls `keys`.
         quoted = {name: quote(value) for name, value in kwargs.items()}
         stop, context = stoppable()
-        ended: list[State[Any]] = []
-        task = _task(effect, ended.append)
         # Prefect draws what comes after what, from the states that a task waits for.
-        call = partial(context.run, partial(task, wait_for=trail.ends()), *map(quote, args), **quoted)
+        task: Any = partial(_task(effect), wait_for=trail.ends(), return_state=True)
+        call = partial(context.run, task, *map(quote, args), **quoted)
         running = asyncio.get_running_loop().run_in_executor(None, call)
         try:
-            result = await asyncio.shield(running)
+            state: State[R] = await asyncio.shield(running)
         except asyncio.CancelledError:
             # What is under way ends, so that nobody still uses what the order's `finally` gives back.
             stop.ask()
@@ -90,8 +89,8 @@ class PrefectPresenter:
             await asyncio.wait({running}, timeout=FINISH_SECONDS)
             raise
 
-        if ended:
-            trail.went(ended[0])
+        result: R = await state.aresult()
+        trail.went(state)
         return result
 
     async def show(self, report: Report) -> None:
@@ -142,15 +141,11 @@ class PrefectPresenter:
         return True
 
 
-def _task(effect: Effect[P, R], ended: Callable[[State[Any]], object]) -> Task[P, R]:
-    """The effect's task, named by what it is about, which tells its last state."""
-
-    def tell(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> None:
-        ended(state)
-
+def _task(effect: Effect[P, R]) -> Task[P, R]:
+    """The effect's task, named by what it is about."""
     subject = trail.subject()
     name = f"{effect.task_run_name} of {subject}" if subject else effect.task_run_name
-    return effect.task.with_options(task_run_name=name, on_completion=[tell])
+    return effect.task.with_options(task_run_name=name)
 
 
 def _forget(stopped: asyncio.Future[Any]) -> None:
