@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -118,13 +119,18 @@ def base_archive(base_image: BaseImage) -> Path:
 @contextmanager
 def small_daemon(base_archive: Path, folder: Path) -> Iterator[str]:
     """A Docker daemon of its own, whose disk has 300 MiB."""
+    with TemporaryDirectory(prefix="dockerd-") as short:  # a socket's path has at most 107 bytes
+        yield from _small_daemon(base_archive, folder, Path(short))
+
+
+def _small_daemon(base_archive: Path, folder: Path, short: Path) -> Iterator[str]:
     data, config = folder / "data", folder / "daemon.json"
     data.mkdir()
     socket = folder / "docker.sock"
     said = {
         "hosts": [f"unix://{socket}"],
         "data-root": str(data),
-        "exec-root": str(folder / "exec"),
+        "exec-root": str(short),
         "pidfile": str(folder / "docker.pid"),
         "bridge": "none",
         "iptables": False,
