@@ -105,6 +105,8 @@ def register_ci(
         str | None, typer.Option(help="A buildkitd's address; without it the Docker daemon's BuildKit.")
     ] = None,
     poll_seconds: PollSeconds = 30,
+    rescan_seconds: Annotated[int, typer.Option(help="How often what is released is judged again.")] = 86400,
+    components_at_once: Annotated[int, typer.Option(help="How many components of a push are built at once.")] = 2,
     config: Config = None,
     form: Output = Format.TABLE,
 ) -> None:
@@ -116,6 +118,8 @@ def register_ci(
         "registry": _given(host=registry, auth=registry_auth, insecure=insecure),
         "docker": docker,
         "trivy": {"cache": str(trivy_cache), "database": "pinned" if pinned_database else "download"},
+        "rescan_seconds": rescan_seconds,
+        "components_at_once": components_at_once,
         **_given(signer=signer_socket),
         **({"buildkit": _given(buildx=buildx, address=buildkit)} if buildx or buildkit else {}),
     }

@@ -41,6 +41,7 @@ def made(tmp_path: Path) -> Path:
         (
             *("register", "ci", *_HOST, "--signer", "ci-shop", "--registry", "r.example", "--config", "ci.yaml"),
             *("--buildx", "/usr/libexec/docker/cli-plugins/docker-buildx", "--buildkit", "unix:///run/b.sock"),
+            *("--rescan-seconds", "3600", "--components-at-once", "4"),
         ),
         ("register", "application", "shop", "--url", "https://git.example/shop.git", "--config", "ci.yaml"),
         ("register", "cd", *_HOST, "--signer", "cd", *_LEDGER, "--config", "cd.yaml"),
@@ -68,6 +69,13 @@ _SIGNER = (
 )
 _KMS = ("--key-kms", "acme:keys/shop")
 _LEDGER = ("--ledger", "ledger", "--ledger-url", "https://git.example/ledger.git")
+
+
+def test_what_was_asked_for_stands_in_a_hosts_file(made: Path) -> None:
+    """Options of `register ci` that have defaults."""
+    text = (made / "ci.yaml").read_text()
+    assert "rescan_seconds: 3600\n" in text
+    assert "components_at_once: 4\n" in text
 
 
 def test_what_the_commands_write_fits_its_schema(made: Path) -> None:
