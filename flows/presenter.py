@@ -90,7 +90,8 @@ class PrefectPresenter:
             raise
 
         result: R = await state.aresult()
-        trail.went(state)
+        # Prefect looks into all that a task waits for, and results are large.
+        trail.went(state.model_copy(update={"data": quote(None)}))
         return result
 
     async def show(self, report: Report) -> None:

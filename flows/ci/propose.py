@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flows.ci.race import fetch_environments
+from flows.ci.together import all_of
 from interlock.ci.forge import MAX_TEXT, shortened
 from interlock.ci.proposal import (
     Proposal,
@@ -128,9 +128,7 @@ async def _differences(
 
     async def difference(target: Target) -> str:
         repositories: tuple[Repository, ...] = (head.repository, after)
-        old, new = await asyncio.gather(
-            *(presenter.step(render_environment, each, target.environment) for each in repositories)
-        )
+        old, new = await all_of(presenter.step(render_environment, each, target.environment) for each in repositories)
         return differences(old, new, application=target.application)
 
     return {each.environment: await difference(each) for each in targets}

@@ -9,11 +9,12 @@ from typing import Any
 
 from interlock.cd.guards import CONTAINERS, GroupKind, Guards, kind_name, within
 from interlock.cd.objects import Body, uid
-from interlock.cd.plan import MASK, WRITES, Action, Plan, PlanItem, Scope
+from interlock.cd.plan import WRITES, Action, Plan, PlanItem, Scope
 from interlock.contract.canonical import canonical, digest
 from interlock.contract.models import Budget
 from interlock.contract.render import Identity
 from interlock.contract.report import counted
+from interlock.contract.secret_text import MASK
 from interlock.contract.workloads import mapping
 
 DELETES, SHARE = 10, 30

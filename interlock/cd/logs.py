@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Collection, Iterable, Iterator
 
 from interlock.cd.causes import printable
 from interlock.cd.objects import Body
-from interlock.cd.plan import MASK
+from interlock.contract.secret_text import masked, parts
 
 LINES = 20
 MOST_CHARACTERS = 4_000
 """Of the lines together."""
 MOST_LINE = 400
-SHORTEST = 6
-"""Shorter values of Secrets are not looked for: they are words that a log has for other reasons."""
-
-
 MOST_VALUES = 20_000
 """Looking for so many in a log takes seconds; who may write Secrets could make it hours."""
 
@@ -26,7 +21,7 @@ MOST_VALUES = 20_000
 def secret_values(secrets: Iterable[Body]) -> frozenset[str] | None:
     """What must not be seen of these Secrets: every value, its lines and parts, and all as base64. None: too much."""
     found: set[str] = set()
-    for part in (part for secret in secrets for text in _values(secret) for part in _parts(text)):
+    for part in (part for secret in secrets for text in _values(secret) for part in parts(text)):
         found.add(part)
         if len(found) > MOST_VALUES:
             return None
@@ -41,39 +36,9 @@ def _values(secret: Body) -> Iterator[str]:
             yield str(encoded)
 
 
-def _parts(text: str) -> Iterator[str]:
-    for part in {text, text.strip(), *_lines(text), *_texts(text)}:
-        if len(part) >= SHORTEST:
-            yield part
-            yield base64.b64encode(part.encode()).decode().rstrip("=")
-
-
-def _lines(text: str) -> Iterator[str]:
-    """Each line, and what it gives a name to: `PASSWORD=…`, `password: …`."""
-    for line in text.splitlines():
-        yield line.strip()
-        yield from (line.partition(mark)[2].strip(" \t'\",;") for mark in "=:" if mark in line)
-
-
-def _texts(text: str) -> Iterator[str]:
-    """Every text in a value that is JSON, such as a registry's password."""
-    try:
-        waiting: list[object] = [json.loads(text)] if text.lstrip()[:1] in {"{", "["} else []
-    except (ValueError, RecursionError):
-        return
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            yield value
-        elif isinstance(value, dict | list):
-            waiting += value.values() if isinstance(value, dict) else value
-
-
 def excerpt(raw: bytes, secrets: Collection[str] = ()) -> tuple[str, ...]:
     """The last lines of a log. Secrets are masked before anything is cut."""
-    text = raw.decode(errors="replace")
-    for value in sorted(secrets, key=len, reverse=True):
-        text = text.replace(value, MASK)
+    text = masked(raw.decode(errors="replace"), secrets)
     lines = [printable(line.rstrip().expandtabs(4)) for line in text.split("\n") if line.strip()]
     found: list[str] = []
     left = MOST_CHARACTERS

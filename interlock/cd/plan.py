@@ -35,6 +35,7 @@ from interlock.contract.canonical import canonical, digest, encoded
 from interlock.contract.field_path import parse
 from interlock.contract.models import AllowedObject, ConflictRule, TakeOver
 from interlock.contract.render import Identity, Manifest, Origin
+from interlock.contract.secret_text import MASK
 from interlock.contract.sources import ValuePlace
 from interlock.errors import ClusterError
 
@@ -755,7 +756,6 @@ def _foreign_field(
     return _field(identity, difference, kind, claim, scope)
 
 
-MASK = "••••"
 _MOST_SHOWN = 240
 _OPEN_OF_SECRETS = frozenset({"apiVersion", "kind", "type", "immutable"})
 _OPEN_METADATA = frozenset({"name", "namespace", "labels", "finalizers", "ownerReferences"})

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from interlock.cd import plan_file
 from interlock.cd.objects import subject
-from interlock.cd.plan import MASK, Plan
+from interlock.cd.plan import Plan
 from interlock.cd.plan_file import ChangedField, Item, PlanFile
 from interlock.contract.render import Identity
+from interlock.contract.secret_text import MASK
 from interlock.errors import PlanMoved
 
 

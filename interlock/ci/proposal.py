@@ -16,12 +16,12 @@ from interlock.contract.models import ReleasedComponent
 from interlock.contract.render import Rendered
 from interlock.contract.report import cell
 from interlock.contract.repository import Repository
+from interlock.contract.secret_text import MASK
 from interlock.contract.trailers import Trailers
 from interlock.contract.tree import Tree
 from interlock.errors import FormatError
 
 _MARK = re.compile(r"<!-- interlock-commit: ([0-9a-f]{40}) -->")
-MASK = "••••"
 BRANCHES = "interlock/"
 """What the names of all branches of releases begin with."""
 _DIFF = 20_000
@@ -66,10 +66,6 @@ def with_changes(tree: Tree, changes: Mapping[str, bytes | None], *, commit: str
     """The tree after a commit with these changes."""
     files = {**tree.files, **changes}
     return Tree.of({path: content for path, content in files.items() if content is not None}, commit=commit)
-
-
-def release_paths(proposed: Iterable[Target]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(layout.release(each.environment, each.application) for each in proposed))
 
 
 def already_proposed(

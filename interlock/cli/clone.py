@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,20 +15,28 @@ from interlock.contract.commit import Change, RawCommit
 from interlock.contract.tree import Tree
 from interlock.errors import FormatError, GitError, InputError
 
-_NOBODY = "0" * 40
+_NO_BLOB = "0" * 40
 
 
-def read(folder: Path, revision: str | None) -> Tree:
-    """The files of a commit; without one, the files as they lie there, without what git ignores."""
+@contextmanager
+def _opened(folder: Path) -> Iterator[git.Repo]:
+    """The clone that a folder is in."""
     try:
         with git.Repo(folder, search_parent_directories=True) as repository:
-            return _working_files(repository) if revision is None else _committed(repository, revision)
+            yield repository
     except git.InvalidGitRepositoryError:
         raise InputError(f"{folder}: no git repository", hint="name a clone with --repository DIR") from None
     except git.NoSuchPathError:
         raise InputError(f"{folder}: there is no such folder") from None
-    except git.GitCommandError as error:
-        raise InputError(f"{folder}: git: {_said(error)}") from error
+
+
+def read(folder: Path, revision: str | None) -> Tree:
+    """The files of a commit; without one, the files as they lie there, without what git ignores."""
+    with _opened(folder) as repository:
+        try:
+            return _working_files(repository) if revision is None else _committed(repository, revision)
+        except git.GitCommandError as error:
+            raise InputError(f"{folder}: git: {_said(error)}") from error
 
 
 def fetch(url: str, folder: Path) -> None:
@@ -43,18 +51,16 @@ def fetch(url: str, folder: Path) -> None:
 
 def commit(folder: Path, path: str, data: bytes, *, message: str) -> str:
     """Write one file and commit just it, signed with the person's own key; the commit's id. Nothing is pushed."""
-    try:
-        with git.Repo(folder, search_parent_directories=True) as repository:
+    with _opened(folder) as repository:
+        try:
             if repository.is_dirty(path=path):
                 raise InputError(f"{path} has changes that are not committed", hint="commit or discard them first")
             Path(repository.working_dir, path).write_bytes(data)
             repository.git.commit("--gpg-sign", "--quiet", f"--message={message}", "--", path)
             return str(repository.head.commit.hexsha)
-    except git.InvalidGitRepositoryError:
-        raise InputError(f"{folder}: no git repository", hint="name a clone with --repository DIR") from None
-    except git.GitCommandError as error:
-        hint = f"{path} is written; mend git's settings (user.signingkey, gpg.format) and commit it"
-        raise GitError(f"{folder}: git commit failed: {_said(error)}", hint=hint) from error
+        except git.GitCommandError as error:
+            hint = f"{path} is written; mend git's settings (user.signingkey, gpg.format) and commit it"
+            raise GitError(f"{folder}: git commit failed: {_said(error)}", hint=hint) from error
 
 
 def _said(error: git.GitCommandError) -> str:
@@ -97,7 +103,7 @@ class Judged:
 
     raw: RawCommit
     parent: Tree
-    """The trust files of its first parent; no files at the first commit."""
+    """The trust files of its first parent."""
     tree: str
     """The parent's tree."""
     now: Tree
@@ -107,13 +113,12 @@ class Judged:
 
 def judged(folder: Path, revision: str) -> Judged:
     """What the rules of trust read of one commit."""
-    try:
-        with git.Repo(folder, search_parent_directories=True) as repository:
-            return _judged(repository, repository.commit(revision))
-    except git.InvalidGitRepositoryError:
-        raise InputError(f"{folder}: no git repository", hint="name a clone with --repository DIR") from None
-    except (git.BadName, ValueError):
-        raise InputError(f"{revision}: there is no such commit in {folder.absolute()}") from None
+    with _opened(folder) as repository:
+        try:
+            commit = repository.commit(revision)
+        except (git.BadName, ValueError):
+            raise InputError(f"{revision}: there is no such commit in {folder.absolute()}") from None
+        return _judged(repository, commit)
 
 
 def _judged(repository: git.Repo, commit: git.Commit) -> Judged:
@@ -123,6 +128,12 @@ def _judged(repository: git.Repo, commit: git.Commit) -> Judged:
             hint="hosts trust it by the root pin in their files",
         )
     parent = commit.parents[0]
+    trust = _trust_files(parent)
+    if layout.SIGNERS not in trust.files:
+        raise InputError(
+            f"{repository.working_dir}: {parent.hexsha[:12]} has no {layout.SIGNERS}",
+            hint="name a clone of the environment repository with --repository DIR",
+        )
     found = parent.diff(commit, no_renames=True)
     sides = [side for each in found for side in (each.a_blob, each.b_blob) if isinstance(side, git.Blob)]
     changes = tuple(map(_change, found))
@@ -130,7 +141,7 @@ def _judged(repository: git.Repo, commit: git.Commit) -> Judged:
     data: bytes = repository.odb.stream(commit.binsha).read()
     return Judged(
         RawCommit(commit.hexsha, data, changes),
-        _trust_files(parent),
+        trust,
         parent.tree.hexsha,
         _trust_files(repository.head.commit),
         blobs,
@@ -139,7 +150,7 @@ def _judged(repository: git.Repo, commit: git.Commit) -> Judged:
 
 def _change(found: git.Diff) -> Change:
     old, new = (f"{mode or 0:06o}" for mode in (found.a_mode, found.b_mode))
-    blobs = (side.hexsha if side else _NOBODY for side in (found.a_blob, found.b_blob))
+    blobs = (side.hexsha if side else _NO_BLOB for side in (found.a_blob, found.b_blob))
     path = found.b_rawpath or found.a_rawpath or b""
     return Change(path.decode(errors="surrogateescape"), old, new, *blobs)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from interlock.contract import commit as commits
 from interlock.contract import evidence, layout, release, signature, trailers
@@ -214,7 +214,7 @@ def _of_scope(raw: RawCommit, signer: Signer, parent: Point, blobs: Blobs) -> tu
 
 def _of_each(rule: str, said: str, changes: Sequence[Change], check: Callable[[Change], object]) -> tuple[Check, ...]:
     """One line when all pass, else one for each path that does not."""
-    wrong = [each for change in changes if not (each := _tried(rule, said, lambda: check(change))).passes]  # noqa: B023
+    wrong = [each for change in changes if not (each := _tried(rule, said, partial(check, change))).passes]
     return tuple(wrong) or (Check(rule, passes=True, said=said),)
 
 

@@ -11,26 +11,23 @@ import signal
 import subprocess
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from interlock.ci.host import BuildKit, Registry
+from interlock.contract.secret_text import masked, parts
 from interlock.errors import DockerError, HostConfigError
+from tasks.ci.build_log import LINE, QUOTED_LINES, Say, quoted, say_some
 from tasks.ci.registry import read_login
+from tasks.common.stopping import stopped_by
 
 _NAME = "interlock"
 _OWN = "default"
 """The builder that is the Docker daemon's own BuildKit."""
-_MOST_LINES = 2000
-_LINE = 500
-_QUOTED_LINES = 25
 _MANY_BYTES = 1 << 16
-_HIDDEN = "***"
 _CACHE_TAG = "il-cache"
 _SHORTEST_SECRET = 8
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -153,8 +150,10 @@ def _accounts(registry: Registry) -> dict[str, object]:
 
 def _run(via: Via, words: Sequence[str], home: Mapping[str, str], order: Build, *, say: Say) -> None:
     """To its end, line by line; it dies with us, and when its time is up."""
-    hidden = [read_secret(path) for path in via.secrets.values()]
-    lines: deque[str] = deque(maxlen=_QUOTED_LINES)
+    # Files end with a line break, which counts in their base64.
+    secrets = [f"{read_secret(path).decode(errors='replace')}\n" for path in via.secrets.values()]
+    hidden = frozenset(part for secret in secrets for part in parts(secret))
+    lines: deque[str] = deque(maxlen=QUOTED_LINES)
     command = ["setpriv", "--pdeathsig", "KILL", "--no-new-privs", str(via.settings.buildx), *words]
     try:
         process = subprocess.Popen(
@@ -177,10 +176,11 @@ def _run(via: Via, words: Sequence[str], home: Mapping[str, str], order: Build, 
     timer = threading.Timer(order.seconds, stop)
     timer.start()
     try:
-        for number, line in enumerate(_lines(process, hidden)):
-            lines.append(line)
-            _say_some(say, line, number)
-        code = process.wait()
+        with stopped_by(lambda: _kill(process)):
+            for number, line in enumerate(_lines(process, hidden)):
+                lines.append(line)
+                say_some(say, line, number)
+            code = process.wait()
     finally:
         timer.cancel()
         _kill(process)
@@ -191,21 +191,15 @@ def _run(via: Via, words: Sequence[str], home: Mapping[str, str], order: Build, 
         raise _failed(order.tag, f"buildx ended with exit code {code}", lines)
 
 
-def _lines(process: subprocess.Popen[bytes], hidden: Sequence[bytes]) -> Iterator[str]:
+def _lines(process: subprocess.Popen[bytes], hidden: Collection[str]) -> Iterator[str]:
+    """Without secrets. Of a line that has no end, its beginning: further on, a secret could be cut in two."""
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+    goes_on = False
     while raw := process.stdout.readline(_MANY_BYTES):
-        for secret in hidden:
-            raw = raw.replace(secret, _HIDDEN.encode())
-        if line := raw.decode(errors="replace").rstrip()[:_LINE]:
+        line = "" if goes_on else masked(raw.decode(errors="replace"), hidden).rstrip()[:LINE]
+        goes_on = not raw.endswith(b"\n")
+        if line:
             yield line
-
-
-def _say_some(say: Say, line: str, number: int) -> None:
-    """Show a line of a log that may be endless."""
-    if number < _MOST_LINES:
-        say(line)
-    elif number == _MOST_LINES:
-        say("the build prints more; the rest is not shown")
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -217,8 +211,7 @@ def _failed(tag: str, error: str, lines: Sequence[str] | deque[str]) -> DockerEr
     said = list(lines)
     steps = [found[1] for line in said if (found := re.match(r"\s*> (\[.*)", line))]
     step = f" in {steps[-1].rstrip(':')}" if steps else ""
-    quoted = "\n".join(f"  | {line}" for line in said)
-    return DockerError(f"building {tag} failed{step}: {error}\n{quoted}", hint="build steps have no network")
+    return DockerError(f"building {tag} failed{step}: {error}\n{quoted(said)}", hint="build steps have no network")
 
 
 def read_secret(path: Path) -> bytes:

@@ -8,8 +8,9 @@ from pathlib import Path
 from interlock.ci.junit import TestRun
 from interlock.contract.models import BuildRules, Component
 from interlock.errors import FormatError
+from tasks.ci.build_log import Say
 from tasks.ci.buildx import Via
-from tasks.ci.images import Missing, Say, build_image, build_test_image, daemon, read_recipe, remove_image
+from tasks.ci.images import Missing, build_image, build_test_image, daemon, read_recipe, remove_image
 from tasks.ci.tests import run_tests
 from tasks.common.effect import effect
 

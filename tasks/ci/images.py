@@ -41,6 +41,7 @@ from interlock.contract.evidence import Base
 from interlock.contract.models import BuildRules, Component
 from interlock.errors import DockerError, FormatError, InputError
 from tasks.ci import buildx
+from tasks.ci.build_log import LINE, QUOTED_LINES, Say, quoted, say_some
 from tasks.ci.buildx import Via
 from tasks.ci.registry import read_login
 from tasks.common.effect import effect
@@ -48,9 +49,6 @@ from tasks.common.stopping import stopped_by
 
 RUN_LABEL = "interlock.run"
 _ANSWER_SECONDS = 120
-_MOST_LINES = 2000
-_LINE = 500
-_QUOTED_LINES = 25
 _BEGUN = re.compile(r" ---> Running in ([0-9a-f]{12})")
 _ROOM = "make room on the Docker daemon's disk, such as with `docker system prune`"
 _RETURN_SECONDS = 20.0
@@ -60,7 +58,6 @@ _RETURN_SECONDS = 20.0
 _SILENT = (requests.exceptions.ReadTimeout, urllib3.exceptions.ReadTimeoutError)
 _BROKEN = (requests.exceptions.ChunkedEncodingError, urllib3.exceptions.HTTPError)
 
-Say = Callable[[str], None]
 Client = docker.DockerClient
 Ulimit = docker.types.Ulimit
 LogConfig = docker.types.LogConfig
@@ -475,7 +472,7 @@ def _account(via: Via | None, name: str) -> dict[str, str] | None:
 class _Log:
     """The end of what a build printed, the step that it is at, and that step's container."""
 
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=_QUOTED_LINES))
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=QUOTED_LINES))
     step: str = "its first step"
     container: str = ""
 
@@ -488,7 +485,7 @@ class _Log:
 
     @property
     def quoted(self) -> str:
-        return "\n".join(f"  | {line}" for line in self.lines)
+        return quoted(self.lines)
 
 
 def _follow_build(stream: Iterable[Mapping[str, Any]], tag: str, say: Say, *, seconds: int, log: _Log) -> None:
@@ -502,8 +499,8 @@ def _follow_build(stream: Iterable[Mapping[str, Any]], tag: str, say: Say, *, se
         built = built or "ID" in message.get("aux", {})
         for line in str(message.get("stream", "")).splitlines():
             if line.strip():
-                log.add(line[:_LINE])
-                _say_some(say, line[:_LINE], number)
+                log.add(line[:LINE])
+                say_some(say, line[:LINE], number)
                 number += 1
     if not built:
         raise DockerError(
@@ -530,14 +527,6 @@ def _endless(tag: str, seconds: int, log: _Log) -> DockerError:
         f"building {tag}: stopped after {seconds} s in {log.step}\n{log.quoted}".rstrip(),
         hint="find out what does not end, or raise `build_seconds` in ci.yaml",
     )
-
-
-def _say_some(say: Say, line: str, number: int) -> None:
-    """Show a line of a log that may be endless."""
-    if number < _MOST_LINES:
-        say(line)
-    elif number == _MOST_LINES:
-        say("the build prints more; the rest is not shown")
 
 
 def _build_failed(tag: str, error: str, log: _Log) -> DockerError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -29,7 +30,9 @@ from interlock.ci.part import Part
 from interlock.contract.canonical import digest
 from interlock.contract.evidence import Base
 from interlock.contract.models import BuildRules, Component, Tests
+from interlock.contract.secret_text import MASK
 from interlock.errors import DockerError, FormatError, InputError
+from sandbox.part import wait_until
 from sandbox.parts import registry as registry_part
 from sandbox.parts.baseimage import BaseImage
 from sandbox.parts.buildkit import BuildKit
@@ -39,6 +42,7 @@ from tasks.ci.buildx import Via
 from tasks.ci.images import Image, build_image, build_test_image, daemon, push_image, remove_image, remove_left
 from tasks.ci.scanner import local_scanner
 from tasks.ci.tests import run_tests
+from tasks.common.stopping import stoppable
 from tests.docker.recorder import Recorder
 
 EPOCH = 1_700_000_000
@@ -217,17 +221,20 @@ def secret(tmp_path: Path) -> Path:
     return tmp_path / "token"
 
 
-def test_a_secret_reaches_its_step_and_nothing_else(build: Builder, secret: Path, tmp_path: Path) -> None:
-    """Neither a layer, the history, an argument, nor the log, though the step prints it."""
-    canary = secret.read_text().strip()
+@pytest.mark.parametrize("lines", [1, 3])
+def test_a_secret_reaches_its_step_and_nothing_else(build: Builder, secret: Path, tmp_path: Path, lines: int) -> None:
+    """Neither a layer, the history, an argument, nor the log, though the step prints it, as it is and as base64."""
+    secret.write_text("".join(f"canary-{os.urandom(8).hex()}\n" for _ in range(lines)))
+    canary, encoded = secret.read_text().strip(), base64.b64encode(secret.read_bytes()).decode()
     via = replace(build.via, secrets={"token": secret}, settings=recorded(build.via.settings, tmp_path))
-    step = "RUN --mount=type=secret,id=token wc -c /run/secrets/token; cat /run/secrets/token; echo ' was it'\n"
+    step = "RUN --mount=type=secret,id=token wc -c /run/secrets/token; base64 -w 0 /run/secrets/token; "
+    step += f"echo; cat /run/secrets/token; echo ' was it, of {lines}'\n"  # a secret alone makes no other step
 
     image = build(step, via=via)
 
     assert any(f"{len(canary) + 1} /run/secrets/token" in line for line in build.said)
-    assert any("*** was it" in line or line.endswith("***") for line in build.said)
-    assert canary not in "\n".join(build.said)
+    assert sum(MASK in line for line in build.said) >= 1 + lines
+    assert not [line for line in build.said for part in (*canary.split("\n"), encoded.rstrip("=")) if part in line]
     assert canary not in json.dumps(configuration(build, image))
     assert canary not in (tmp_path / "arguments").read_text()
     assert f"id=token,src={secret}" in (tmp_path / "arguments").read_text()
@@ -241,6 +248,27 @@ def recorded(settings: Settings, folder: Path) -> Settings:
     program.write_text(f'#!/bin/sh\n{{ echo "$@"; env; }} >> {folder}/arguments\nexec {settings.buildx} "$@"\n')
     program.chmod(0o755)
     return settings.model_copy(update={"buildx": program})
+
+
+def test_a_stopped_step_ends_its_build(alone: Builder) -> None:
+    """Nobody waits for its result any more: it does not go on until its time is up."""
+    stop, context = stoppable()
+    failed: list[DockerError] = []
+
+    def building() -> None:
+        with pytest.raises(DockerError) as caught:
+            alone("RUN echo begun && sleep 600\n")
+        failed.append(caught.value)
+
+    thread = threading.Thread(target=context.run, args=(building,))
+    thread.start()
+    wait_until(lambda: any("begun" in line for line in alone.said), subject="the step", seconds=60)
+
+    stop.ask()
+
+    thread.join(30)
+    assert not thread.is_alive()
+    assert len(failed) == 1
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import base64
 
 from interlock.cd.logs import LINES, MOST_CHARACTERS, MOST_LINE, MOST_VALUES, excerpt, secret_values
 from interlock.cd.objects import Body
-from interlock.cd.plan import MASK
+from interlock.contract.secret_text import MASK
 
 
 def _secret(**data: bytes) -> Body:

@@ -14,16 +14,6 @@ from tests.unit.cli.commands import git, interlock
 HELLO = ("bind", "environments", "--application", "hello", "--image", "127.0.0.1:5000/hello/web", "--yes")
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A home with an environment repository for `shop`."""
-    assert interlock("key", "ci.key", folder=tmp_path).returncode == 0
-    options = ("--application", "shop", "--image", "127.0.0.1:5000/shop/web", "--ci-key", "ci.key.pub", "--yes")
-    done = interlock("init", "environment", "environments", *options, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    return tmp_path
-
-
 def files(home: Path) -> Repository:
     folder = home / "environments"
     paths = git("ls-files", "--cached", "--others", folder=folder).split()

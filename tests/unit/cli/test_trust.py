@@ -6,21 +6,9 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.unit.cli.commands import git, interlock
 
 VALUES = "environments/dev/shop/values.yaml"
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """A home with an environment repository, whose settings sign what is committed in it."""
-    assert interlock("key", "ci.key", folder=tmp_path).returncode == 0
-    options = ("--application", "shop", "--image", "127.0.0.1:5000/shop/web", "--ci-key", "ci.key.pub", "--yes")
-    done = interlock("init", "environment", "environments", *options, folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    return tmp_path
 
 
 def commit(home: Path, path: str, text: str, *options: str) -> None:
@@ -92,3 +80,11 @@ def test_what_cannot_be_explained_is_one_error(home: Path) -> None:
     assert (unknown.returncode, "there is no such commit" in unknown.stderr) == (2, True)
     nowhere = interlock("trust", "explain", folder=home)
     assert (nowhere.returncode, "no git repository" in nowhere.stderr) == (2, True)
+    missing = interlock("trust", "explain", "--repository", "nosuch", folder=home)
+    assert (missing.returncode, "there is no such folder" in missing.stderr) == (2, True)
+    git("init", "--quiet", "other", folder=home)
+    identity = ("-c", "user.name=x", "-c", "user.email=x@example.org")
+    for _ in range(2):
+        git(*identity, "commit", "--quiet", "--allow-empty", "--message", "x", folder=home / "other")
+    other = interlock("trust", "explain", "--repository", "other", folder=home)
+    assert (other.returncode, "has no trust/signers.yaml" in other.stderr) == (2, True)

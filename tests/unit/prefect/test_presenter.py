@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
-from flows import presenter
+from flows import presenter, trail
 from flows.presenter import PrefectPresenter
 from interlock.contract.report import Report
+from tasks.common.effect import effect
 
 
 @pytest.fixture
@@ -50,3 +55,22 @@ async def test_prefect_is_left_alone_for_a_while(taken: list[str]) -> None:
     for number in range(5):
         await teller.show(Report("a", str(number), ""))
     assert len(said) == 1
+
+
+async def test_the_graph_holds_no_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prefect looks into whatever a task waits for, and a plan of a large environment takes it seconds each time."""
+    result = {"large": "plan"}
+
+    def task(**_: object) -> State[Any]:
+        return Completed(data=result)
+
+    monkeypatch.setattr(presenter, "_task", lambda _: task)
+
+    @effect(name="plan")
+    def plan() -> dict[str, str]:
+        return result
+
+    assert await PrefectPresenter().step(plan) is result
+    (end,) = trail.ends()
+    assert end.is_completed()
+    assert "large" not in str(end.data)
