@@ -1,12 +1,13 @@
 # Everything is behind these few names; `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cd bench images lint setup clean
+.PHONY: help demo test test-cd fuzz bench images lint setup clean
 PYTHON := .venv/bin/python
 SOURCES := interlock flows tasks sandbox bench images
 STAMP := .venv/.made-from-uv.lock
 umask := umask 022
 # Extra words for pytest: make test ARGS="-k git"
 ARGS ?=
+EXAMPLES ?= 20000
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -28,6 +29,9 @@ test: root setup ## Run all tests on real parts; ARGS="-k git" selects
 test-cd: linux setup ## Run the tests of CD's half, without root: etcd, API server and controllers in namespaces of your own
 	@$(PYTHON) -m sandbox provide --only kubernetes
 	@sh sandbox/without_root.sh $(PYTHON) -m pytest -n 2 tests/unit tests/git tests/cluster $(ARGS)
+
+fuzz: setup ## Give new hostile bytes to all that reads some; EXAMPLES=100000 of them to each reader
+	@INTERLOCK_FUZZ_EXAMPLES=$(EXAMPLES) $(PYTHON) -m pytest tests/fuzz --timeout=0 -p no:cacheprovider $(ARGS)
 
 bench: root setup ## Measure plan and apply beside kubectl; ARGS="plan-unchanged --objects 1000" selects
 	@$(umask) && sh sandbox/bootstrap.sh --group bench --quiet

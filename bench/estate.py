@@ -171,7 +171,7 @@ def estate(ground: Ground, count: int) -> Iterator[Estate]:
     """The repository with its first commit, and a CD host that knows it. Nothing is deployed yet."""
     folder = ground.folder
     folder.mkdir(parents=True, exist_ok=True)
-    key, public = folder / "key", _make_key(folder / "key")
+    key, public = folder / "key", make_key(folder / "key")
     with _git_server(folder / "git", ("environments", "ledger", "plain")) as address:
         auth = folder / "auth"
         auth.touch(mode=0o600)
@@ -184,7 +184,7 @@ def estate(ground: Ground, count: int) -> Iterator[Estate]:
         yield Estate(ground, folder, remote, count, host, first)
 
 
-def _make_key(path: Path) -> str:
+def make_key(path: Path) -> str:
     private, public = signature.generate_key("bench")
     path.touch(mode=0o600)
     path.write_bytes(private)

@@ -11,9 +11,11 @@ from pathlib import Path
 from bench import estate as estates
 from bench import flux
 from bench import ground as grounds
+from bench import workshop as workshops
 from bench.ground import Ground
 from bench.measure import RUNS, Claim, Row, Work, compare, row, timed
 from bench.peers import Kubectl, Raw, kubectl
+from bench.verifier import verifier
 from interlock.cd.objects import Body
 from sandbox.supervisor import Sandbox
 
@@ -212,6 +214,41 @@ def growth(sandbox: Sandbox, folder: Path, count: int) -> list[Row]:
         return [row(claim, ours, LIST, lists, unit="times")]
 
 
+def ci(sandbox: Sandbox, folder: Path, _count: int) -> list[Row]:
+    """A release of three components beside a script, also when the host has kept nothing of earlier ones; then of a
+    commit that changes one of them, and of one that none.
+
+    Without docker's command line there is no script, and no row of it.
+    """
+    taken: dict[str, list[float]] = {name: [] for name in ("all", "cold", "by hand", "one", "none")}
+    with workshops.workshop(sandbox, folder / "workshop") as works:
+        hand = [works.by_hand] if workshops.docker() else []
+        for work in (works.release, *hand):
+            work()
+        for number in range(RUNS):
+            works.push(f"all-{number}")
+            taken["all"].append(timed(works.release))
+            works.push(f"one-{number}", workshops.COMPONENTS[:1])
+            taken["one"].append(timed(works.release))
+            works.push(f"none-{number}", ())
+            taken["none"].append(timed(works.release))
+            works.push(f"cold-{number}")
+            works.forget()
+            taken["cold"].append(timed(works.release))
+            works.push(f"by-hand-{number}")  # of what we built, the daemon would have every layer
+            taken["by hand"] += [timed(work) for work in hand]
+    name, what = f"ci-{len(workshops.COMPONENTS)}", "a release, from fetch to the last release commit,"
+    script, whole = "the same commands by a script", "ours, all of them"
+    what_all, goals = f"{what} of {len(workshops.COMPONENTS)} components", {script: "≤ 1.05 of it and 2 s"}
+    every = Claim(name, what_all, lambda: None, goals)
+    cold = Claim(f"{name}-cold", f"{what_all}, nothing kept of what scans found before", lambda: None, goals)
+    one = Claim(f"{name}-one", f"{what} of a commit that changes one of them", lambda: None, {whole: "≤ 0.5"})
+    none = Claim(f"{name}-none", f"{what} of a commit that changes no file", lambda: None, {whole: "≤ 3 s"})
+    beside = ((every, taken["all"]), (cold, taken["cold"])) if hand else ()
+    found = [row(claim, ours, script, taken["by hand"]) for claim, ours in beside]
+    return [*found, row(one, taken["one"], whole, taken["all"]), row(none, taken["none"], whole, taken["all"])]
+
+
 def _alone(
     measure: Callable[[Sandbox, Path, int], list[Row]],
 ) -> Callable[[Sandbox, Path, int, flux.Programs | None], list[Row]]:
@@ -225,6 +262,8 @@ ROWS: Mapping[str, Callable[[Sandbox, Path, int, flux.Programs | None], list[Row
     "apply-100": _alone(apply_few),
     "apps-all": lambda sandbox, folder, count, programs: many_all(sandbox, folder, count // 10, programs),
     "memory": _alone(memory),
+    "verify": _alone(lambda sandbox, folder, count: verifier(sandbox, folder, count // 10)),
     "growth": _alone(growth),
+    "ci": _alone(ci),
     "apps-one": lambda sandbox, folder, count, programs: many_one(sandbox, folder, count // 10, programs),
 }

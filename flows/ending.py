@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from prefect.states import Completed, Failed
 
 from interlock.contract.report import cell
 from interlock.errors import (
+    AwaitsApproval,
     Blocked,
     CredentialFound,
     HostConfigError,
@@ -23,10 +25,12 @@ from interlock.errors import (
     ScanFailed,
     Superseded,
     TestsFailed,
+    Unbound,
     UnderWay,
     Unhealthy,
 )
 from tasks.common.effect import enough_of_the_host
+from tasks.common.redaction import in_errors
 
 T = TypeVar("T")
 
@@ -40,6 +44,8 @@ _NAMES: tuple[tuple[type[InterlockError], str], ...] = (
     (Blocked, "Blocked"),
     (Unhealthy, "Unhealthy"),
     (LockHeld, "LockHeld"),
+    (AwaitsApproval, "AwaitingApproval"),
+    (Unbound, "Unbound"),
     (InputError, "BadInput"),
     (HostConfigError, "BadHostConfig"),
 )
@@ -55,7 +61,7 @@ async def ending(
     message is the error's; anything else is a defect and keeps its traceback.
     """
     try:
-        with enough_of_the_host("this run"):
+        with in_errors(), enough_of_the_host("this run"):
             outcome = await order
     except InterlockError as error:
         return await _ended_by(error)
@@ -64,10 +70,11 @@ async def ending(
 
 async def _ended_by(error: InterlockError) -> State[Any]:
     name = next((name for kind, name in _NAMES if isinstance(error, kind)), "Failed")
-    if isinstance(error, Superseded):
+    if isinstance(error, Superseded | Unbound):
         return Completed(name=name, message=error.message)
     message = f"{error.rule}: {error.message}" if isinstance(error, Refused) else error.message
-    get_run_logger().error("%s: %s", name, error)
+    waits = isinstance(error, AwaitsApproval)
+    get_run_logger().log(logging.INFO if waits else logging.ERROR, "%s: %s", name, error)
     hint = f"\n\n**What to do:** {cell(error.hint)}" if error.hint else ""
     lines = "\n".join(f"{cell(line)}  " for line in message.splitlines())
     try:
@@ -76,4 +83,5 @@ async def _ended_by(error: InterlockError) -> State[Any]:
         )
     except httpx.HTTPError as away:
         get_run_logger().warning("Prefect was not told how it ended: %s: %s", type(away).__name__, away)
-    return Failed(name=name, message=message)
+    # To wait for people is no failure: nobody is to be woken, and no run to be repeated.
+    return Completed(name=name, message=message) if waits else Failed(name=name, message=message)

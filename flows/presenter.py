@@ -24,8 +24,10 @@ from prefect.exceptions import ObjectNotFound
 from prefect.utilities.annotations import quote
 
 from flows import trail
+from flows.waited import waited
 from interlock.contract.report import Report
 from tasks.common.effect import Effect
+from tasks.common.redaction import redacted
 from tasks.common.stopping import stoppable
 
 P = ParamSpec("P")
@@ -81,7 +83,7 @@ class PrefectPresenter:
         call = partial(context.run, task, *map(quote, args), **quoted)
         running = asyncio.get_running_loop().run_in_executor(None, call)
         try:
-            state: State[R] = await asyncio.shield(running)
+            state: State[R] = await waited(running, self.say, _named_after(effect))
         except asyncio.CancelledError:
             # What is under way ends, so that nobody still uses what the order's `finally` gives back.
             stop.ask()
@@ -105,6 +107,7 @@ class PrefectPresenter:
                 self._unshown.pop(0)
 
     async def progress(self, key: str, done: float, note: str) -> None:
+        note = redacted(note)
         await self._told(self._progressed(key, min(100.0, max(0.0, done)), note), note)
 
     async def _progressed(self, key: str, percent: float, note: str) -> None:
@@ -114,13 +117,14 @@ class PrefectPresenter:
             self._progress[key] = await acreate_progress_artifact(progress=percent, key=key, description=note)
 
     async def name(self, name: str) -> None:
-        await self._told(_named(name), f"the name {name}")
+        await self._told(_named(redacted(name)), f"the name {name}")
 
     async def tag(self, *tags: str) -> None:
         async with self._tagging:  # it reads before it writes
             await self._told(_tagged(tags), f"the tags {', '.join(tags)}")
 
     async def link(self, key: str, url: str, text: str) -> None:
+        url, text = redacted(url), redacted(text)
         await self._told(acreate_link_artifact(link=url, link_text=text, key=key, description=text), url)
 
     def say(self, message: str) -> None:
@@ -142,6 +146,11 @@ class PrefectPresenter:
         return True
 
 
+def _named_after(effect: Effect[P, R]) -> str:
+    subject = trail.subject()
+    return f"{effect.name} of {subject}" if subject else effect.name
+
+
 def _task(effect: Effect[P, R]) -> Task[P, R]:
     """The effect's task, named by what it is about."""
     subject = trail.subject()
@@ -156,9 +165,8 @@ def _forget(stopped: asyncio.Future[Any]) -> None:
 
 
 async def _shown(report: Report) -> None:
-    await acreate_markdown_artifact(
-        key=report.key, description=report.title, markdown=f"# {report.title}\n\n{report.body}"
-    )
+    title = redacted(report.title)
+    await acreate_markdown_artifact(key=report.key, description=title, markdown=f"# {title}\n\n{redacted(report.body)}")
 
 
 async def _named(name: str) -> None:

@@ -8,11 +8,13 @@ import signal
 import time
 from collections.abc import Collection
 from contextlib import suppress
+from logging import INFO, WARNING
 from typing import Any
 
 from prefect.context import refresh_global_settings_context
 from prefect.logging import get_logger
 
+from flows.clock import keep
 from flows.nursery import Nursery
 from flows.worker import InterlockWorker, surroundings
 from interlock.contract.builtin import Half
@@ -59,6 +61,7 @@ async def _serve(half: Half, nursery: Nursery) -> None:
     async with nursery:
         waiting = asyncio.create_task(stopped.wait())
         beating = asyncio.create_task(_beat(half))
+        clock = asyncio.create_task(keep(lambda: load(half), nursery)) if half == "cd" else None
         ended: set[asyncio.Task[Any]] = set()
         declared_at, written_at = 0.0, -1
         while not ended:
@@ -75,6 +78,8 @@ async def _serve(half: Half, nursery: Nursery) -> None:
             )
         waiting.cancel()
         beating.cancel()
+        if clock:
+            await _end([clock])
         outcomes = await _end(workers.values())
     for outcome in outcomes:
         if isinstance(outcome, BaseException) and not isinstance(outcome, asyncio.CancelledError):
@@ -120,7 +125,10 @@ async def _declare(half: Half) -> bool:
     """Say what had to be changed; False when it could not be done now."""
     try:
         for line in await asyncio.to_thread(declared, half):
-            log.info("declared: %s", line)
+            by_hand = line.endswith("put back")
+            log.log(
+                WARNING if by_hand else INFO, "declared: %s%s", line, ": somebody had changed it" if by_hand else ""
+            )
     except InterlockError as error:
         log.warning("not declared: %s", error)
         return False

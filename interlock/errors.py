@@ -3,15 +3,21 @@
 InterlockError                 exit code 4 unless said otherwise
 ├── InputError            2    a file, value or parameter of ours is wrong: path, line, what to do
 │   ├── FormatError            YAML, a model or a template file, with path and line
+│   ├── Unbound                no binding gives the repository anywhere to go: for a run no failure
 │   ├── RenderError            a template asked for what is not there, or made what may not be
 │   └── ParameterError         a flow's or command's parameter
 ├── HostConfigError       2    the host's own file (ci.yaml, cd.yaml) is missing or wrong
 ├── Refused               3    verification said no; `rule` names which rule
+│   └── Untrusted              what passed before is not believed any more: nothing is written at all
+│       └── LedgerCut              the ledger lost receipts: it takes no more either
 ├── Blocked               1    the gate, a budget or a plan says no, with reasons
 │   └── PlanMoved              the plan is not the one any more that was looked at
+├── ClockWrong            4    the host's clock went back, or differs from others': nothing is decided
 ├── Superseded            0    a newer commit made this run pointless; nothing to do
 │   └── UnderWay          0    another run is at the same; left to it
+├── AwaitsApproval        6    people have to agree first; nothing is wrong
 ├── LockHeld              5    somebody else holds the environment's lock
+│   └── Overtaken              another run has moved the environment on since it was read
 ├── Unhealthy             1    applied, but not healthy in time
 ├── CredentialFound       3    CI can read a usable cluster credential
 └── ToolError             4    an outside part failed; retryable ones are TransientError
@@ -56,6 +62,10 @@ class InputError(InterlockError):
     exit_code = 2
 
 
+class Unbound(InputError):
+    """An application repository that may be released nowhere. Who asks for its release is told; nobody is woken."""
+
+
 class FormatError(InputError):
     """Text from a file does not have the form that we ask for. Line and column count from 1.
 
@@ -93,6 +103,14 @@ class Refused(InterlockError):
         self.rule = rule
 
 
+class Untrusted(Refused):
+    """What was verified before, and may be deployed, is not believed any more. Nothing is written, not even upkeep."""
+
+
+class LedgerCut(Untrusted):
+    """The ledger has not what somebody beside it has seen. Nothing is added to what is left of it."""
+
+
 class Blocked(InterlockError):
     """A decision of policy: the gate's verdict, a budget, a plan with blocked objects. One reason a line.
 
@@ -111,6 +129,10 @@ class PlanMoved(Blocked):
     pass
 
 
+class ClockWrong(InterlockError):
+    """Nothing that asks for the time is decided, and nothing is written."""
+
+
 class Superseded(InterlockError):
     exit_code = 0
 
@@ -119,8 +141,16 @@ class UnderWay(Superseded):
     exit_code = 0
 
 
+class AwaitsApproval(InterlockError):
+    exit_code = 6
+
+
 class LockHeld(InterlockError):
     exit_code = 5
+
+
+class Overtaken(LockHeld):
+    pass
 
 
 class Unhealthy(InterlockError):

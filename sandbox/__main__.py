@@ -11,8 +11,6 @@ from dataclasses import asdict
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from sandbox import catalog, person, slots
 from sandbox.part import SandboxError
@@ -57,7 +55,7 @@ def up(name: Name = "dev", only: Only = _ALL) -> None:
     with ExitStack() as stack:
         with terminal.live():
             sandbox = stack.enter_context(Sandbox.open(name=name, parts=only.split(","), report=terminal))
-        terminal.console.print(_table({name: sandbox.status()}))
+        terminal.console.print(_told(name, sandbox.status()), markup=False, highlight=False, soft_wrap=True)
         with suppress(KeyboardInterrupt):  # entered first: whoever reads the line may act on it at once
             terminal.console.print(f"sandbox {name} is up; Ctrl-C ends it")
             while sandbox.runs():
@@ -86,7 +84,7 @@ def status(
     if output == "json":
         print(json.dumps({name: [asdict(answer) for answer in each] for name, each in answers.items()}, indent=2))
     elif answers:
-        Console().print(_table(answers))
+        print("\n".join(_told(name, each) for name, each in answers.items()))
     else:
         print("no sandbox runs; start one: python -m sandbox up")
 
@@ -136,14 +134,27 @@ def ask(
     print(person.ask(person.running(name), service, path, namespace=namespace, seconds=wait).rstrip("\n"))
 
 
-def _table(answers: dict[str, list[Answer]]) -> Table:
-    table = Table()
-    for heading in ("sandbox", "part", "answers", "address", "log"):
-        table.add_column(heading, overflow="fold")  # a path cut short is of no use
-    for name, each in answers.items():
-        for answer in each:
-            table.add_row(name, answer.part, "yes" if answer.answers else answer.problem, answer.address, answer.log)
-    return table
+@app.command("on", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def on(
+    host: Annotated[Literal["ci", "cd"], typer.Argument(help="Whose host.")],
+    words: Annotated[list[str], typer.Argument(help="What follows `interlock`.")],
+    name: Running = "demo",
+) -> None:
+    """Run `interlock` on a host of a running sandbox, as its worker's user: python -m sandbox on cd status."""
+    from sandbox import pipeline
+
+    require_root()
+    pipeline.on_host(person.running(name), host, words)
+
+
+def _told(name: str, answers: list[Answer]) -> str:
+    """A line for each part and one below for its log. Nothing is wrapped or cut: a path is to be copied whole."""
+    wide = max((len(answer.part) for answer in answers), default=0)
+    lines = [f"sandbox {name}"]
+    for answer in answers:
+        says = "answers" if answer.answers else answer.problem.partition("\n")[0]
+        lines += [f"  {answer.part:{wide}}  {says}  {answer.address}".rstrip(), f"  {'':{wide}}  {answer.log}"]
+    return "\n".join(lines)
 
 
 def main() -> None:

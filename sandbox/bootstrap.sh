@@ -36,12 +36,12 @@ find_uv() {
     if [ ! -x "$own/bin/uv" ]; then
         say "installing uv $uv_version into $own"
         "$python" -c 'import ensurepip, venv' 2>/dev/null || install_venv
-        rm -rf "$own.new"
         mkdir -p "$cache"
-        "$python" -m venv "$own.new"
-        "$own.new/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version" >&2
-        rm -rf "$own"
-        mv "$own.new" "$own"
+        new=$(mktemp -d "$own.XXXXXX")  # two checkouts may be set up at the same time
+        trap 'rm -rf "$new"' EXIT
+        "$python" -m venv "$new"
+        "$new/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version" >&2
+        mv -T "$new" "$own" 2>/dev/null || [ -x "$own/bin/uv" ] || fail "$own is in the way; remove it"
     fi
     echo "$own/bin/uv"
 }

@@ -23,6 +23,9 @@ CLASSES = {
     "cosign": "sandbox.parts.cosign:Cosign",
     "referrers": "sandbox.parts.referrers:Referrers",
     "buildkit": "sandbox.parts.buildkit:BuildKit",
+    "sops": "sandbox.parts.sops:Sops",
+    "nginx": "sandbox.parts.nginx:Nginx",
+    "kwok": "sandbox.parts.kwok:Kwok",
     "receiver": "sandbox.parts.worker:Receiver",
     "signer": "sandbox.parts.worker:Signer",
     "worker-ci": "sandbox.parts.worker:CiWorker",
@@ -31,7 +34,7 @@ CLASSES = {
 # These need the host config that a person or the demo writes, so they start only when asked for.
 LATER = ("receiver", "signer", "worker-ci", "worker-cd")
 # What only tests need, and what takes minutes to build.
-FOR_TESTS = ("cosign", "referrers", "buildkit", "workerbase")
+FOR_TESTS = ("cosign", "referrers", "buildkit", "sops", "nginx", "kwok", "workerbase")
 DEFAULT = tuple(name for name in CLASSES if name not in (*LATER, *FOR_TESTS))
 
 

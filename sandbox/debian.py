@@ -1,10 +1,11 @@
-"""Installs the Debian packages that a part needs, after saying so. Never starts a service of theirs."""
+"""Brings the Debian packages that a part needs, after saying so. Never starts a service of theirs."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,24 @@ def provide_packages(names: Sequence[str], *, report: Report) -> None:
     with only_one(cache_root() / "packages.lock", part=PART, report=report), _no_service_starts():
         if missing := missing_packages(names):
             _install(missing, report=report)
+
+
+def provide_unpacked(name: str, *, report: Report) -> Path:
+    """The files of one package in a folder of the cache, installed nowhere; needs root only for old package lists."""
+    folder = unpacked(name)
+    if folder.exists():
+        return folder
+    if shutil.which("apt-get") is None:
+        raise SandboxError(f"{PART}: this is not Debian or Ubuntu (no apt-get); put the files of {name} into {folder}")
+    with only_one(cache_root() / "packages.lock", part=PART, report=report):
+        if not folder.exists():
+            _unpack(name, folder, report=report)
+    return folder
+
+
+def unpacked(name: str) -> Path:
+    """Where `provide_unpacked` puts a package's files."""
+    return cache_root() / "debian" / name
 
 
 def missing_packages(names: Sequence[str]) -> list[str]:
@@ -57,28 +76,39 @@ def _require_debian_root(names: Sequence[str]) -> None:
 
 def _install(missing: Sequence[str], *, report: Report) -> None:
     report(PART, f"installing from Debian: {' '.join(missing)}")
-    fresh = not any(LISTS.glob("*_Packages*"))
-    if fresh:
-        _apt("update", doing="reading the package lists", report=report)
-    try:
-        seconds = _apt_install(missing, report=report)
-    except SandboxError:
-        if fresh:
-            raise
-        # Old lists name versions that the mirror has dropped; read them once and try again.
-        _apt("update", doing="reading the package lists again", report=report)
-        seconds = _apt_install(missing, report=report)
+    words = ["install", "--yes", "--no-install-recommends", "--", *missing]
+    seconds = _apt_fetching(*words, doing=f"installing {' '.join(missing)}", report=report)
     if absent := missing_packages(missing):
         raise SandboxError(f"{PART}: apt-get ended well, but these are not installed: {' '.join(absent)}")
     report(PART, f"installed {' '.join(missing)} in {seconds:.0f} s")
 
 
-def _apt_install(names: Sequence[str], *, report: Report) -> float:
-    words = ["install", "--yes", "--no-install-recommends", "--", *names]
-    return _apt(*words, doing=f"installing {' '.join(names)}", report=report)
+def _unpack(name: str, folder: Path, *, report: Report) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}.") as own:
+        # apt fetches as a user of its own, who may write nothing of ours: it falls back to us, with a warning.
+        _apt_fetching("download", "--", name, doing=f"fetching {name} from Debian", report=report, cwd=Path(own))
+        (package,) = Path(own).glob("*.deb")
+        files = Path(own) / "files"
+        subprocess.run(["dpkg-deb", "--extract", str(package), str(files)], check=True, env=clean_environment())
+        files.rename(folder)
 
 
-def _apt(*words: str, doing: str, report: Report) -> float:
+def _apt_fetching(*words: str, doing: str, report: Report, cwd: Path | None = None) -> float:
+    """What needs the package lists: read where there are none, and once more where the mirror has dropped theirs."""
+    fresh = not any(LISTS.glob("*_Packages*"))
+    if fresh:
+        _apt("update", doing="reading the package lists", report=report)
+    try:
+        return _apt(*words, doing=doing, report=report, cwd=cwd)
+    except SandboxError:
+        if fresh:
+            raise
+        _apt("update", doing="reading the package lists again", report=report)
+        return _apt(*words, doing=doing, report=report, cwd=cwd)
+
+
+def _apt(*words: str, doing: str, report: Report, cwd: Path | None = None) -> float:
     proxies = {name: os.environ[name] for name in ("http_proxy", "https_proxy", "no_proxy") if name in os.environ}
     return run_reported(
         ["apt-get", "-o", "DPkg::Lock::Timeout=300", *words],
@@ -87,6 +117,7 @@ def _apt(*words: str, doing: str, report: Report) -> float:
         log=cache_root() / "packages.log",
         env=clean_environment(DEBIAN_FRONTEND="noninteractive", NEEDRESTART_SUSPEND="1", **proxies),
         report=report,
+        cwd=cwd,
         dies_with_us=False,
     )
 

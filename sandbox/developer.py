@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,16 @@ class Developer:
         if done.returncode:
             raise SandboxError(f"git {' '.join(words)}: {done.stderr.strip()}")
         return done.stdout.strip()
+
+    def interlock(self, *words: str) -> str:
+        """Run the product's command in the clone, with the person's account at the git server; what it printed."""
+        command = [str(Path(sys.prefix) / "bin" / "interlock"), *words]
+        done = subprocess.run(
+            command, cwd=self.clone, env=self._environment(), capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise SandboxError(f"interlock {' '.join(words)}: exit code {done.returncode}\n{done.stderr.strip()}")
+        return done.stdout
 
     def commit(self, message: str, changes: Mapping[str, str], *, signed: bool = True) -> str:
         """Write the files and commit them; the new commit's id."""

@@ -26,6 +26,8 @@ COSIGN_VERSIONS = {2: "v2.6.5", 3: "v3.1.3"}
 KWOK_VERSION = "v0.8.0"
 BUILDX_VERSION = "v0.38.2"
 BUILDKIT_VERSION = "v0.34.2"
+SOPS_VERSION = "v3.13.3"
+AGE_VERSION = "v1.3.2"
 # What go needs of its caller's environment to find its caches and to reach a module proxy.
 GO_VARIABLES = ("HOME", "XDG_CACHE_HOME", "GOPROXY", "GOCACHE", "GOMODCACHE")
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
@@ -147,6 +149,19 @@ PROGRAMS = {
         variables={
             "github.com/docker/buildx/version.Version": BUILDX_VERSION,
             "github.com/moby/buildkit/version.Version": BUILDKIT_VERSION,
+        },
+    ),
+    "sops": Programs(
+        module="sops",
+        packages={
+            "sops": "github.com/getsops/sops/v3/cmd/sops",
+            "age": "filippo.io/age/cmd/age",
+            "age-keygen": "filippo.io/age/cmd/age-keygen",
+        },
+        estimate="4 minutes",
+        variables={
+            "github.com/getsops/sops/v3/version.Version": SOPS_VERSION.removeprefix("v"),
+            "main.Version": AGE_VERSION,
         },
     ),
     "pause": Programs(module="pause", packages={"pause": "interlock.sandbox/pause"}, estimate="10 seconds"),

@@ -45,6 +45,22 @@ class Part(Protocol):
     def sweep(self) -> None: ...
 
 
+class Unstarted:
+    """What a part has in common with others that no program runs for: it is in the cache, and answers when it is."""
+
+    def start(self) -> None:
+        """Nothing runs."""
+
+    def wait(self, seconds: float) -> None:
+        """Provided is there."""
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    def sweep(self) -> None:
+        """The cache is every sandbox's."""
+
+
 @dataclass
 class Daemon:
     """A long-running program with a log. Its own process group, so that stopping it reaches its children."""

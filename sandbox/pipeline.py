@@ -10,10 +10,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -79,6 +79,16 @@ def interlock(place: Place, *words: str, host: Role | None = None, check: bool =
     return done.stdout
 
 
+def on_host(place: Place, host: Role, words: Sequence[str]) -> NoReturn:
+    """Become the product's command as the half's user on its host, in the person's terminal."""
+    command = as_user(user(place, host), [Path(sys.prefix) / "bin" / "interlock", *words])
+    terminal = {name: os.environ[name] for name in ("TERM", "COLUMNS", "NO_COLOR") if name in os.environ}
+    home = half_folder(place, host) / "home"
+    os.chdir(home)  # where the person stands, that user may not be let in
+    programs = {"HOME": str(home), "PATH": f"{Path(sys.prefix) / 'bin'}:{os.defpath}"}
+    os.execvpe(command[0], command, _environment(place, host) | terminal | programs)  # noqa: S606 -- what it is for
+
+
 @dataclass(frozen=True)
 class Pace:
     """How often CD resyncs, and how often both halves look at the branches whatever webhooks say; in seconds."""
@@ -103,6 +113,7 @@ def stand_up(
     environments, root = _environments(place, keys["ci"], urls["environments"], show)
     _register(place, urls, root, pace or Pace(), show)
     _allow(place, show)
+    _ask_for_evidence(place, environments, show)
     environments.push()
     sandbox.start(*PROGRAMS)
     # A push that comes before is found by polling, which takes a minute and more.
@@ -205,6 +216,13 @@ def _register_signer(place: Place, urls: dict[str, str], root: dict[str, Any], s
     what = ("--environment-repository", "environments", "--url", urls["environments"], "--auth", auth)
     _on_host(place, "signer", show, "signer", *asked, *what, *pin, *image, *docker, "--insecure-registry")
     _on_host(place, "signer", show, "signed", APPLICATION, "--url", urls[APPLICATION], "--auth", auth)
+
+
+def _ask_for_evidence(place: Place, environments: Developer, show: Show) -> None:
+    """From the first release on CD asks for the signer's word about every image."""
+    key = _config(place, "signer").with_name(f"attestation-{APPLICATION}.key.pub")
+    _told(place, show, "attester", APPLICATION, "environments", "--key", str(key), "--branch", "main", "--yes")
+    environments.commit("Ask for evidence", {})
 
 
 def _register_receiver(place: Place, show: Show) -> None:

@@ -6,29 +6,38 @@ A test asks by naming a fixture of PARTS, or `sandbox` itself for stopping and s
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
-from collections.abc import Collection, Generator, Iterable
+from collections.abc import Collection, Generator, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from sandbox.debian import provide_packages
 from sandbox.part import Part, SandboxError, tail
 from sandbox.pipeline import PARTS as PIPELINE_PARTS
 from sandbox.supervisor import Sandbox
 from sandbox.terminal import Terminal
+from tasks.common import redaction
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from sandbox.parts.baseimage import BaseImage, WorkerBaseImage
     from sandbox.parts.buildkit import BuildKit
     from sandbox.parts.cosign import Cosign
     from sandbox.parts.docker import Docker
     from sandbox.parts.git import Git
     from sandbox.parts.kubernetes import Kubernetes
+    from sandbox.parts.kwok import Kwok
+    from sandbox.parts.nginx import Nginx
     from sandbox.parts.node import Node
     from sandbox.parts.referrers import Referrers
     from sandbox.parts.registry import Registry
+    from sandbox.parts.sops import Sops
     from sandbox.parts.trivy import Trivy
 
 PARTS = {
@@ -43,6 +52,9 @@ PARTS = {
     "cosign": "cosign",
     "referrers_registry": "referrers",
     "buildkit_daemon": "buildkit",
+    "sops_program": "sops",
+    "nginx_program": "nginx",
+    "kwok_program": "kwok",
 }
 WHOLE = "pipeline"
 """The fixture that starts, and stops, all parts of a pipeline."""
@@ -52,6 +64,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background by a shell: what tests start would ignore Ctrl-C too, and some of them are about it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 _LOG_LINES = 30
+_HOME = str(Path.home())
 
 
 @pytest.hookimpl(wrapper=True)
@@ -74,7 +87,18 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
 
 
 # Longest first, so that the processes end at about the same time. They are four on two cores: much is waiting.
-ORDER = ("pipeline", "cluster faults", "cluster plans", "cluster", "docker", "prefect", "sandbox", "unit", "git")
+ORDER = (
+    "pipeline",
+    "cluster faults",
+    "cluster plans",
+    "cluster",
+    "docker",
+    "threats",
+    "prefect",
+    "sandbox",
+    "unit",
+    "git",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -82,9 +106,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ORDER.index(folder) if (folder := _folder(item.nodeid)) in ORDER else len(ORDER))
 
 
+THREATS_TO_A_CLUSTER = (
+    "adopted_stranger",
+    "blind_prune",
+    "changed_below",
+    "drift_shield",
+    "foreign_endpoints",
+    "hidden_injection",
+    "sleeping_worker",
+)
 ALONGSIDE = {
     "tests/sandbox/test_parts.py": "docker",
     "tests/cluster/test_health.py": "sandbox",
+    **{f"tests/threats/test_{name}.py": "cluster" for name in THREATS_TO_A_CLUSTER},
+    **{
+        f"tests/threats/test_{name}.py": "docker"
+        for name in ("builder_references", "dependency_confusion", "docker_is_root")
+    },
     **{f"tests/cluster/test_{name}.py": "cluster faults" for name in ("outages", "model", "faults", "requests")},
     **{
         f"tests/cluster/test_{name}.py": "cluster plans"
@@ -150,6 +188,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+@pytest.fixture(autouse=True)
+def nothing_known() -> Iterator[None]:
+    """What a test's secrets were is not masked in another's words."""
+    yield
+    redaction.forget()
+
+
 @pytest.fixture(scope="session")
 def sandbox(pytestconfig: pytest.Config) -> Sandbox:
     """The run's own sandbox: its place, and `start`, `kill`, `revive`, `restart`, `call` for parts."""
@@ -161,8 +206,11 @@ def sandbox(pytestconfig: pytest.Config) -> Sandbox:
 
 
 def _started(sandbox: Sandbox, name: str) -> Part:
-    sandbox.start(name)
-    return sandbox.part(name)
+    """With the home that the run began with: in a test's own one, every part would be built anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", _HOME)
+        sandbox.start(name)
+        return sandbox.part(name)
 
 
 @pytest.fixture(scope="session")
@@ -214,9 +262,27 @@ def node(cluster: Kubernetes, sandbox: Sandbox) -> Node:
 
 
 @pytest.fixture(scope="session")
+def kwok_program(sandbox: Sandbox) -> Kwok:
+    """What plays the kubelet of simulated nodes."""
+    return cast("Kwok", _started(sandbox, "kwok"))
+
+
+@pytest.fixture(scope="session")
 def cosign(sandbox: Sandbox) -> Cosign:
     """The real cosign, in its versions 2 and 3."""
     return cast("Cosign", _started(sandbox, "cosign"))
+
+
+@pytest.fixture(scope="session")
+def sops_program(sandbox: Sandbox) -> Sops:
+    """The real sops and age."""
+    return cast("Sops", _started(sandbox, "sops"))
+
+
+@pytest.fixture(scope="session")
+def nginx_program(sandbox: Sandbox) -> Nginx:
+    """The real nginx."""
+    return cast("Nginx", _started(sandbox, "nginx"))
 
 
 @pytest.fixture(scope="session")
@@ -229,3 +295,18 @@ def referrers_registry(sandbox: Sandbox) -> Referrers:
 def buildkit_daemon(sandbox: Sandbox) -> BuildKit:
     """BuildKit's own daemon, and buildx."""
     return cast("BuildKit", _started(sandbox, "buildkit"))
+
+
+# For the module and not the session: while it is there, no other event loop runs in this thread.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium: the machine's own."""
+    from playwright.sync_api import sync_playwright
+
+    if shutil.which("chromium") is None:
+        provide_packages(("chromium",), report=Terminal())
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        yield browser
+        browser.close()

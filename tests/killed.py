@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
+import threading
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 
@@ -26,3 +28,11 @@ def ended(process: BaseProcess, *, seconds: float = 120) -> int | None:
     if process.exitcode is None:
         process.kill()
     return process.exitcode
+
+
+def stand_still() -> None:
+    """Stop this process (SIGSTOP) here: nothing behind this line runs before it is told to go on.
+
+    A signal to the process may reach another thread first, and this one runs on meanwhile; one to this thread does not.
+    """
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from flows.cd.trace import trace_order
 from flows.cd.walk import flow_run, opened, reconcile
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.cd.host import CdHost
 from interlock.cd.reports import Outcome
 from interlock.cd.reviewed import Reviewed
+from interlock.cd.trace import parse, report
+from interlock.errors import InterlockError
 from tasks.cd.host import load_cd
 from tasks.common import git
 
@@ -49,5 +53,19 @@ def _has(host: CdHost, revision: str, commit: str) -> bool:
 @flow(name="deploy", flow_run_name="deploy {environment}")
 async def deploy(environment: str, revision: str | None = None) -> State[Any]:
     """Bring an environment to the newest verified commit of the environment repository."""
-    order = deploy_order(PrefectPresenter(), load_cd(), environment, revision, actor=flow_run())
-    return await ending(order, lambda outcome: outcome.sentence)
+    presenter, host = PrefectPresenter(), load_cd()
+    order = deploy_order(presenter, host, environment, revision, actor=flow_run())
+    return await ending(_traced(order, presenter, host), lambda outcome: outcome.sentence)
+
+
+async def _traced(order: Awaitable[Outcome], presenter: Presenter, host: CdHost) -> Outcome:
+    """With where what was deployed came from on the run's page. That it cannot be told fails no deploy."""
+    outcome = await order
+    if outcome.said == "deployed" and outcome.counts:
+        try:
+            found = await trace_order(presenter, host, parse(outcome.commit), (outcome.environment,))
+        except InterlockError as error:
+            presenter.say(f"where it came from cannot be told: {error.message}")
+        else:
+            await presenter.show(report(found))
+    return outcome

@@ -1,4 +1,4 @@
-"""Plan: what a deploy would do. Reads only."""
+"""Plan: what a deploy would do. The cluster is only read; the ledger hears of a plan that differs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from flows.cd.receipts import tell_planned
 from flows.cd.walk import decide, flow_run, introduce, opened, show_lacking
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
@@ -36,6 +37,7 @@ async def plan_order(
         await introduce(site, decision)
         await presenter.show(plan_report.report(decision.plan, most=None if everything else plan_report.MOST_OBJECTS))
         await show_lacking(site, decision.lacking)
+        await tell_planned(site, decision)
     if revision and revision != decision.commit:
         presenter.say(f"planned {decision.commit[:12]}, the newest verified commit, not {revision[:12]}")
     return decision.plan

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from interlock.cd.admission_lock import policy_names
 from interlock.cd.guards import Guards
 from interlock.cd.handover import Neighbour, place
 from interlock.cd.inventory import Inventory
@@ -18,6 +19,7 @@ from interlock.contract.repository import Environment, Repository
 from interlock.errors import InputError
 from tasks.cd import contests, ledger, record
 from tasks.cd.record import Stored
+from tasks.common.environment_repository import read_older_environments
 from tasks.common.render import render_environment
 
 if TYPE_CHECKING:
@@ -34,7 +36,9 @@ async def scope_of(
     silent = frozenset(environment.applications) - {m.application for m in rendered.manifests} - {*rendered.awaiting}
     undo = environment.drift == "undo"
     again = known.deployed == repository.commit and known.pending is None
-    guards = Guards.of(environment.file, silent=silent)
+    older = {commit for commit in (known.since, known.deployed) if commit} - {repository.commit}
+    before = read_older_environments(site.host.environment_repository, site.name, state=site.host.state, commits=older)
+    guards = Guards.of(environment.file, silent=silent).held_to(before)
     return Scope(
         environment=site.name,
         environment_id=environment.id,
@@ -56,6 +60,7 @@ async def scope_of(
         recreate=environment.file.recreate,
         contested=contests.waiting(site.host.state, site.name) if undo and again else (),
         allowed=environment.file.allowed_objects,
+        policies=policy_names(environment.id) if site.ceiling.admission_lock else frozenset(),
         lost=None if stored.record else await _lost(site, environment),
         after=remembered_order(
             environment.after,
@@ -127,6 +132,8 @@ def _claimed(repository: Repository, environment: Environment) -> Mapping[str, s
 
 async def _lost(site: Site, environment: Environment) -> Lost:
     """The cluster has no record: a new environment, or somebody removed it."""
-    receipts = await site.presenter.step(ledger.read, site.host.ledger, site.name, state=site.host.state)
+    receipts = await site.presenter.step(
+        ledger.read, site.host.ledger, site.name, state=site.host.state, keys=ledger.keys_of(site.host)
+    )
     result, reclaim = newest_healthy(receipts), environment.file.reclaim
     return Lost(result, reclaim is not None and reclaim.result == result)

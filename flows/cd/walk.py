@@ -8,18 +8,33 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
 from prefect.context import FlowRunContext
 
+from flows.cd import agreement, prevention
+from flows.cd.clock import require_clock
+from flows.cd.evidence import proven
+from flows.cd.holding import require_free
+from flows.cd.receipts import (
+    checkpoint,
+    close_interrupted,
+    facts,
+    receipt,
+    remembering,
+    tell_approvals,
+    tell_held_back,
+    tell_rollback,
+    tell_thawed,
+)
 from flows.cd.removal import pruned, require_gone
 from flows.cd.rollout import applied
 from flows.cd.scope import scope_of
 from flows.presenter import Presenter
-from interlock.cd import plan_report, reports
+from interlock.cd import plan_report, receipt_facts, reports
 from interlock.cd.advance import Advance, begun
 from interlock.cd.budget import allowance
 from interlock.cd.explain import explained
@@ -28,29 +43,38 @@ from interlock.cd.lock import MARGIN_SECONDS, SECONDS
 from interlock.cd.permissions import Lacking, forbidden
 from interlock.cd.plan import Action, Plan, Scope
 from interlock.cd.policed import to_judge, versions_differ
-from interlock.cd.receipts import Kind, Statement
+from interlock.cd.proofs import NOT_ASKED, Proven
+from interlock.cd.receipt_facts import numbered, open_intent
+from interlock.cd.receipts import Entry, Kind
 from interlock.cd.record import Known, Mark, Record, agreed, require_contained
 from interlock.cd.release_jobs import apart, for_release, planned
-from interlock.cd.reports import Outcome
+from interlock.cd.reports import Outcome, refusal_rule
 from interlock.cd.reviewed import Reviewed, require_same
 from interlock.cd.roll import rolled
+from interlock.contract.approvals import Question
 from interlock.contract.canonical import digest
 from interlock.contract.kinds import BUILT_IN_GROUPS
 from interlock.contract.render import Manifest, Rendered
+from interlock.contract.report import counted
 from interlock.contract.repository import Environment
 from interlock.errors import (
+    AwaitsApproval,
     Blocked,
     ClusterError,
+    ForgeError,
     InputError,
     InterlockError,
+    LedgerCut,
     LockHeld,
+    Overtaken,
     ParameterError,
     PlanMoved,
     Refused,
     Superseded,
     UnderWay,
+    Untrusted,
 )
-from tasks.cd import contests, endings, inspect, lease, ledger, permissions, record, verdicts, wait
+from tasks.cd import contests, endings, inspect, lease, ledger, looked, permissions, proofs, record, verdicts, wait
 from tasks.cd.cluster import Cluster, connect
 from tasks.cd.digest_key import digest_key
 from tasks.cd.lease import Lock
@@ -58,6 +82,7 @@ from tasks.cd.observe import Observer, Patience
 from tasks.cd.older_health import NO_OLDER, OlderHealth, older_health
 from tasks.cd.record import Stored
 from tasks.cd.rules import hold_to_rules
+from tasks.cd.secrets import open_secrets
 from tasks.common import git, renders
 from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
 from tasks.common.garbage import collected_rarely
@@ -69,6 +94,8 @@ LOCK_SECONDS = 90.0
 """How long a run waits for the environment's lock."""
 UPKEEP_LOCK_SECONDS = SECONDS + 2 * MARGIN_SECONDS
 """How long an upkeep does: whoever has the lock still is alive, and at the same work."""
+LOOKS = 5
+"""How often a run looks at an environment that others move on each time meanwhile."""
 MISMATCH_PAUSES = (1.0, 2.0, 4.0)
 """Seconds before record, mark and ledger are looked at once more."""
 
@@ -86,6 +113,8 @@ class Site:
     actor: str
     prove_all: bool = False
     """Whether every new object goes through a dry run."""
+    proposed: VerifiedHead | None = None
+    """A pull request's commit, which is planned in place of the branch's head and leaves nothing behind."""
     seconds: dict[str, float] = field(default_factory=dict)
     newest: str = ""
     """The commit that was tried last."""
@@ -120,8 +149,14 @@ class Decision:
     plan: Plan
     older: OlderHealth
     """Health rules of the commits before, which still judge what this one changes."""
+    tail: tuple[Entry, ...] = ()
+    """The ledger's newest receipts of the environment, oldest first."""
+    question: Question | None = None
+    """What people have to agree to before this commit is deployed."""
     lacking: Lacking | None = None
     """What RBAC does not allow of the plan: what needs it is blocked."""
+    proof: Proven = NOT_ASKED
+    """What vouches for the images."""
 
     @property
     def commit(self) -> str:
@@ -203,13 +238,20 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
     `at` is a commit that was verified earlier and is decided upon instead of the branch's head, without the network.
     """
     with site.timed("fetch and verify"):
-        mark, head, environment, stored, known = await _grounds(site, at)
+        mark, head, environment, stored, known, tail = await _grounds(site, at)
     with site.timed("render"):
         rendered = await site.presenter.step(
             render_environment, head.repository, site.name, kept=renders.path(site.host.state)
         )
+        if any(each.secrets for each in environment.applications.values()):
+            identity = site.ceiling.age_identity
+            rendered = await site.presenter.step(open_secrets, rendered, head.repository, site.name, identity)
         older = await _older_health(site, head, rendered, known)
         rendered = for_release(rolled(rendered, key=digest_key(site.host.state)), stored.inventory)
+    await require_free(site, head, rendered.manifests, deployed=known.deployed)
+    with site.timed("verify evidence"):
+        proof = await proven(site, head, rendered, known)
+    await prevention.restored(site, rendered, head.repository)
     scope = await scope_of(site, head.repository, environment, stored=stored, known=known, rendered=rendered)
     with site.timed("plan"):
         plan = await site.presenter.step(
@@ -218,19 +260,24 @@ async def decide(site: Site, *, at: str | None = None) -> Decision:
             rendered,
             stored.inventory,
             scope,
-            verdicts.path(site.host.state, site.name),
+            verdicts.path(site.host.state, site.name) if site.proposed is None else None,
             schemas=site.host.state / "schemas",
             prove_all=site.prove_all,
         )
         if not scope.again and (written := to_judge(plan, rendered.manifests)):
             plan = await _held_to_rules(site, head, written, known, plan)
-        plan = replace(plan, notes=(*plan.notes, *versions_differ(environment.kubernetes, site.cluster.version)))
+        differing = versions_differ(environment.kubernetes, site.cluster.version)
+        plan = replace(plan, notes=(*plan.notes, *proof.degraded, *differing))
         plan = planned(plan, rendered.manifests, stored.inventory)
         plan, lacking = await permitted(site, plan)
         plan = explained(plan, rendered.manifests, head.repository.tree)
         plan = replace(plan, blocked=begun(plan, environment).blocked)
     mark = mark or Mark(environment.id)
-    return Decision(head, environment, apart(rendered), mark, stored, known, scope, plan, older, lacking)
+    fixed = at or site.proposed
+    question = None if fixed else await agreement.asked(site, head, environment, deployed=known.deployed)
+    return Decision(
+        head, environment, apart(rendered), mark, stored, known, scope, plan, older, tail, question, lacking, proof
+    )
 
 
 async def _older_health(site: Site, head: VerifiedHead, rendered: Rendered, known: Known) -> OlderHealth:
@@ -265,7 +312,9 @@ async def _held_to_rules(site: Site, head: VerifiedHead, written: Sequence[Manif
     )
 
 
-async def _grounds(site: Site, at: str | None) -> tuple[Mark | None, VerifiedHead, Environment, Stored, Known]:
+async def _grounds(
+    site: Site, at: str | None
+) -> tuple[Mark | None, VerifiedHead, Environment, Stored, Known, tuple[Entry, ...]]:
     """The head, and what was deployed before.
 
     Another run writes the cluster's record first and this host's mark after it: what does not agree is looked at
@@ -273,21 +322,27 @@ async def _grounds(site: Site, at: str | None) -> tuple[Mark | None, VerifiedHea
     """
     for seconds in (*MISMATCH_PAUSES, None):
         mark = record.read_mark(site.host.state, site.name)
-        newest = site.presenter.step(ledger.last, site.host.ledger, site.name, state=site.host.state)
-        reading = _read(site, at) if at else _fetched(site, mark.verified if mark else None)
-        head, last = await both(reading, newest)
+        newest = site.presenter.step(
+            ledger.tail, site.host.ledger, site.name, state=site.host.state, keys=ledger.keys_of(site.host)
+        )
+        head, tail = await both(_head(site, at, mark), newest)
         environment = _environment(site, head, mark)
         try:
-            stored, known, head = await _known(
-                site, mark, head, environment, receipts=last.receipt.number if last else 0
-            )
+            stored, known, head = await _known(site, mark, head, environment, tail=tail)
         except Refused as refusal:
             if refusal.rule != "record-mismatch" or seconds is None:
                 raise
             await asyncio.sleep(seconds)
         else:
-            return mark, head, environment, stored, known
+            await require_clock(site, last=tail[-1] if tail else None)
+            return mark, head, environment, stored, known, tail
     raise AssertionError("the last look returns or raises")
+
+
+async def _head(site: Site, at: str | None, mark: Mark | None) -> VerifiedHead:
+    if site.proposed:
+        return site.proposed
+    return await (_read(site, at) if at else _fetched(site, mark.verified if mark else None))
 
 
 async def _read(site: Site, commit: str) -> VerifiedHead:
@@ -302,18 +357,36 @@ async def _fetched(site: Site, since: str | None, *, known: VerifiedHead | None 
     return head
 
 
-async def refuse(site: Site, refusal: Refused | InputError) -> str | None:
+async def _require_agreement(site: Site, decision: Decision) -> None:
+    """AwaitsApproval, with the plan to look at, when people have to agree first."""
+    if decision.question and not decision.question.answered:
+        await introduce(site, decision)
+        await site.presenter.show(plan_report.report(decision.plan))
+        raise agreement.awaits(decision.question)
+
+
+def _verified(site: Site) -> str | None:
+    """What is kept up while a forge is away: what it squashed is neither verified nor refused until it has answered."""
+    mark = record.read_mark(site.host.state, site.name)
+    return mark.verified if mark else None
+
+
+async def refuse(site: Site, refusal: Refused | InputError | AwaitsApproval) -> str | None:
     """Shown every time, told to the ledger once. Gives the verified head that the cluster stays at."""
     site.newest = git.fetched_head(git.mirror_path(site.host.state, site.host.environment_repository.name)) or ""
     site.refusal = refusal
     mark = record.read_mark(site.host.state, site.name)
     await site.presenter.show(reports.refusal_report(site.name, refusal, verified=mark.verified if mark else None))
     name = digest(refusal.message.encode())
-    if mark is None or mark.refused == name:
+    if mark is None or mark.refused == name or isinstance(refusal, LedgerCut):
         return mark.verified if mark else None
-    rule = refusal.rule if isinstance(refusal, Refused) else "format"
-    mark, _ = await receipt(site, mark, "refusal", outcome=rule, note=refusal.message[:2000])
-    record.write_mark(site.host.state, site.name, replace(mark, refused=name), after=mark)
+    rule = refusal_rule(refusal)
+    about = site.newest or None
+    kind: Kind = "hold" if rule == "frozen" else "refusal"
+    mark, _ = await receipt(site, mark, kind, outcome=rule, note=refusal.message[:2000], commit=about)
+    record.write_mark(
+        site.host.state, site.name, replace(mark, refused=name, frozen=mark.frozen or kind == "hold"), after=mark
+    )
     return mark.verified
 
 
@@ -343,18 +416,36 @@ def _environment(site: Site, head: VerifiedHead, mark: Mark | None) -> Environme
 
 
 async def _known(
-    site: Site, mark: Mark | None, head: VerifiedHead, environment: Environment, *, receipts: int
+    site: Site, mark: Mark | None, head: VerifiedHead, environment: Environment, *, tail: tuple[Entry, ...]
 ) -> tuple[Stored, Known, VerifiedHead]:
     """What record, mark and ledger say; after a loss everything is verified again from the root pin."""
     control = site.ceiling.control_namespace
     stored = await site.presenter.step(
         record.read_stored, site.cluster, control_namespace=control, environment_id=environment.id
     )
-    known = agreed(stored.record, mark, environment=site.name, receipts=receipts)
+    count, digests = tail[-1].number if tail else 0, await _checkpoints(site, tail, (stored.record, mark))
+    known = agreed(stored.record, mark, environment=site.name, receipts=count, digests=digests)
     if known.since is None and known.must_contain:
+        if site.proposed:
+            raise Blocked(f"{site.name}: a record was lost, and the branch is verified from the root pin first")
         head = await _fetched(site, None)
         require_contained(known, {each.commit for each in head.new_commits}, environment=site.name)
     return stored, known, head
+
+
+async def _checkpoints(
+    site: Site, tail: tuple[Entry, ...], keepers: Iterable[Record | Mark | None]
+) -> Mapping[int, str]:
+    """The digests of the newest receipts, and of older ones that record and mark remember."""
+    found = numbered(tail)
+    older = frozenset(each.receipts for each in keepers if each and each.receipt) - found.keys()
+    if not older:
+        return found
+    host, keys = site.host, ledger.keys_of(site.host)
+    remembered = await site.presenter.step(
+        ledger.numbered, host.ledger, site.name, state=host.state, keys=keys, numbers=older
+    )
+    return {**numbered(remembered), **found}
 
 
 def require_within_budget(plan: Plan) -> None:
@@ -393,27 +484,6 @@ async def introduce(site: Site, decision: Decision) -> None:
 
 
 # writing ---------------------------------------------------------------------------------------------
-
-
-async def receipt(site: Site, mark: Mark, kind: Kind, **said: object) -> tuple[Mark, str]:
-    """Add to the ledger, and remember on this host how many receipts it must have. Gives the receipt's digest too."""
-    statement = Statement.model_validate(
-        {
-            "kind": kind,
-            "environment": site.name,
-            "environment_id": mark.environment_id,
-            "verified": mark.verified,
-            "deployed": mark.deployed,
-            "actor": site.actor,
-            "run": lease.holder(),
-            **said,
-        }
-    )
-    written = await site.presenter.step(
-        ledger.append, site.host.ledger, statement, state=site.host.state, key=site.host.signing.key
-    )
-    after, mark = mark, replace(mark, receipts=written.receipt.number)
-    return record.write_mark(site.host.state, site.name, mark, after=after), written.digest
 
 
 @asynccontextmanager
@@ -455,10 +525,13 @@ async def decided_again(site: Site, decision: Decision, *, at: str | None) -> De
     mark = record.read_mark(site.host.state, site.name) or decision.mark
 
     async def newest() -> VerifiedHead:
-        # What came meanwhile and is refused is for the next run to tell.
-        with suppress(Refused, InputError):
+        # What came meanwhile and is refused, or cannot be judged, is for the next run to tell.
+        try:
             return decision.head if at else await _fetched(site, decision.commit, known=decision.head)
-        return decision.head
+        except Untrusted:
+            raise
+        except (Refused, InputError, ForgeError):
+            return decision.head
 
     reading = site.presenter.step(
         record.read_stored,
@@ -482,8 +555,11 @@ async def sync(site: Site, decision: Decision, lock: Lock, advance: Advance) -> 
     plan, undoing = advance.possible(), decision.settled
     mark = decision.mark.ahead(decision.stored.record, verified=decision.commit)
     mark = record.write_mark(site.host.state, site.name, mark, after=decision.mark)
-    said: dict[str, object] = {"plan": decision.plan.digest, "counts": _writes(plan)}
+    said: dict[str, object] = {"plan": decision.plan.digest, "counts": _writes(plan), **facts(site, decision)}
     with site.timed("record"):
+        mark = await close_interrupted(site, mark, decision.tail)
+        mark = await tell_rollback(site, decision, mark, said)
+        mark = await tell_approvals(site, mark, said)
         mark, said["intent"] = await receipt(site, mark, "intent", **said)
     now = Record(
         decision.environment.id,
@@ -493,8 +569,11 @@ async def sync(site: Site, decision: Decision, lock: Lock, advance: Advance) -> 
         allowed=decision.scope.guards.allowed if decision.plan.covered else "",
         covered="".join(sorted(decision.plan.covered)),
         after=decision.scope.after,
+        receipts=mark.receipts,
+        receipt=mark.receipt,
     )
     try:
+        await prevention.may_run(site, decision)
         stored, advance = await applied(site, replace(decision, plan=plan), now, lock, advance)
         if plan.put_back:
             rules = decision.scope.conflicts
@@ -507,12 +586,15 @@ async def sync(site: Site, decision: Decision, lock: Lock, advance: Advance) -> 
             await receipt(site, mark, "result", outcome=type(error).__name__.lower(), note=error.message[:1500], **said)
         raise
     with site.timed("record"):
+        await prevention.alone_may_run(site, decision)
         ahead = mark.ahead(stored.record, deployed=decision.commit)
         mark = record.write_mark(site.host.state, site.name, ahead, after=mark)
         removed = decision.environment.removed
         done = replace(_record(stored), deployed=decision.commit, pending=None, removed=removed, allowed="", covered="")
         stored = await site.presenter.step(record.write_record, site.cluster, stored, done)
         mark, _ = await receipt(site, mark, "result", outcome="removed" if removed else "healthy", **said)
+        stored = await checkpoint(site, stored, mark)
+        proofs.note_deployed(site.host.state, site.name, decision.proof.digests)
     return replace(decision, stored=stored, mark=mark)
 
 
@@ -545,6 +627,7 @@ async def note_deployed(site: Site, decision: Decision) -> None:
         after=decision.scope.after,
     )
     await site.presenter.step(record.write_record, site.cluster, decision.stored, now)
+    proofs.note_deployed(site.host.state, site.name, decision.proof.digests)
 
 
 async def tell_drift(site: Site, decision: Decision) -> Decision:
@@ -556,12 +639,14 @@ async def tell_drift(site: Site, decision: Decision) -> Decision:
         return decision
     word = "undo" if decision.scope.undo else "observe"
     counts = {"drifted": len(plan.drifted)}
-    mark, _ = await receipt(site, decision.mark, "drift", plan=plan.digest, counts=counts, outcome=word)
-    told = replace(mark, drift=plan.digest)
-    return replace(decision, mark=record.write_mark(site.host.state, site.name, told, after=mark))
+    drifted = receipt_facts.facts(decision.environment, decision.commit, (), plan.drifted)
+    mark, _ = await receipt(site, decision.mark, "drift", plan=plan.digest, counts=counts, outcome=word, **drifted)
+    return remembering(site, decision, mark, drift=plan.digest)
 
 
 def _outcome(site: Site, decision: Decision, said: str, *, note: str = "") -> Outcome:
+    degraded = counted(len(decision.proof.degraded), "degraded proof") if decision.proof.degraded else ""
+    note = "; ".join(part for part in (note, degraded) if part)
     return Outcome(site.name, decision.commit, said, _writes(decision.plan), dict(site.seconds), note)
 
 
@@ -581,37 +666,79 @@ async def reconcile(site: Site, *, upkeep: bool = False, reviewed: Reviewed | No
         raise
     except InterlockError as error:
         endings.note(site.host.state, site.name, site.newest, site.refusal or error)
+        looked.note(site.host.state, site.name)
         raise
     endings.forget(site.host.state, site.name)
+    looked.note(site.host.state, site.name)
     return result
 
 
 async def _reconciled(site: Site, *, upkeep: bool, reviewed: Reviewed | None) -> Outcome:
+    seen = await _seen(site, upkeep=upkeep, reviewed=reviewed)
+    decision, result = seen.decision, seen.result
+    if result and open_intent(decision.tail):
+        await _close_left_open(site, decision)
+    try:
+        result = result or await _by_writing(site, decision, at=seen.at, upkeep=upkeep, reviewed=reviewed)
+    except UnderWay:
+        if seen.refusal:
+            raise seen.refusal from None
+        raise
+    await site.presenter.show(reports.outcome_report(result))
+    if seen.refusal:
+        raise seen.refusal
+    return result
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a run makes of an environment without its lock."""
+
+    decision: Decision
+    at: str | None
+    """The commit that is kept up, because the head was refused."""
+    refusal: InterlockError | None
+    result: Outcome | None
+    """How it ends, when no object is to be written."""
+
+
+async def _seen(site: Site, *, upkeep: bool, reviewed: Reviewed | None) -> _Seen:
+    """Once more from the start when another run, which may have had the lock, moved the environment on meanwhile."""
+    for _ in range(LOOKS - 1):
+        try:
+            return await _seen_once(site, upkeep=upkeep, reviewed=reviewed)
+        except Overtaken as error:
+            site.presenter.say(f"{error.message}; deciding once more")
+    return await _seen_once(site, upkeep=upkeep, reviewed=reviewed)
+
+
+async def _seen_once(site: Site, *, upkeep: bool, reviewed: Reviewed | None) -> _Seen:
     refusal: InterlockError | None = None
     at: str | None = None
+    site.refusal = None
     try:
         decision = await decide(site)
-    except (Refused, InputError) as error:
-        at = await refuse(site, error)
-        if not upkeep or at is None:
+        await _require_agreement(site, decision)
+    except (Refused, InputError, AwaitsApproval, ForgeError) as error:
+        at = _verified(site) if isinstance(error, ForgeError) else await refuse(site, error)
+        if not upkeep or at is None or isinstance(error, Untrusted):
             raise
         refusal, decision = error, await decide(site, at=at)
     await introduce(site, decision)
+    decision = await prevention.tell_weakened(site, await tell_thawed(site, decision))
     if reviewed:
         require_same(reviewed, decision.plan)
     if decision.scope.again and decision.plan.drifted:
         decision = await tell_drift(site, decision)
-    result = await _without_writing(site, decision)
-    try:
-        result = result or await _by_writing(site, decision, at=at, upkeep=upkeep, reviewed=reviewed)
-    except UnderWay:
-        if refusal:
-            raise refusal from None
-        raise
-    await site.presenter.show(reports.outcome_report(result))
-    if refusal:
-        raise refusal
-    return result
+    return _Seen(decision, at, refusal, await _without_writing(site, decision))
+
+
+async def _close_left_open(site: Site, decision: Decision) -> None:
+    """The intent of a run that was killed after its last write. Whoever has the lock closes its own."""
+    with suppress(UnderWay):
+        async with locked(site, decision, upkeep=True):
+            if mark := record.read_mark(site.host.state, site.name):
+                await close_interrupted(site, mark, decision.tail)
 
 
 async def _without_writing(site: Site, decision: Decision, *, unwaited: bool = False) -> Outcome | None:
@@ -629,6 +756,7 @@ async def _without_writing(site: Site, decision: Decision, *, unwaited: bool = F
     await require_gone(site, decision, decision.stored)
     seen = await asyncio.to_thread(Observer(site.cluster, decision.patience).look, decision.rendered.manifests)
     if decision.settled:
+        await (prevention.alone_may_run if seen.done else prevention.may_run)(site, decision)
         said = "removed" if decision.environment.removed else "in sync"
         return _outcome(site, decision, said, note="" if seen.done else seen.note)
     if unwaited and decision.known.pending == decision.commit and not seen.done:
@@ -636,6 +764,7 @@ async def _without_writing(site: Site, decision: Decision, *, unwaited: bool = F
         raise wait.unhealthy(seen, when=f"still not healthy at {decision.commit[:12]}")
     if decision.stored.record is None or decision.known.pending or not seen.done:
         return None
+    await prevention.alone_may_run(site, decision)
     await note_deployed(site, decision)
     return _outcome(site, decision, "in sync", note="the commit changes nothing here")
 
@@ -646,6 +775,9 @@ async def _by_writing(
     # Judged under the lock only: without it, another run's objects may be seen that its inventory did not have yet.
     async with locked(site, decision, upkeep=upkeep) as lock:
         decision = await decided_again(site, decision, at=at)
+        # Somebody may have denied it, or frozen the environment, while the lock was waited for.
+        await require_free(site, decision.head, decision.rendered.manifests, deployed=decision.known.deployed)
+        await _require_agreement(site, decision)
         if reviewed:
             require_same(reviewed, decision.plan)
         # Whoever had the lock before may have done it all.
@@ -656,14 +788,24 @@ async def _by_writing(
         await show_lacking(site, decision.lacking)
         if not decision.scope.again or decision.plan.stops or decision.plan.over:
             await site.presenter.show(plan_report.report(decision.plan))
-        require_within_budget(decision.plan)
-        advance = await _begun(site, decision, upkeep=upkeep)
-        if not advance.through and advance.possible().empty:
-            raise advance.error(written=False)
+        try:
+            advance = await _allowed(site, decision, upkeep=upkeep)
+        except Blocked as held:
+            await tell_held_back(site, decision, held)
+            raise
         undone = decision.settled and any(item.drift for item in decision.plan.writes)
         said = "removed" if decision.environment.removed else "drift undone" if undone else "deployed"
         decision = await sync(replace(site, cluster=lock.writer), decision, lock, advance)
     return _outcome(site, decision, said)
+
+
+async def _allowed(site: Site, decision: Decision, *, upkeep: bool) -> Advance:
+    """What may begin; Blocked or Unhealthy, before anything is written, when nothing may."""
+    require_within_budget(decision.plan)
+    advance = await _begun(site, decision, upkeep=upkeep)
+    if not advance.through and advance.possible().empty:
+        raise advance.error(written=False)
+    return advance
 
 
 async def _begun(site: Site, decision: Decision, *, upkeep: bool) -> Advance:

@@ -15,15 +15,17 @@ from flows.ci.assess import Bench, Ground
 from flows.ci.together import together
 from interlock.ci import reports, sarif
 from interlock.ci.canary import Kind
-from interlock.ci.findings import Scan
-from interlock.ci.gate import REQUIRED, Required, Verdict, asks_for_licences, build_rules, judge_each
+from interlock.ci.gate import asks_for_licences, build_rules, judge_each
 from interlock.ci.junit import TestRun
-from interlock.ci.known import NOTHING, Known, known
+from interlock.ci.known import known
 from interlock.ci.part import Part
 from interlock.ci.policy import Policy
 from interlock.ci.targets import Target, narrowed, of_environment
+from interlock.contract.finding import Scan
+from interlock.contract.gate import REQUIRED, Required, Verdict
 from interlock.contract.models import Component
 from interlock.contract.repository import Repository
+from interlock.contract.sightings import NOTHING, Known
 from interlock.errors import Blocked, ParameterError
 from tasks.ci.local import Files, copy_folder
 from tasks.ci.scanner import Scanner, check_scanner, scan_folder
@@ -88,7 +90,8 @@ async def check_order(
             alone = Alone(presenter, program, checkout, policy, docker, Path(work), _via(buildx))
             return _passed(Checked(await _part(alone, only)), folder, tell)
         licences = asks_for_licences(policy.gate)
-        ground = Ground(program, await presenter.step(check_scanner, program), Path(work), licences=licences)
+        database = assess.checked(await presenter.step(check_scanner, program))
+        ground = Ground(program, database, Path(work), licences=licences)
         local = Local(presenter, ground, checkout, repository, policy, docker, _via(buildx))
         scanned = await assess.sources(presenter, ground, checkout, checkout.file.components.values())
         findings = tuple([await _check(local, name, scanned) for name in checkout.file.components])

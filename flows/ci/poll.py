@@ -9,6 +9,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from flows.ci.fresh import keep_fresh
 from flows.ci.propose import keep_up
 from flows.ci.stated import say_again
 from flows.ending import ending
@@ -53,9 +54,9 @@ async def poll_order(presenter: Presenter, host: CiHost) -> tuple[str, ...]:
             key = f"release {repository} {head} {about} {int(time.time()) // _AGAIN_SECONDS}"
             await presenter.step(start, DEPLOYMENT, {"repository": repository, "commit": head}, key)
             started.append(repository)
-    if now:
+    for upkeep in (keep_up, keep_fresh) if now else ():
         try:
-            await keep_up(presenter, host)
+            await upkeep(presenter, host)
         except InterlockError as error:
             failures.append(error)
     await say_again(presenter, host)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from flows.ci.race import fetch_environments
 from flows.ci.together import all_of
-from interlock.ci.forge import MAX_TEXT, shortened
+from interlock.ci.forge import MAX_TEXT
 from interlock.ci.proposal import (
     Proposal,
     already_proposed,
@@ -22,12 +22,14 @@ from interlock.ci.proposal import (
 from interlock.ci.statuses import run_url
 from interlock.ci.targets import changes, targets
 from interlock.contract.canonical import digest
+from interlock.contract.forge import shortened
 from interlock.contract.report import Report, cell
 from interlock.contract.repository import read
 from interlock.contract.trailers import Trailers
 from interlock.errors import GitError, InterlockError, PushRejected
 from tasks.ci.forge import ensure_pull_request, withdraw_pull_request
 from tasks.ci.release_commit import left_behind, push_branch, release_branches, remove_merged
+from tasks.ci.source import Authors
 from tasks.common.render import render_environment
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from flows.presenter import Presenter
     from interlock.ci.host import CiHost
+    from interlock.ci.proposal import LeftBehind
     from interlock.ci.targets import Proven, Target
     from interlock.contract.models import Source
     from interlock.contract.repository import Repository
@@ -57,6 +60,7 @@ class Offer:
     tests: str
     findings: str
     """Markdown."""
+    authors: Authors = field(default_factory=Authors)
 
     @property
     def commit(self) -> str:
@@ -99,6 +103,8 @@ async def propose(presenter: Presenter, host: CiHost, head: VerifiedHead, offer:
             run=offer.run,
             evidence_digest=digest(offer.proven[0].evidence),
             component=offer.component,
+            authors=offer.authors.people,
+            source_keys=offer.authors.keys,
         ),
         stays=lambda texts: already_proposed(
             texts, targets, image=offer.image, commit=offer.commit, repository=offer.source.repository
@@ -188,6 +194,10 @@ async def _is_merged(presenter: Presenter, host: CiHost, branch: str, tip: str, 
         return True
 
 
+def _bound(host: CiHost, head: VerifiedHead, left: LeftBehind) -> tuple[Target, ...]:
+    return targets(head.repository, source=None, signer=host.signing_of(left.trailers.source_repository).signer)
+
+
 async def keep_up(presenter: Presenter, host: CiHost) -> tuple[str, ...]:
     """Put releases that others' commits have left behind on top of them, so that they can be merged; the branches.
 
@@ -204,7 +214,7 @@ async def keep_up(presenter: Presenter, host: CiHost) -> tuple[str, ...]:
         if await _is_merged(presenter, host, branch, tip, head.commit):
             continue
         left = await presenter.step(left_behind, host, branch, head.commit)
-        found = carried(left, targets(head.repository, source=None, signer=host.signing.signer)) if left else None
+        found = carried(left, _bound(host, head, left)) if left else None
         if left is None or found is None:
             continue
         entry, proven = found

@@ -11,19 +11,19 @@ from flows.ci.assess import Ground, Manifests
 from flows.ci.clock import Clock
 from flows.ci.propose import Offer, Proposed, propose, withdraw
 from flows.ci.race import fetch_environments, in_turn
+from flows.ci.together import together
 from flows.presenter import Presenter
 from interlock import __version__
-from interlock.ci import evidence, oci, reports, sarif
+from interlock.ci import evidence, reports, sarif
 from interlock.ci.build_key import bases_of, key_of_tests
+from interlock.ci.builder import builder_of
 from interlock.ci.credentials import Probe
 from interlock.ci.evidence import Facts
-from interlock.ci.findings import Scan
-from interlock.ci.gate import Scans, Verdict, is_passing, judge_release
+from interlock.ci.gate import Scans, judge_release
 from interlock.ci.host import CiHost
 from interlock.ci.junit import TestRun
-from interlock.ci.oci import Artifact
 from interlock.ci.proposal import branch_of, by_pull_request
-from interlock.ci.signing import Request
+from interlock.ci.signing import Request, require_declared, require_no_keys
 from interlock.ci.targets import (
     Proven,
     Released,
@@ -37,18 +37,24 @@ from interlock.ci.targets import (
     released_commits,
     targets,
 )
+from interlock.contract import oci
 from interlock.contract.canonical import digest
 from interlock.contract.dsse import Envelope
-from interlock.contract.evidence import document
+from interlock.contract.evidence import Base, document
+from interlock.contract.finding import Scan
+from interlock.contract.gate import Verdict, is_passing
 from interlock.contract.models import Source
+from interlock.contract.oci import Artifact
 from interlock.contract.trailers import Trailers
 from interlock.errors import Blocked
-from tasks.ci import images, referrers, registry, scanner, signatures
+from tasks.ci import images, referrers, scanner, signatures
 from tasks.ci.findings_file import write_findings
 from tasks.ci.images import Image
+from tasks.ci.kept_log import LogPlace, log_place
 from tasks.ci.release_commit import push_release
 from tasks.ci.scanner import Contents, ImageScan
 from tasks.ci.source import Checkout, Head, relate
+from tasks.common import registry
 from tasks.common.environment_repository import VerifiedHead
 
 
@@ -73,6 +79,13 @@ class Candidate:
     image_scan: ImageScan
     tests: TestRun
     manifests: Manifests
+    given: bool = False
+    """Another builder made it."""
+
+    @property
+    def bases(self) -> tuple[Base, ...] | None:
+        """What it was built from, as our builds say in the image; None when nobody whom we know has looked."""
+        return None if self.given else bases_of(self.image.labels)
 
     def scans(self, environments: Iterable[str]) -> Scans:
         """What these environments' verdicts rest on."""
@@ -92,7 +105,17 @@ class Run:
     probe: Probe
     ground: Ground
     clock: Clock
+    alone: bool
+    """Only one of the components is left to release."""
+    commit_key: str = ""
+    """By whose key the commit is signed, where the source's rule asks for it."""
     started: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+
+    def log(self, component: str, what: str) -> LogPlace:
+        """Where what a build or tests print is kept."""
+        return log_place(
+            self.host, repository=self.head.repository, component=component, commit=self.head.commit, what=what
+        )
 
 
 async def still_open(run: Run, bound: Sequence[Target]) -> tuple[Target, ...]:
@@ -130,7 +153,7 @@ class Judged:
 
 async def publish(run: Run, candidate: Candidate, desired: VerifiedHead) -> Released:
     """Gate, push, commit. When somebody else pushed first: fetch, verify, gate again, redo."""
-    ready = await _ready(run, candidate, desired)
+    ready, newest = await together(_ready(run, candidate, desired), _beside(run))
     if isinstance(ready, Released):
         return ready
 
@@ -141,8 +164,12 @@ async def publish(run: Run, candidate: Candidate, desired: VerifiedHead) -> Rele
         return again if isinstance(again, Released) else await _commit(run, again)
 
     what = f"the release of {candidate.component} {run.head.commit[:12]}"
-    # Building took its time: a release of this run's other components alone may have moved the head.
-    return await in_turn(run.presenter, run.host, None, attempt, what=what)
+    return await in_turn(run.presenter, run.host, newest, attempt, what=what)
+
+
+async def _beside(run: Run) -> VerifiedHead | None:
+    """The head as it is now, since building took its time; None where this run's other components move it."""
+    return await fetch_environments(run.presenter, run.host) if run.alone else None
 
 
 @dataclass(frozen=True)
@@ -174,9 +201,13 @@ async def _ready(
     await _withdraw(run, judged, bound)
     if not judged.passed:
         raise _blocked(run, candidate, judged)
-    candidate = await _with_digest(run, candidate)
-    facts, contents = known or await _facts(run, candidate)
-    return _Ready(candidate, judged, facts, contents)
+    if known:
+        return _Ready(await _with_digest(run, candidate), judged, *known)
+    listing = run.presenter.step(
+        scanner.list_contents, run.ground.scanner, candidate.image_scan.report, repository=candidate.repository
+    )
+    candidate, listed = await together(_with_digest(run, candidate), listing)
+    return _Ready(candidate, judged, *await _facts(run, candidate, listed))
 
 
 async def _withdraw(run: Run, judged: Judged, bound: Sequence[Target]) -> None:
@@ -191,7 +222,8 @@ async def _withdraw(run: Run, judged: Judged, bound: Sequence[Target]) -> None:
 
 
 def _targets(run: Run, desired: VerifiedHead, component: str) -> tuple[Target, ...]:
-    source, signer = run.head.repository, run.host.signing.signer
+    source = run.head.repository
+    signer = run.host.signing_of(source).signer
     found = targets(desired.repository, source=source, signer=signer)
     bound = tuple(each for each in narrowed(run.checkout.file, found) if each.component == component)
     if not bound:
@@ -218,7 +250,7 @@ def _judge(candidate: Candidate, desired: VerifiedHead, wanted: tuple[Target, ..
         source=source,
         component=candidate.component,
         now=dt.datetime.now(dt.UTC),
-        bases=bases_of(candidate.image.labels),
+        bases=candidate.bases,
     )
     return Judged(desired, wanted, verdicts)
 
@@ -303,6 +335,7 @@ async def _write(run: Run, candidate: Candidate, judged: Judged, proven: Sequenc
     return await run.presenter.step(
         push_release,
         run.host,
+        signing=run.host.signing_of(run.head.repository),
         parent=judged.desired.commit,
         changes=changes(judged.desired.tree, proven, image=facts.image, source=facts.source, head=facts.head),
         subject=f"Release {_what(run, candidate)} to {', '.join(_environments(proven))}",
@@ -312,6 +345,8 @@ async def _write(run: Run, candidate: Candidate, judged: Judged, proven: Sequenc
             run=run.id,
             evidence_digest=digest(proven[0].evidence),
             component=candidate.component,
+            authors=run.checkout.authors.people,
+            source_keys=run.checkout.authors.keys,
         ),
     )
 
@@ -329,6 +364,7 @@ async def _propose(
         source=facts.source,
         head=facts.head,
         run=run.id,
+        authors=run.checkout.authors,
         proven=proven,
         bound=_targets(run, head, candidate.component),
         tests=tests.summary if tests else "none",
@@ -348,15 +384,20 @@ async def _envelopes(
 ) -> Mapping[str, Envelope]:
     """What is said about the image, signed where this host has a signer; then the registry has it too."""
     step, host, scans = run.presenter.step, run.host, candidate.scans(judged.open)
+    attesters = judged.desired.repository.attesters
+    attester = attesters.of(run.head.repository) if attesters else None
     if host.signer is None:
+        require_no_keys(attester)
         run.presenter.say(f"{candidate.component}: this host has no signer, so its evidence is not signed")
         said = evidence.statements(
             facts,
             scans,
             {name: judged.verdicts[name] for name in judged.open},
-            builder=host.signing.signer,
+            builder=host.signing_of(run.head.repository).signer,
             policy_commit=judged.desired.commit,
             finished=dt.datetime.now(dt.UTC),
+            branch=host.repositories[run.head.repository].branch,
+            commit_key=run.commit_key,
         )
         return {name: Envelope(each.payload) for name, each in said.items()}
     request = Request(
@@ -367,18 +408,17 @@ async def _envelopes(
         spdx=contents.spdx.decode(),
     )
     signed = await step(signatures.request_signatures, host.signer, request)
+    require_declared(attester, signed.public)
     await step(signatures.attach_signatures, host.registry, signed, image=facts.image)
     await run.presenter.show(reports.evidence_report(signed, component=candidate.component, image=facts.image))
     return signed.envelopes
 
 
-async def _facts(run: Run, candidate: Candidate) -> tuple[Facts, Contents]:
+async def _facts(run: Run, candidate: Candidate, listed: Contents) -> tuple[Facts, Contents]:
     """What is known about the image, with its bills of materials, which the registry has from here on."""
     assert candidate.digest is not None  # noqa: S101 - it was pushed
     image = f"{candidate.repository}@{candidate.digest}"
-    contents = await run.presenter.step(
-        scanner.list_contents, run.ground.scanner, candidate.image_scan.report, image=image
-    )
+    contents = listed.about(image)
     sboms = await run.presenter.step(
         referrers.attach,
         run.host.registry,
@@ -401,8 +441,10 @@ async def _facts(run: Run, candidate: Candidate) -> tuple[Facts, Contents]:
         tests=replace(candidate.tests, log=()),
         sboms=sboms,
         probe=run.probe,
-        bases=bases_of(candidate.image.labels),
+        bases=candidate.bases or (),
         head="" if candidate.built == run.head.commit else run.head.commit,
         key_of_tests=key_of_tests(run.checkout.file.components[candidate.component]),
+        given=candidate.given,
+        built_with="" if candidate.given else builder_of(candidate.image.labels),
     )
     return facts, contents

@@ -13,6 +13,7 @@ from interlock.ci.race import pause
 from interlock.errors import PushRejected
 from tasks.ci.queue import queued
 from tasks.ci.release_commit import read_mark, write_mark
+from tasks.common import clock
 from tasks.common.environment_repository import fetch_verified
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ async def fetch_environments(presenter: Presenter, host: CiHost) -> VerifiedHead
         fetch_verified, host.environment_repository, state=host.state, since=read_mark(host.state)
     )
     write_mark(host.state, verified.commit)
+    clock.remember(host.state)
     return verified
 
 

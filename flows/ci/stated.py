@@ -18,7 +18,8 @@ from tasks.ci.unsent import drop_unsent, keep_unsent, unsent
 if TYPE_CHECKING:
     from flows.presenter import Presenter
     from interlock.ci.forge import Status
-    from interlock.ci.host import CiHost, ForgeAccount
+    from interlock.ci.host import CiHost
+    from interlock.contract.forge import ForgeAccount
     from tasks.ci.source import Head
 
 R = TypeVar("R")

@@ -9,7 +9,7 @@ from interlock.cd.control import ACCOUNT
 from interlock.cd.objects import Body
 
 _READS = frozenset({"get", "list", "watch"})
-_KINDS: Mapping[str, frozenset[str]] = {
+KINDS: Mapping[str, frozenset[str]] = {
     "": frozenset(
         {
             "configmaps",
@@ -92,7 +92,7 @@ def _writes(rules: Iterable[Body]) -> str:
             continue
         touched = {
             f"{kind}.{group}".rstrip(".")
-            for group, kinds in _KINDS.items()
+            for group, kinds in KINDS.items()
             if groups & {group, "*"}
             for kind in kinds
             if resources & {kind, "*", f"*/{kind.partition('/')[2]}"}

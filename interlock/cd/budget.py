@@ -113,9 +113,15 @@ def _annotated(path: str) -> bool:
 
 
 def excess(weight: Weight, guards: Guards) -> tuple[str, ...]:
-    """What is over the budget, a line each, with the numbers."""
-    budget = guards.budget
-    lines = list(_deletes(weight, guards))
+    """What is over the budget, or over one of before, a line each, with the numbers."""
+    lines = list(_excess(weight, guards.budget, "the budget is", removed=guards.removed))
+    for each in guards.older:
+        lines += _excess(weight, each, "the budget until this commit is", removed=guards.removed)
+    return tuple(dict.fromkeys(lines))
+
+
+def _excess(weight: Weight, budget: Budget, words: str, *, removed: bool) -> Iterable[str]:
+    yield from _deletes(weight, budget, words, removed=removed)
     for one, many, has, most in (
         ("object would be written", "objects would be written", weight.objects, budget.objects),
         (f"dependant {_GO}", f"dependants {_GO}", weight.dependants, budget.dependants),
@@ -123,21 +129,20 @@ def excess(weight: Weight, guards: Guards) -> tuple[str, ...]:
         ("workload would replace its pods", "workloads would replace their pods", weight.restarts, budget.restarts),
     ):
         if most is not None and has > most:
-            lines.append(f"{counted(has, one, many)}; the budget is {most}")
+            yield f"{counted(has, one, many)}; {words} {most}"
     for kind, most in sorted(budget.kinds.items()):
         if (has := (weight.kinds or {}).get(kind, 0)) > most:
-            lines.append(f"{counted(has, 'object')} of the kind {kind} would be deleted; the budget is {most}")
-    return tuple(lines)
+            yield f"{counted(has, 'object')} of the kind {kind} would be deleted; {words} {most}"
 
 
-def _deletes(weight: Weight, guards: Guards) -> Iterable[str]:
+def _deletes(weight: Weight, budget: Budget, words: str, *, removed: bool) -> Iterable[str]:
     what = f"{weight.deletes} of {weight.owned} objects would be deleted"
-    if guards.removed and weight.deletes:
+    if removed and weight.deletes:
         yield f"{what}: the environment is to be removed"
         return
-    most, words = _most(guards.budget, weight.owned)
+    most, said = _most(budget, weight.owned)
     if weight.deletes > most:
-        yield f"{what}; the budget is {words}"
+        yield f"{what}; {words} {said}"
 
 
 def _most(budget: Budget, owned: int) -> tuple[float, str]:

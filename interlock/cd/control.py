@@ -61,6 +61,7 @@ _ADMISSION = (
     "mutatingadmissionpolicies",
     "mutatingwebhookconfigurations",
     "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
     "validatingwebhookconfigurations",
 )
 PROBE = "interlock-probe"
@@ -233,8 +234,8 @@ def _rule(group: str, resources: Iterable[str], verbs: Iterable[str], names: Ite
 
 _TELLING = [_rule("", ["events"], ["list"]), _rule("", ["pods/log"], ["get"])]
 """What tells why something is not healthy."""
-_READING_RECORDS = _rule("", ["configmaps"], ["get", "update"])
-"""A commit that changes nothing is noted without the lock."""
+_READING_RECORDS = _rule("", ["configmaps"], ["get", "create", "update"])
+"""A commit that changes nothing is noted without the lock, and a list of images that was lost is made again."""
 _WRITING_RECORDS = _rule("", ["configmaps"], ["get", "create", "update", "delete"])
 _LOCK = [
     _rule("coordination.k8s.io", ["leases"], ["get", "create", "update"]),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from interlock.cd.objects import Body, annotation
 from interlock.contract.manifest import PRUNE
@@ -54,6 +54,8 @@ class Guards:
     confirmed: Mapping[str, Confirmation] = field(default_factory=dict)
     """By the UID of the one object that each holds for."""
     budget: Budget = field(default_factory=Budget)
+    older: tuple[Budget, ...] = ()
+    """Other ones, of the commits before, which hold as well."""
     allowed: str = ""
     """The mark of the changes that may pass over the budget."""
     removed: bool = False
@@ -70,6 +72,17 @@ class Guards:
             allowed=file.allow.changes if file.allow else "",
             removed=file.state == "removed",
             silent=silent,
+        )
+
+    def held_to(self, older: Iterable[EnvironmentFile]) -> Guards:
+        """And to the files of the commits before, so that no commit loosens what it is judged by."""
+        files = tuple(older)
+        kinds = {group_kind(name) for file in files for name in file.protected}
+        budgets = [file.budget for file in files if file.budget != self.budget]
+        return replace(
+            self,
+            protected=self.protected | kinds,
+            older=tuple(each for at, each in enumerate(budgets) if each not in budgets[:at]),
         )
 
     def confirmation(self, identity: Identity, uid: str) -> Confirmation | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -159,6 +160,9 @@ def keyed(field: str, items: list[Any]) -> dict[ItemKey, Any] | None:
     return found if len(found) == len(items) else None
 
 
+_MARK = re.compile(r"[./\[\]\s]")
+
+
 def spell(path: Path) -> str:
     """A path for people: `spec.template.spec.containers[name=web].image`, `metadata.labels["a.b/c"]`."""
     text = ""
@@ -167,7 +171,7 @@ def spell(path: Path) -> str:
             text += "[" + ",".join(f"{key}={value}" for key, value in part.keys) + "]"
         elif isinstance(part, int):
             text += f"[{part}]"
-        elif any(mark in part for mark in "./[]"):
+        elif not part or _MARK.search(part):
             text += f"[{json.dumps(part)}]"
         else:
             text += f".{part}" if text else part

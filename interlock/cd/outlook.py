@@ -7,10 +7,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from interlock.errors import Blocked, InputError, InterlockError, LockHeld, Refused, Unhealthy
+from interlock.errors import AwaitsApproval, Blocked, InputError, InterlockError, LockHeld, Refused, Unhealthy
 
-State = Literal["deployed", "waiting", "begun", "refused", "blocked", "unhealthy", "failed"]
-WRONG: frozenset[State] = frozenset({"refused", "blocked", "unhealthy", "failed"})
+State = Literal["deployed", "waiting", "awaiting approval", "begun", "refused", "blocked", "unhealthy", "failed"]
+WRONG: frozenset[State] = frozenset({"awaiting approval", "refused", "blocked", "unhealthy", "failed"})
 """What does not get better without somebody who does something about it."""
 _STATES: tuple[tuple[type[InterlockError], State], ...] = (
     (Refused, "refused"),
@@ -18,11 +18,13 @@ _STATES: tuple[tuple[type[InterlockError], State], ...] = (
     (Blocked, "blocked"),
     (Unhealthy, "unhealthy"),
     (LockHeld, "waiting"),
+    (AwaitsApproval, "awaiting approval"),
 )
 _TO_DO: dict[State, str] = {
     "refused": "push a commit that mends it",
     "blocked": "push a commit that mends it",
     "unhealthy": "push a commit that mends it",
+    "awaiting approval": "interlock approvals",
     "failed": "the next run tries again",
     "waiting": "the next run tries again",
 }
@@ -38,10 +40,14 @@ class Ending:
     to_do: str
     time: str
     """UTC."""
+    rule: str = ""
+    """The word of the rule that refused it; otherwise the error's name."""
 
 
 def ending(commit: str, error: InterlockError, now: dt.datetime) -> Ending:
-    return Ending(commit, _state(error), error.message, _to_do(error), f"{now.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}")
+    time = f"{now.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
+    rule = error.rule if isinstance(error, Refused) else type(error).__name__.lower()
+    return Ending(commit, _state(error), error.message, _to_do(error), time, rule)
 
 
 def _state(error: InterlockError) -> State:

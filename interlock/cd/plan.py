@@ -344,6 +344,8 @@ class Scope:
     """Kinds whose objects are recreated when a field that never changes has to."""
     allowed: tuple[AllowedObject, ...] = ()
     """What may live in the namespaces though Git does not declare it."""
+    policies: frozenset[str] = frozenset()
+    """Admission policies of the environment's own lock, by name."""
 
     @property
     def manager(self) -> str:

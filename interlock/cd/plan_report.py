@@ -52,6 +52,17 @@ def summary(plan: Plan) -> str:
     return _counted(_counts(plan.items)) or "nothing to change"
 
 
+def untouched(plan: Plan) -> str:
+    """Of a plan that a sync would leave as it is, and that is no `all is as Git says`: why. Else nothing."""
+    left = plan.having(Action.FOREIGN)
+    if plan.writes or plan.stops or not left:
+        return ""
+    return (
+        f"a sync would change no object, but {counted(len(left), 'is', 'are')} not as Git says ({summary(plan)}): "
+        "exit code 1. What is foreign: delete it, declare it in Git, or name it in allowed_objects of environment.yaml"
+    )
+
+
 def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{counts[name]} {word}" for name, word in WORDS.items() if counts.get(name))
 

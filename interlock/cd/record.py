@@ -7,12 +7,13 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from interlock.cd.inventory import Inventory, encode
 from interlock.cd.objects import Body, annotation
 from interlock.contract.canonical import canonical
-from interlock.errors import Refused
+from interlock.errors import LedgerCut, Refused
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Record:
     """The marks of the changes that it is of, one behind the other."""
     after: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By application that owns objects: those that it waits for, also when Git does not have it any more."""
+    receipts: int = 0
+    """A checkpoint of the ledger: how many receipts it has of this environment, at least."""
+    receipt: str = ""
+    """The digest of the last of these; empty in what an older version wrote."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +50,20 @@ class Mark:
     previous_deployed: str | None = None
     receipts: int = 0
     """How many receipts the ledger has of this environment, at least."""
+    receipt: str = ""
+    """The digest of the last of these; empty in what an older version wrote."""
     refused: str | None = None
     """The head that was refused last, so that it is told to the ledger once."""
     drift: str | None = None
     """Digest of the drift that was told to the ledger last."""
+    held: str | None = None
+    """Digest of the plan that was held back last, and of why."""
+    planned: str | None = None
+    """Digest of the plan that the ledger was told last to have been looked at."""
+    frozen: bool = False
+    """The ledger was told that the environment is frozen, and not yet that it no longer is."""
+    weakened: str | None = None
+    """Digest of what the ledger was told last to be gone from the lock in the API server."""
 
     @property
     def at(self) -> tuple[str | None, str | None]:
@@ -69,8 +84,10 @@ class Mark:
 T = TypeVar("T", Record, Mark)
 _MARK = 16
 """Characters of the mark of one change."""
-_LATER = frozenset({"removed", "allowed", "covered", "after"})
-"""Fields that a record of an older version has not."""
+_LATER = frozenset(
+    {"removed", "allowed", "covered", "after", "receipts", "receipt", "held", "planned", "frozen", "weakened"}
+)
+"""Fields that a record or a mark of an older version has not."""
 
 
 def write(value: Record | Mark) -> bytes:
@@ -127,14 +144,23 @@ class Known:
         return frozenset(self.covered[at : at + _MARK] for at in range(0, len(self.covered), _MARK))
 
 
-def agreed(record: Record | None, mark: Mark | None, *, environment: str, receipts: int) -> Known:
+def agreed(
+    record: Record | None,
+    mark: Mark | None,
+    *,
+    environment: str,
+    receipts: int,
+    digests: Mapping[int, str] = MappingProxyType({}),
+) -> Known:
     """What record, mark and ledger say together; Refused (`record-mismatch`) when they contradict each other.
+
+    `digests` are those of the ledger's newest receipts and of those that record and mark remember, by their numbers.
 
     A loss of record or mark is no contradiction: everything is verified anew from the root pin, and what the other
     one knows must be part of it.
     """
-    if mark is not None and receipts < mark.receipts:
-        raise _mismatch(environment, f"the ledger has {receipts} receipts, this host wrote at least {mark.receipts}")
+    _require_receipts(environment, mark, "this host", receipts, digests)
+    _require_receipts(environment, record, "the cluster's record", receipts, digests)
     if record is None or mark is None:
         left = [value for known in (record, mark) if known for value in (known.verified, known.deployed) if value]
         known = record or mark
@@ -150,6 +176,26 @@ def agreed(record: Record | None, mark: Mark | None, *, environment: str, receip
         if there not in here:
             raise _mismatch(environment, f"{name} is {_short(there)} in the cluster and {_short(here[0])} on this host")
     return Known(mark.verified, mark.deployed, record.pending, allowed=record.allowed, covered=record.covered)
+
+
+def _require_receipts(
+    environment: str, keeper: Record | Mark | None, name: str, receipts: int, digests: Mapping[int, str]
+) -> None:
+    """The ledger has what a checkpoint remembers: neither cut, nor written anew."""
+    if keeper is None:
+        return
+    if receipts < keeper.receipts:
+        raise _cut(environment, f"the ledger has {receipts} receipts, {name} has seen {keeper.receipts}")
+    if keeper.receipt and digests.get(keeper.receipts) != keeper.receipt:
+        raise _cut(environment, f"receipt {keeper.receipts} in the ledger is not the one that {name} has seen")
+
+
+def _cut(environment: str, what: str) -> LedgerCut:
+    return LedgerCut(
+        f"environment {environment}: {what}",
+        rule="record-mismatch",
+        hint="`interlock ledger verify` says which receipts; bring the ledger's branch back to have them again",
+    )
 
 
 def require_contained(known: Known, verified: Collection[str], *, environment: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from interlock.cd.inventory import Entry, Inventory
 from interlock.cd.objects import Body, annotation, conditions, subject
@@ -51,7 +52,12 @@ def _until_known(manifest: Manifest, inventory: Inventory) -> Manifest:
     if _result(manifest.identity, inventory) or HELD in (metadata.get("finalizers") or ()):
         return manifest
     finalizers = [*(metadata.get("finalizers") or ()), HELD]
-    return replace(manifest, body={**manifest.body, "metadata": {**metadata, "finalizers": finalizers}})
+    return _with(manifest, {**manifest.body, "metadata": {**metadata, "finalizers": finalizers}})
+
+
+def _with(manifest: Manifest, body: dict[str, Any]) -> Manifest:
+    """Another body, of which what was known of the former says nothing."""
+    return replace(manifest, body=body, known_fingerprint="")
 
 
 def _result(identity: Identity, inventory: Inventory) -> str:
@@ -86,7 +92,7 @@ def _for_release(manifest: Manifest, rendered: Rendered, jobs: Iterable[Manifest
     body = {**manifest.body, "metadata": {**metadata, "name": f"{metadata['name']}-{short}"}}
     if isinstance(spec, dict):
         body["spec"] = {"activeDeadlineSeconds": SECONDS, **spec}
-    return replace(manifest, body=body)
+    return _with(manifest, body)
 
 
 def apart(rendered: Rendered) -> Rendered:

@@ -16,7 +16,7 @@ from interlock.cd.release_jobs import JobRun
 from interlock.contract.models import TakeOver
 from interlock.contract.report import Branch, Report, Table, cell, counted, cut
 from interlock.contract.strict_yaml import dump
-from interlock.errors import InterlockError, Refused
+from interlock.errors import AwaitsApproval, InterlockError, Refused
 
 _MOST_ROWS = 200
 _MOST_LOGS = 5
@@ -132,9 +132,16 @@ def _drift_rows(item: PlanItem, *, undo: bool, found_at: str) -> list[tuple[str,
 # others ----------------------------------------------------------------------------------------------
 
 
+def refusal_rule(error: InterlockError) -> str:
+    """The word for why a commit was not begun."""
+    if isinstance(error, Refused):
+        return error.rule
+    return "approvals" if isinstance(error, AwaitsApproval) else "format"
+
+
 def refusal_report(environment: str, error: InterlockError, *, verified: str | None) -> Report:
     """Which commit was refused, by which rule, and what to do. The cluster stays at the verified head."""
-    rule = error.rule if isinstance(error, Refused) else "format"
+    rule = refusal_rule(error)
     # What is written wrongly came by a commit that passed: another one on top of it is enough.
     usual = (
         "bring the branch back to the verified head" if isinstance(error, Refused) else "push a commit that mends it"
@@ -146,7 +153,20 @@ def refusal_report(environment: str, error: InterlockError, *, verified: str | N
         f"**What to do:** {cell(error.hint or usual)}",
     ]
     data = {"rule": rule, "message": error.message, "verified": verified, "hint": error.hint}
-    return Report("refusal", f"{environment}: refused ({rule})", "\n\n".join(lines), data=data)
+    word = "waits" if isinstance(error, AwaitsApproval) else "refused"
+    return Report("refusal", f"{environment}: {word} ({rule})", "\n\n".join(lines), data=data)
+
+
+def pull_requests_report(rows: Sequence[tuple[str, ...]]) -> Report:
+    """Which open pull requests were planned, and what became of their comments."""
+    table = Table.of("Pull request", "Commit", "Plan", "Comment", rows=_cut(rows))
+    return Report("pull-requests", f"{counted(len(rows), 'pull request')} planned", tables=(table,))
+
+
+def forge_report(error: InterlockError) -> Report:
+    """The forge did not do what was asked of it."""
+    hint = f"\n\n**What to do:** {cell(error.hint)}" if error.hint else ""
+    return Report("forge", "The forge was not told", f"{cell(error.message)}{hint}")
 
 
 def health_report(environment: str, progress: Progress) -> Report:
@@ -255,6 +275,17 @@ def permissions_report(environment: str, lacking: Lacking, control_namespace: st
             "missing": [need.attributes for need in lacking.needs],
             "roles": list(roles),
         },
+    )
+
+
+def lock_report(environment: str, lines: Sequence[str]) -> Report:
+    """What of the lock in the API server is not as it was written, and what writes it again."""
+    return Report(
+        "lock",
+        f"{environment}: the lock in the API server is weakened: {lines[0]}",
+        f"An administrator finds out who did that, and runs:\n\n    interlock bootstrap cluster {environment} --lock …",
+        (Table.of("What is not as it was written", rows=[(line,) for line in lines]),),
+        data=list(lines),
     )
 
 

@@ -19,7 +19,8 @@ from interlock.contract.render import Rendered
 from interlock.errors import RenderError
 
 _LONGEST_NAME = 253
-_DIGITS = 8
+DIGITS = 8
+"""Of the digest that stands after the name."""
 _POD: Mapping[str, tuple[str, ...]] = {
     "Pod": ("spec",),
     "CronJob": ("spec", "jobTemplate", "spec", "template", "spec"),
@@ -53,7 +54,7 @@ def rolled(rendered: Rendered, *, key: bytes) -> Rendered:
     if not names:
         return rendered
     owners = {(space, kind, name): application for application, space, kind, name in names}
-    return replace(rendered, manifests=tuple(_rolled(each, names, owners) for each in rendered.manifests))
+    return replace(rendered, manifests=tuple(_rolled(each, names, owners, key) for each in rendered.manifests))
 
 
 def rolls(manifest: Manifest) -> bool:
@@ -69,12 +70,19 @@ def _named(manifest: Manifest, key: bytes) -> str:
         digest = hmac.new(key, content, hashlib.sha256).hexdigest()
     else:
         digest = hashlib.sha256(content).hexdigest()
-    name = manifest.identity.name[: _LONGEST_NAME - _DIGITS - 1].rstrip("-.")
-    return f"{name}-{digest[:_DIGITS]}"
+    return f"{stem(manifest.identity.name)}-{digest[:DIGITS]}"
+
+
+def stem(name: str) -> str:
+    """What all names that contents give to the object of this name begin with."""
+    return name[: _LONGEST_NAME - DIGITS - 1].rstrip("-.")
 
 
 def _rolled(
-    manifest: Manifest, names: Mapping[tuple[str, str, str, str], str], owners: Mapping[tuple[str, str, str], str]
+    manifest: Manifest,
+    names: Mapping[tuple[str, str, str, str], str],
+    owners: Mapping[tuple[str, str, str], str],
+    key: bytes,
 ) -> Manifest:
     body, space = manifest.body, manifest.identity.namespace
     for found in references(body):
@@ -94,7 +102,14 @@ def _rolled(
         identity = manifest.identity
         name = names[(manifest.application, space, identity.kind, identity.name)]
         body = {**body, "immutable": True, "metadata": {**body["metadata"], "name": name}}
-    return manifest if body is manifest.body else Manifest(body, manifest.application, manifest.origins)
+    return manifest if body is manifest.body else _as(manifest, body, key)
+
+
+def _as(manifest: Manifest, body: dict[str, Any], key: bytes) -> Manifest:
+    """With this body. A Secret's may hold what was sealed, and caches on disk have fingerprints: its is keyed."""
+    secret = body["kind"] == "Secret"
+    fingerprint = hmac.new(key, canonical(body), hashlib.blake2b).hexdigest()[:32] if secret else ""
+    return Manifest(body, manifest.application, manifest.origins, fingerprint)
 
 
 def _with(body: Any, where: tuple[str | int, ...], value: str) -> Any:

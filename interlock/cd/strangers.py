@@ -9,10 +9,10 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
 
-from interlock.cd import compare
+from interlock.cd import below, compare
 from interlock.cd.conflicts import is_of_kind
 from interlock.cd.living import Objects
-from interlock.cd.objects import PART_OF, Body, group_of, identify, label
+from interlock.cd.objects import PART_OF, Body, group_of, identify, label, subject
 from interlock.cd.plan import Action, PlanItem
 from interlock.contract.kinds import BUILT_IN_GROUPS
 from interlock.contract.models import AllowedObject
@@ -136,9 +136,21 @@ class Census:
             identity = owner
         return Standing.FOREIGN, identity
 
+    def changed_below(self, pod: Identity) -> PlanItem | None:
+        """A derived pod that does not run what it was made from describes; None when it does."""
+        maker = self._maker(pod)
+        found = below.changes(self._body(pod), self._body(maker)) if maker else ()
+        if maker is None or not found:
+            return None
+        reason = f"changed below {subject(maker)}, whose controller does not look at it again"
+        return PlanItem(pod, Action.FOREIGN, reason, found, manager=found[0].manager)
+
+    def _body(self, identity: Identity) -> Body:
+        return self.live.get(identity) or self._asked[identity]
+
     def _maker(self, identity: Identity) -> Identity | None:
         """The object that made this one, as far as that is sure: it lives with the UID that is named."""
-        body = self.live.get(identity) or self._asked[identity]
+        body = self._body(identity)
         for owner in _owners(body):
             found = self._named(owner)
             if found and _may_make(identity, body, owner) and not self._lets_others_write(identity, found):
@@ -173,22 +185,29 @@ def _may_make(made: Identity, body: Body, owner: Owner) -> bool:
 
 def of(census: Census, *, part_of: str = "") -> tuple[tuple[PlanItem, ...], Mapping[str, int]]:
     """The foreign objects, and how many there are of each standing. What was made from a foreign object is one with
-    it: it would go with it.
+    it: it would go with it. A derived pod that somebody changed has an item too.
     """
     counts: Counter[str] = Counter({Standing.MANAGED.value: len(census.live) - len(census.strangers)})
     made: Counter[Identity] = Counter()
     roots: list[Identity] = []
+    changed: list[PlanItem] = []
     for identity in census.strangers:
         standing, end = census.standing(identity)
         if standing is Standing.MANAGED:
             standing = Standing.DERIVED
+        if standing is Standing.DERIVED and _is_pod(identity) and (item := census.changed_below(identity)):
+            changed.append(item)
         counts[standing.value] += 1
         if standing is Standing.FOREIGN and end != identity and end in census.live:
             made[end] += 1
         elif standing is Standing.FOREIGN:
             roots.append(identity)
     items = (_item(identity, census.live[identity], part_of) for identity in roots)
-    return tuple(_with_made(item, made[item.identity]) for item in items), dict(counts)
+    return (*(_with_made(item, made[item.identity]) for item in items), *changed), dict(counts)
+
+
+def _is_pod(identity: Identity) -> bool:
+    return (identity.group, identity.kind) == ("", "Pod")
 
 
 def judging(

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from interlock.ci.findings import Finding
-from interlock.ci.forge import MAX_TEXT, Issue, shortened
+from interlock.ci.forge import MAX_TEXT, Issue
 from interlock.ci.rescan import Rescanned
 from interlock.contract.canonical import canonical, digest
+from interlock.contract.finding import Finding
+from interlock.contract.forge import shortened
 from interlock.contract.report import Table, cell, cut
 
 _MARK = re.compile(r"<!-- interlock-rescan: (\S+) (\S+) -->")

@@ -6,6 +6,8 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Literal
 
+from interlock.ci.systems import is_known, package_url
+
 Kind = Literal["vuln", "secret", "misconfig"]
 """As the scanner names what it looks for in a folder."""
 KINDS: tuple[Kind, ...] = ("vuln", "secret", "misconfig")
@@ -19,7 +21,6 @@ _VERSION = "2.30.0"
 
 # Of each system at least one of these has had a hole since its first release.
 _OLD = ("glibc", "openssl", "musl", "busybox", "curl", "zlib", "bash", "systemd", "expat", "libxml2", "apk-tools")
-_PACKAGE_URLS = {"debian": "deb", "ubuntu": "deb", "alpine": "apk", "wolfi": "apk", "chainguard": "apk"}
 
 
 def files(kinds: Collection[Kind]) -> Mapping[str, bytes]:
@@ -41,21 +42,16 @@ def expected(kinds: Collection[Kind]) -> frozenset[str]:
 
 
 def bill(*, family: str = "", version: str = "") -> bytes:
-    """A CycloneDX document in which VULNERABILITY must be found, and with a system at least one of the system's too."""
+    """A CycloneDX document in which VULNERABILITY must be found, and at least one of a known system too."""
     components = [_component(_PACKAGE, _VERSION, f"pkg:pypi/{_PACKAGE}@{_VERSION}")]
-    if speaks(family):
+    if is_known(family):
         components.append({"bom-ref": "system", "type": "operating-system", "name": family, "version": version})
         components.extend(_system_package(name, family, version) for name in _OLD)
     return json.dumps({"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "components": components}).encode()
 
 
-def speaks(family: str) -> bool:
-    """Whether `bill` can have packages of such a system."""
-    return family in _PACKAGE_URLS
-
-
 def _system_package(name: str, family: str, version: str) -> dict[str, object]:
-    url = f"pkg:{_PACKAGE_URLS[family]}/{family}/{name}@0?arch=amd64&distro={family}-{version}"
+    url = package_url(name, family=family, version=version)
     properties = {"PkgType": family, "SrcName": name, "SrcVersion": "0"}
     return _component(name, "0", url) | {
         "properties": [{"name": f"aquasecurity:trivy:{key}", "value": value} for key, value in properties.items()]

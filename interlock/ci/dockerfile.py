@@ -62,9 +62,3 @@ def is_plain(arguments: str) -> bool:
         except (ValueError, TypeError, RecursionError):
             return False
     return _PLAIN.fullmatch(joined) is not None
-
-
-def repository_of(name: str) -> str:
-    """An image's name without tag and digest."""
-    place, slash, last = name.partition("@")[0].rpartition("/")
-    return f"{place}{slash}{last.partition(':')[0]}"

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from interlock.ci.credentials import Probe
-from interlock.ci.findings import Database, Scan
-from interlock.ci.gate import Scans, Verdict
+from interlock.ci.gate import Scans
 from interlock.ci.junit import TestRun
 from interlock.contract import evidence
 from interlock.contract.evidence import Attached, Base, Statement
+from interlock.contract.finding import Database, Scan
+from interlock.contract.gate import Verdict
 from interlock.contract.models import Source
 
 _SCANNERS = {"trivy": "https://github.com/aquasecurity/trivy", "bandit": "https://github.com/PyCQA/bandit"}
@@ -44,6 +45,10 @@ class Facts:
     """The commit that is released, where the image was built from an earlier one with the same inputs: `source`."""
     key_of_tests: str = ""
     """Stands for how the image was tested."""
+    given: bool = False
+    """Another builder made the image, and says from what."""
+    built_with: str = ""
+    """Which builder made it, as the image says itself."""
 
 
 def statements(
@@ -54,25 +59,29 @@ def statements(
     builder: str,
     policy_commit: str,
     finished: dt.datetime,
+    branch: str = "",
+    commit_key: str = "",
 ) -> dict[str, Statement]:
     """Everything that is said about the image, by names that mean the same for each image.
 
-    `verdicts` by environment. `builder` is who ran all this: CI's name in trust/signers.yaml.
+    `verdicts` by environment. `builder` is who ran all this: CI's name in trust/signers.yaml. `branch` is the protected
+    one that the commit was found on, `commit_key` the fingerprint of the key that signed it, where that is asked for.
     """
     builder = f"urn:interlock:ci:{builder}"
     made = _Made(builder, facts.run, facts.started, finished)
     credentials = {"checked": list(facts.probe.checked), "addresses": list(facts.probe.addresses)}
     said = {
-        "provenance": _provenance(facts, builder, finished),
+        "provenance": _provenance(facts, builder, finished, {"branch": branch, "commitKey": commit_key}),
         "tests": _tests(facts),
         _REFERENCE: evidence.sbom_reference(facts.image, facts.sboms, attester=builder),
     }
     for scan in (*scans.sources, scans.image):
         if scan.database or scan.subject == "code":
             said[f"scan-{scan.subject}"] = _scan(facts.image, scan, made)
+    inputs = tuple(said.values())
     for environment, verdict in verdicts.items():
         said[_GATE + environment] = _verdict(
-            facts.image, environment, verdict, policy_commit, made, clusterCredentials=credentials
+            facts.image, environment, verdict, policy_commit, made, inputs=inputs, clusterCredentials=credentials
         )
     return said
 
@@ -109,7 +118,7 @@ def for_registry(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(name for name in names if name != _REFERENCE))
 
 
-def _provenance(facts: Facts, builder: str, finished: dt.datetime) -> Statement:
+def _provenance(facts: Facts, builder: str, finished: dt.datetime, source: Mapping[str, str]) -> Statement:
     return evidence.provenance(
         facts.image,
         repository=facts.source.repository,
@@ -120,7 +129,7 @@ def _provenance(facts: Facts, builder: str, finished: dt.datetime) -> Statement:
         started=facts.started,
         finished=finished,
         bases=facts.bases,
-        internal=_internal(facts),
+        internal=_internal(facts) | {name: each for name, each in source.items() if each},
     )
 
 
@@ -132,6 +141,8 @@ def _internal(facts: Facts) -> dict[str, object]:
         "imageId": facts.image_id,
         "reused": facts.reused,
         "tests": facts.key_of_tests,
+        **({"given": True} if facts.given else {}),
+        **({"builtWith": facts.built_with} if facts.built_with else {}),
     }
 
 
@@ -188,7 +199,18 @@ def _scan(image: str, scan: Scan, made: _Made) -> Statement:
         run=made.run,
         started=made.started,
         finished=made.finished,
+        doubt="" if scan.assessed else scan.doubt or scan.failure or "not assessed",
+        licences=_licences(scan) if scan.licences else None,
     )
+
+
+def _licences(scan: Scan) -> dict[str, list[str]]:
+    """The packages by their licence, short enough to be in every release: CD holds them to its own policy."""
+    found: dict[str, set[str]] = {}
+    for each in scan.findings:
+        if each.kind == "licence":
+            found.setdefault(each.id, set()).add(each.package or each.target)
+    return {name: sorted(packages) for name, packages in sorted(found.items())}
 
 
 def _database(database: Database) -> dict[str, object]:
@@ -201,7 +223,7 @@ def _database(database: Database) -> dict[str, object]:
 
 
 def _findings(scan: Scan) -> Iterator[dict[str, object]]:
-    """All but the licences, of which the bill of materials has every one; those that block are in the verdict."""
+    """All but the licences, which are told in a shorter form."""
     for finding in scan.findings:
         if finding.kind == "licence":
             continue
@@ -209,7 +231,14 @@ def _findings(scan: Scan) -> Iterator[dict[str, object]]:
 
 
 def _verdict(
-    image: str, environment: str, verdict: Verdict, policy_commit: str, made: _Made, **checks: object
+    image: str,
+    environment: str,
+    verdict: Verdict,
+    policy_commit: str,
+    made: _Made,
+    *,
+    inputs: Sequence[Statement] = (),
+    **checks: object,
 ) -> Statement:
     return evidence.gate_verdict(
         image,
@@ -222,6 +251,7 @@ def _verdict(
         time=made.finished,
         findings=list(_seen(verdict)),
         blocking=sorted({hit.finding.key for hit in verdict.blocking}),
+        inputs=inputs,
     )
 
 

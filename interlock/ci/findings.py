@@ -2,117 +2,25 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from interlock.ci.canary import FOLDER as CANARY_FOLDER
-from interlock.ci.licences import UNKNOWN
+from interlock.ci.systems import Form, form_of, is_known
+from interlock.contract.finding import DENIED, Database, Finding, Scan, Subject
+from interlock.contract.licences import UNKNOWN
 from interlock.contract.models import Severity
 from interlock.contract.validation import Violation
 from interlock.errors import ScanFailed
 
-Subject = Literal["source", "code", "manifests", "image"]
-"""`source` is all files of the application repository, `code` its program text as an analyser reads it."""
-Kind = Literal["secret", "rule", "vulnerability", "misconfiguration", "code", "licence"]
-
-KINDS: tuple[Kind, ...] = ("secret", "rule", "vulnerability", "misconfiguration", "code", "licence")
-DENIED: Severity = "HIGH"
-"""Of a rule that denies; one that only warns is LOW."""
+NO_LISTS: Mapping[Form, str] = MappingProxyType({})
 CONTENTS = "image.cdx.json"
 """What an image's bill of materials is called while it is scanned."""
-SEVERITIES: tuple[Severity, ...] = ("CRITICAL", "HIGH", "MEDIUM", "LOW", "UNKNOWN")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that a scanner, a schema or a rule complains about. Never holds a secret itself."""
-
-    kind: Kind
-    id: str
-    severity: Severity
-    target: str
-    """The file, or the package database of an image, that it is in."""
-    title: str
-    line: int | None = None
-    package: str = ""
-    """Or the object that a rule is about, such as `Deployment/shop/web`."""
-    installed: str = ""
-    fixed: str = ""
-    link: str = ""
-    waivable: bool = True
-    published: str = ""
-    """The day on which a vulnerability was published, where the database tells."""
-
-    @property
-    def key(self) -> str:
-        """Names it from one scan to the next, as a waiver would: a vulnerability in whatever version of its package."""
-        return f"{self.id}@{self.package or self.target}"
-
-    @property
-    def place(self) -> str:
-        return f"{self.target}:{self.line}" if self.line else self.target
-
-    @property
-    def order(self) -> tuple[int, int, str, int, str, str]:
-        """Sorts findings: kind, then severity, then place."""
-        kind, severity = KINDS.index(self.kind), SEVERITIES.index(self.severity)
-        return kind, severity, self.target, self.line or 0, self.id, self.package
-
-    def __str__(self) -> str:
-        match self.kind:
-            case "secret":
-                return f"secret {self.id} in {self.place}: {self.title}"
-            case "rule":
-                return f"rule {self.id}: {self.package} in {self.target}: {self.title}"
-            case "vulnerability":
-                cure = f"fixed in {self.fixed}" if self.fixed else "no fixed version"
-                return f"{self.severity} {self.id} in {self.package} {self.installed} ({cure}), {self.place}"
-            case "misconfiguration" | "code":
-                return f"{self.severity} {self.id} in {self.place}: {self.title}"
-            case "licence":
-                package = f"{self.package} {self.installed}".strip()
-                return f"licence {self.id} of {package}, {self.place}"
-
-
-@dataclass(frozen=True)
-class Database:
-    """The vulnerability database that a scan rests on. `digest` is of its file's bytes."""
-
-    updated: dt.datetime
-    digest: str
-    pinned: bool = False
-    """Set by the host to this one version: it is as old as it is, on purpose."""
-    mark: tuple[int, ...] = field(default=(), compare=False, repr=False)
-    """What its files are known by on this host, so that a swap is noticed."""
-
-
-@dataclass(frozen=True)
-class Scan:
-    """One scan. Neither `failure` nor `assessed=False` is ever clean."""
-
-    subject: Subject
-    assessed: bool = True
-    """False: the scanner ran, but what it says about vulnerabilities is worth nothing; `doubt` says why."""
-    doubt: str = ""
-    failure: str = ""
-    """Why there is no result at all: the scanner crashed, timed out, or wrote half a report."""
-    findings: tuple[Finding, ...] = ()
-    scanner: str = ""
-    database: Database | None = None
-    image_id: str = ""
-    """Of an image: its configuration's digest, as the scanner saw it."""
-    packages: int = 0
-    licences: bool = False
-    """Whether licences were looked for."""
-    notes: tuple[str, ...] = ()
-
-    def counts(self) -> Mapping[Severity, int]:
-        return {severity: sum(f.severity == severity for f in self.findings) for severity in SEVERITIES}
 
 
 def of_violations(violations: Iterable[Violation], environment: str) -> tuple[Finding, ...]:
@@ -135,10 +43,6 @@ def unsearched(what: str) -> Finding:
     """The finding that says that secrets were not looked for everywhere."""
     title = f"{what} was not searched for secrets: search it by hand, then waive this"
     return Finding("secret", "not-searched", "UNKNOWN", "history", title)
-
-
-def not_scanned(subject: Subject, reason: str) -> Scan:
-    return Scan(subject, assessed=False, failure=reason)
 
 
 # Trivy's JSON ----------------------------------------------------------------------------------------
@@ -321,14 +225,14 @@ def read_image(
     *,
     database: Database,
     notes: tuple[str, ...] = (),
-    package_database: str = "",
+    package_lists: Mapping[Form, str] = NO_LISTS,
     covered: bool = True,
     licences: bool = False,
 ) -> Scan:
     """A scan of an image; not assessed when it cannot have seen all packages, or the database knows nothing of them.
 
-    `package_database` is one that the image has in a layer, `covered` whether the vulnerability database knows
-    anything about the image's system.
+    `package_lists` are the lists of installed packages that the image has in its layers, `covered` says whether the
+    vulnerability database knows anything about the image's system.
     """
     report = _parse(data, _Report, "the scanner's report on the image")
     if report.kind != "container_image" or not report.metadata.image_id:
@@ -341,22 +245,35 @@ def read_image(
             licences=True,
             findings=(*scan.findings, *sorted(set(_licences(results)), key=lambda each: each.order)),
         )
-    doubt = _doubt(report, package_database=package_database, covered=covered)
+    doubt = _doubt(report, package_lists, covered=covered)
     return replace(scan, assessed=not doubt, doubt=doubt)
 
 
-def _doubt(report: _Report, *, package_database: str, covered: bool) -> str:
+def _doubt(report: _Report, package_lists: Mapping[Form, str], *, covered: bool) -> str:
     """Why an image without vulnerabilities may have some; empty when there is no reason."""
     system = report.metadata.system
-    listed = {result.kind for result in report.results or () if result.packages}
-    if package_database and "os-pkgs" not in listed:
-        return f"it has packages in {package_database}, which the scanner does not list"
+    kinds = {result.kind for result in report.results or () if result.packages}
+    paths = " and ".join(sorted(package_lists.values()))
+    if package_lists and (system is None or "os-pkgs" not in kinds):
+        return f"it has packages in {paths}, which the scanner does not list"
+    if "link" in package_lists:
+        return f"its list of packages {package_lists['link']} is a link, which the scanner does not follow"
     if system is None:
-        return "" if listed else "the scanner knows neither a system nor packages in it"
-    if "os-pkgs" not in listed:
+        return "" if kinds else "the scanner knows neither a system nor packages in it"
+    if "os-pkgs" not in kinds:
         return f"it says that it is {system}, and has no packages of that"
+    return _doubt_about(system, package_lists, covered=covered)
+
+
+def _doubt_about(system: System, package_lists: Mapping[Form, str], *, covered: bool) -> str:
+    """Why packages that the scanner lists may have holes that it does not find."""
     if system.ended:
         return f"{system} gets no security fixes any more"
+    if not is_known(system.family):
+        return f"the scanner knows no vulnerabilities of {system}"
+    own = (form_of(system.family), "unread")
+    if others := [path for form, path in sorted(package_lists.items()) if form not in own]:
+        return f"it has packages in {' and '.join(others)}, which are none of {system}"
     return "" if covered else f"the vulnerability database knows nothing about {system}"
 
 
@@ -367,7 +284,7 @@ def read_contents(data: bytes, *, database: Database, covered: bool = True, note
         raise ScanFailed(f"the scanner's report on the bill of materials is about a {report.kind}")
     results = tuple(_named(result, _image_name(result.target)) for result in report.results or ())
     scan = _scan(report, results, subject="image", database=database, notes=notes)
-    doubt = _doubt(report, package_database="", covered=covered)
+    doubt = _doubt(report, NO_LISTS, covered=covered)
     return replace(scan, assessed=not doubt, doubt=doubt)
 
 

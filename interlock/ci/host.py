@@ -10,16 +10,9 @@ from pydantic import Field, StringConstraints, model_validator
 
 from interlock.contract.builtin import Known
 from interlock.contract.declaration import Ground
-from interlock.contract.host import EnvironmentRemote, HostFile, HostPath, Remote, Url
+from interlock.contract.forge import ForgeAccount
+from interlock.contract.host import EnvironmentRemote, HostFile, HostPath, Registry, Remote, Signing, Url
 from interlock.contract.models import File, Model, Name, RepositoryName
-
-
-class Registry(Model):
-    """Where images go. `insecure`: plain HTTP, for a sandbox."""
-
-    host: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.\-]+(:[0-9]+)?$")]
-    auth: HostPath | None = None
-    insecure: bool = False
 
 
 class Download(Model):
@@ -51,20 +44,6 @@ class Trivy(Model):
     download: Download = Download()
 
 
-class ForgeAccount(Model):
-    """A repository on a forge, and the file of the token with which CI speaks to it."""
-
-    kind: Literal["github", "gitlab", "gitea"]
-    """Forgejo is `gitea`."""
-    url: Url
-    """Of its API: https://api.github.com, https://gitlab.com, https://codeberg.org; a GitHub of one's own ends in
-    /api/v3."""
-    project: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$", max_length=300)]
-    """Such as acme/shop; for GitLab with all groups."""
-    token: HostPath
-    """It may write commit statuses and, for the environment repository, pull requests and issues; nothing else."""
-
-
 SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=100)]
 
 
@@ -75,6 +54,8 @@ class BuildKit(Model):
     """The program: `docker-buildx` among the command line's plug-ins, or `buildx`."""
     address: Annotated[str, StringConstraints(pattern=r"^(unix:///|tcp://).+$")] | None = None
     """Of a buildkitd. Only it makes the same image twice, and has a cache in the registry."""
+    cgroup: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/][A-Za-z0-9_./:-]*$", max_length=200)] | None = None
+    """The control group in which steps run, such as `builds.slice`: its limits, which root sets, are theirs."""
     cache: bool = False
     """Whether built layers go into the registry too, beside the images, under the tag il-cache."""
 
@@ -85,21 +66,43 @@ class BuildKit(Model):
         return self
 
 
+class BuildLimits(Model):
+    """What each step of a build may take of the host, with the daemon's classic builder.
+
+    BuildKit limits its steps by a control group: `cgroup` in `buildkit`.
+    """
+
+    memory_mib: int = Field(default=4096, ge=64, le=1 << 22)
+    """A step that takes more is killed; nothing of it is swapped."""
+    processors: float = Field(default=2, ge=0.1, le=1024)
+
+
 class CiHost(HostFile):
     """ci.yaml"""
 
     repositories: dict[RepositoryName, Remote] = Field(default={})
     """The application repositories; nothing else is ever built."""
+    release_keys: dict[RepositoryName, Signing] = Field(default={})
+    """By application repository: as whom, and with which key, its release commits are signed; else as `signing` says.
+
+    Whoever has one of these keys can write what that signer's bindings give it, and nothing of another's.
+    """
     registry: Registry
     docker: Annotated[str, StringConstraints(pattern=r"^(unix:///|tcp://|https?://).+$")] = (
         "unix:///var/run/docker.sock"
     )
     trivy: Trivy
+    builder: Literal["auto", "buildx", "daemon"] = "auto"
+    """Without `buildkit`: the Docker daemon's BuildKit where docker buildx is installed, or always, or never."""
     buildkit: BuildKit | None = None
-    """Without it, images are built with the Docker daemon's classic builder."""
     build_secrets: dict[RepositoryName, dict[SecretName, HostPath]] = Field(default={})
     """Files that RUN --mount=type=secret may have, by repository and id. Only BuildKit has them."""
+    build_limits: BuildLimits = BuildLimits()
     build_seconds: int = Field(default=1800, ge=10, le=86400)
+    log_mib: int = Field(default=16, ge=1, le=1024)
+    """So much is kept of what one build, or the tests of one component, print, before it is compressed."""
+    logs_kept: int = Field(default=40, ge=2, le=10000)
+    """So many of these files stay for each component: a build has one, its tests another."""
     components_at_once: int = Field(default=2, ge=1, le=64)
     """How many components of one push are built, scanned and tested at a time; a build takes what it gets."""
     signer: HostPath | None = None
@@ -118,15 +121,38 @@ class CiHost(HostFile):
         return self
 
     @model_validator(mode="after")
+    def release_keys_are_of_repositories(self) -> Self:
+        if unknown := sorted(self.release_keys.keys() - self.repositories.keys()):
+            raise ValueError(f"release_keys names {', '.join(unknown)}, which repositories does not have")
+        pairs = {(each.signer, each.key) for each in (self.signing, *self.release_keys.values())}
+        for what, count in (("signers", len({name for name, _ in pairs})), ("keys", len({key for _, key in pairs}))):
+            if count != len(pairs):
+                raise ValueError(f"release_keys: a signer has one key and a key one signer; here are {count} {what}")
+        return self
+
+    @model_validator(mode="after")
     def secrets_have_a_builder(self) -> Self:
-        if self.build_secrets and self.buildkit is None:
-            raise ValueError("build_secrets needs `buildkit`: the classic builder would put them into the image")
+        if self.buildkit and self.builder == "daemon":
+            raise ValueError("`builder: daemon` is the classic builder, and `buildkit` names another: leave one out")
+        if self.build_secrets and self.buildkit is None and self.builder != "buildx":
+            raise ValueError(
+                "build_secrets needs `buildkit` or `builder: buildx`: the classic builder would put them into the image"
+            )
         if unknown := sorted(self.build_secrets.keys() - self.repositories.keys()):
             raise ValueError(f"build_secrets names {', '.join(unknown)}, which repositories does not have")
         return self
 
     def other_repositories(self) -> Collection[str]:
         return self.repositories
+
+    def signing_of(self, repository: str) -> Signing:
+        """As whom a repository's release commits are signed."""
+        return self.release_keys.get(repository, self.signing)
+
+    @property
+    def signings(self) -> tuple[Signing, ...]:
+        """All, the host's own first, each once."""
+        return tuple({each.signer: each for each in (self.signing, *self.release_keys.values())}.values())
 
     @property
     def known(self) -> Known:
@@ -165,6 +191,8 @@ class SignedRepository(Remote):
     """An application repository, and the key that signs what is said about images that are built from it."""
 
     key: KeySource
+    builder: Name | None = None
+    """CI's name in trust/signers.yaml for this repository; without it, the host's `builder`."""
 
 
 class SignerHost(File):
@@ -177,7 +205,10 @@ class SignerHost(File):
     )
     """The users, by name or number, that may ask: CI's worker. The kernel says who it is that asks."""
     builder: Name
-    """CI's name in trust/signers.yaml: what its bindings give it may be signed, and nothing else."""
+    """CI's name in trust/signers.yaml: what its bindings give it may be signed, and nothing else.
+
+    A repository for which CI goes by another name says so itself.
+    """
     state: HostPath
     """A folder that the signer's user may write: its own mirrors."""
     environment_repository: EnvironmentRemote

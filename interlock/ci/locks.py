@@ -11,12 +11,14 @@ import tomllib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import PurePosixPath
 
-from interlock.ci.findings import Finding
+from interlock.contract.finding import Finding
 
 UNLOCKED = "unlocked"
 """The id of the finding."""
 _REQUIREMENTS = re.compile(r"(.*/)?requirements([^/]*|/[^/]+)\.txt")
 _PINNED = re.compile(r"[A-Za-z0-9._-]+(\[[^\]]*\])?\s*==\s*[A-Za-z0-9.!+_-]+\s*([;#\\].*)?(\s--hash=.*)?")
+_OPTION = re.compile(r"-(?!(e|r|c|-editable|-requirement|-constraint).*://).*")
+"""An option, unless it names something at an address, which may be another thing tomorrow."""
 _COMMENT = re.compile(r"(^|\s)#.*")
 
 
@@ -53,7 +55,7 @@ def _lines(files: Mapping[str, bytes]) -> Iterator[Finding]:
         lines = content.decode("utf-8-sig", errors="replace").splitlines()
         for number, line in enumerate(lines, 1):
             text = _COMMENT.sub("", line).strip()
-            if text and not text.startswith("-") and not _PINNED.fullmatch(text):
+            if text and not _OPTION.fullmatch(text) and not _PINNED.fullmatch(text):
                 yield _finding(path, "the line does not name one version: write name==version", line=number)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-from interlock.ci.gate import is_passing
 from interlock.ci.targets import Released, Target
+from interlock.contract.gate import is_passing
 from interlock.errors import Blocked, InputError, InterlockError, Superseded
 
 

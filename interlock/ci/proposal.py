@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from interlock.ci.forge import MAX_TEXT, PullRequest, shortened
+from interlock.ci.forge import MAX_TEXT, PullRequest
 from interlock.ci.targets import Proven, Target
 from interlock.contract import layout, release, strict_yaml
+from interlock.contract.forge import shortened
 from interlock.contract.manifest import Identity
 from interlock.contract.models import ReleasedComponent
 from interlock.contract.render import Rendered

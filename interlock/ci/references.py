@@ -9,15 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
-from typing import Literal
 
-from interlock.ci.dockerfile import is_plain, refused_add, repository_of
+from interlock.ci.dockerfile import is_plain, refused_add
 from interlock.contract import layout
+from interlock.contract.build_sources import Kind, is_allowed, matches
 from interlock.contract.models import BuildRules, Service
 from interlock.errors import FormatError, InputError
-
-Kind = Literal["image", "frontend", "address"]
 
 
 @dataclass(frozen=True)
@@ -113,24 +110,6 @@ def read_references(text: str, *, path: str, arguments: Mapping[str, str] | None
 # policy ----------------------------------------------------------------------------------------------
 
 
-def is_allowed(kind: Kind, name: str, rules: BuildRules) -> bool:
-    """Whether an environment's rules let a build take this."""
-    if kind == "image" and rules.images is None:
-        return True
-    patterns = {"image": rules.images or (), "frontend": rules.frontends, "address": rules.addresses}[kind]
-    full = name if kind == "address" else full_name(name)
-    names = (full,) if kind == "address" else (full, repository_of(full))
-    return any(_matches(each, patterns) for each in names)
-
-
-def full_name(name: str) -> str:
-    """An image's name with its registry: `python:3` is `docker.io/library/python:3`."""
-    first, slash, _ = name.partition("/")
-    if not slash:
-        return f"docker.io/library/{name}"
-    return name if "." in first or ":" in first or first == "localhost" else f"docker.io/{name}"
-
-
 def require_allowed(recipe: Recipe, rules: Sequence[BuildRules]) -> None:
     """FormatError when no environment could take an image that stands on this."""
     for each in recipe.references:
@@ -149,7 +128,7 @@ _LISTS: Mapping[Kind, str] = {"image": "images", "frontend": "frontends", "addre
 def require_arguments(names: Sequence[str], rules: Sequence[BuildRules]) -> None:
     """InputError when no environment lets an interlock.yaml set one of these."""
     for name in names:
-        if not any(each.arguments is None or _matches(name, each.arguments) for each in rules):
+        if not any(each.arguments is None or matches(name, each.arguments) for each in rules):
             raise InputError(
                 f"policy does not let {layout.APPLICATION_REPOSITORY} set the build's argument {name}",
                 hint="leave it out, or have it added to `build.arguments` in policy/gate.yaml",
@@ -164,10 +143,6 @@ def require_services(services: Mapping[str, Service], rules: Sequence[BuildRules
                 f"{layout.APPLICATION_REPOSITORY}: policy does not let the service {name} have {service.image}",
                 hint="use an allowed image, or have it added to `build.images` in policy/gate.yaml",
             )
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def require_quiet(triggers: Sequence[str], *, name: str, path: str, line: int) -> None:

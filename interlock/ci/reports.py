@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from interlock.ci.findings import SEVERITIES, Finding, Kind, Scan
-from interlock.ci.gate import Hit, Verdict, blocks
 from interlock.ci.junit import TestRun
 from interlock.ci.rescan import Rescanned
 from interlock.ci.signing import Signed
 from interlock.ci.targets import Released
 from interlock.contract.dsse import fingerprint
 from interlock.contract.evidence import read_statement
+from interlock.contract.finding import SEVERITIES, Finding, Kind, Scan
+from interlock.contract.gate import Hit, Verdict, blocks
 from interlock.contract.models import GateRules
 from interlock.contract.report import Report, Table, cell, cut
 
@@ -34,8 +34,8 @@ _REPAIRS = {
     "tests: ": "tests: see the report on the tests, mend, push again",
     ": not scanned": "not scanned: the scanner's host needs repair; then start the release again",
     ": not assessable": (
-        "not assessable: use a base image that is supported and has a package database, or allow it in "
-        "policy/gate.yaml (`unassessable`)"
+        "not assessable: use a supported base image of a system that the scanner knows, with its package database, or "
+        "allow it in policy/gate.yaml (`unassessable`)"
     ),
 }
 _WAIVER = "a finding that must pass for a while: a waiver with owner and end in policy/waivers.yaml"
@@ -125,8 +125,8 @@ def _scan_data(scan: Scan) -> dict[str, object]:
     }
 
 
-def results_report(run: TestRun, *, component: str) -> Report:
-    """Counts and the cases that failed; the end of the log when they did not pass."""
+def results_report(run: TestRun, *, component: str, log: str = "") -> Report:
+    """Counts and the cases that failed; the end of the log when they did not pass. `log`: the file with all of it."""
     problems = run.problems
     report = run.report
     counts = report.summary if report else "no report"
@@ -142,6 +142,7 @@ def results_report(run: TestRun, *, component: str) -> Report:
                 _where(run),
                 *(f"- {cell(problem)}" for problem in problems),
                 *((_quoted(run.log),) if problems and run.log else ()),
+                *((_kept(log),) if log else ()),
             )
         ),
         tables=tuple(table for table in (failed, covered) if table.rows),
@@ -155,6 +156,15 @@ def results_report(run: TestRun, *, component: str) -> Report:
             "problems": list(problems),
         },
     )
+
+
+def build_report(component: str, *, log: str, failed: bool) -> Report:
+    """Where all that a build printed is: the run's log has the beginning only."""
+    return Report("build", f"Build of {component}: {'FAILED' if failed else 'done'}", _kept(log))
+
+
+def _kept(log: str) -> str:
+    return f"All that was printed: `{cell(log)}` on CI's host; `zless` shows it."
 
 
 def _where(run: TestRun) -> str:
@@ -325,8 +335,8 @@ def _verdict_data(verdict: Verdict) -> dict[str, object]:
     }
 
 
-def release_report(repository: str, commit: str, released: Sequence[Released]) -> Report:
-    """Where each component went, and the commits that say so."""
+def release_report(repository: str, commit: str, released: Sequence[Released], *, builder: str) -> Report:
+    """Where each component went, and the commits that say so. `builder` says how images are built here."""
     rows: list[tuple[str, ...]] = [
         (
             each.component,
@@ -347,8 +357,10 @@ def release_report(repository: str, commit: str, released: Sequence[Released]) -
     closed = [each for each in released if each.blocked]
     verdict = "not released" if closed else "released already"
     verdict = "released" if written else "proposed" if merged_by_people else verdict
+    next_step = ("CD deploys an environment as soon as it sees the release commit.",) if written else ()
+    last = "release commit, or why there is none" if any(each.failure for each in released) else "release commit"
     tables = (
-        Table.of("component", "released to", "kept out of", "image", "release commit", rows=rows),
+        Table.of("component", "released to", "kept out of", "image", last, rows=rows),
         Table.of("component", "proposed to", "pull request", rows=merged_by_people),
         Table.of("component", "built before, from", "image", rows=reused),
     )
@@ -356,10 +368,14 @@ def release_report(repository: str, commit: str, released: Sequence[Released]) -
         key="release",
         title=f"{repository} {commit[:12]}: {verdict}"
         + (", but not everywhere" if closed and (written or merged_by_people) else ""),
-        markdown="CD deploys an environment as soon as it sees the release commit.",
+        markdown="\n\n".join((*next_step, _sentence(builder))),
         tables=tuple(each for each in tables if each.rows),
         data={"repository": repository, "commit": commit, "components": [_released(each) for each in released]},
     )
+
+
+def _sentence(said: str) -> str:
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def _commit_of(released: Released) -> str:

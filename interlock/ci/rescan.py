@@ -7,15 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from interlock.ci import evidence as statements
-from interlock.ci.findings import Scan
-from interlock.ci.gate import NOT_SCANNED, Verdict, judge
-from interlock.ci.known import known, proofs, scans
+from interlock.ci.known import known, proofs
 from interlock.ci.targets import Target, rescan
 from interlock.contract import evidence
 from interlock.contract.canonical import digest
 from interlock.contract.evidence import Evidence
+from interlock.contract.finding import Scan
+from interlock.contract.gate import NOT_SCANNED, Verdict, judge
 from interlock.contract.models import GateRules
 from interlock.contract.repository import Repository
+from interlock.contract.sightings import scans
 from interlock.contract.trailers import Trailers
 
 
@@ -113,7 +114,7 @@ def _remembered(proven: Sequence[Evidence]) -> Iterator[Scan]:
     """
     for scan in scans(proven[0]) if proven else ():
         findings = tuple(each for each in scan.findings if (scan.subject, each.kind) != ("image", "vulnerability"))
-        yield replace(scan, findings=findings, licences=True)
+        yield replace(scan, findings=findings, licences=True, assessed=True, doubt="")
 
 
 def recorded(proven: Sequence[Evidence]) -> Recorded:

@@ -23,6 +23,21 @@ _WANTED = {
 }
 
 
+def is_told(repository: Repository, bound: Iterable[Target], *, image: str, key: str) -> bool:
+    """Whether evidence of what is released says that the image was built from the inputs that the key stands for."""
+    return any(_tells(repository, each, image, key) for each in bound)
+
+
+def _tells(repository: Repository, target: Target, image: str, key: str) -> bool:
+    if target.released is None or target.released.image != image:
+        return False
+    try:
+        told = [each for proof in proofs(repository.tree, target) for each in proof.predicates(evidence.PROVENANCE)]
+        return bool(told) and all(each["buildDefinition"]["internalParameters"]["buildKey"] == key for each in told)
+    except (FormatError, LookupError, TypeError):
+        return False
+
+
 def stale(repository: Repository, target: Target, *, image: str, tests: str, now: dt.datetime) -> str:
     """Why what stands in an environment must be judged again for an identical tree; empty when it need not be.
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from interlock.ci.findings import Finding, Scan
-from interlock.ci.gate import Hit, Verdict
 from interlock.contract.canonical import canonical, digest
+from interlock.contract.finding import Finding, Scan
+from interlock.contract.gate import Hit, Verdict
 
 Json = dict[str, Any]
 Level = Literal["error", "warning", "note"]

@@ -23,6 +23,11 @@ def of_contents(report: bytes, *, image: str) -> bytes:
     return json.dumps({**read, "ArtifactName": image, "Metadata": about}).encode()
 
 
+def renamed(document: bytes, old: str, new: str) -> bytes:
+    """A document that calls its image by another digest; of `old` nobody else can have written anything."""
+    return document.replace(old.removeprefix("sha256:").encode(), new.removeprefix("sha256:").encode())
+
+
 def require_about(document: bytes, form: Form, *, image: str) -> bytes:
     """The document, when it is whole and says that it is about this image; ScanFailed otherwise."""
     read = _read(document, f"the bill of materials ({form})")

@@ -15,19 +15,22 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from interlock.ci import evidence, oci
+from interlock.ci import evidence
 from interlock.ci.build_key import bases_of, labels
+from interlock.ci.builder import builder_of
 from interlock.ci.evidence import Facts
-from interlock.ci.gate import Scans, Verdict
+from interlock.ci.gate import Scans
 from interlock.ci.sbom import require_about
 from interlock.ci.targets import Relation, Target
-from interlock.contract import dsse
+from interlock.contract import dsse, layout, oci
 from interlock.contract import evidence as statements
+from interlock.contract.attesters import Attester
 from interlock.contract.canonical import canonical, digest
 from interlock.contract.dsse import Envelope, Key
 from interlock.contract.evidence import Statement
+from interlock.contract.gate import Verdict
 from interlock.contract.models import Model, Name
-from interlock.errors import FormatError, InputError, Refused, ScanFailed
+from interlock.errors import Blocked, FormatError, HostConfigError, InputError, Refused, ScanFailed
 
 MOST_AGE = dt.timedelta(hours=24)
 _SKEW = dt.timedelta(minutes=5)
@@ -120,6 +123,19 @@ def require_on_branch(
         raise _refused("source", f"{source.repository} {named} is not on its branch {branch}, which is at {head[:12]}")
 
 
+def require_forward(request: Request, bound: Iterable[Target], relations: Mapping[str, Relation]) -> None:
+    """Nothing older than what an environment has: only people go back, by a commit of their own.
+
+    `relations`: how the commits that are released relate to the one that is to be.
+    """
+    facts = request.facts
+    for each in bound:
+        newest = each.released.newest if each.released and each.component == facts.component else ""
+        if each.environment in request.environments and relations.get(newest) == "newer":
+            head = (facts.head or facts.source.commit)[:12]
+            raise _refused("backwards", f"{each.environment} has {newest[:12]}, which is newer than {head}")
+
+
 def require_image(request: Request, *, found: str | None, image_id: str, configuration: bytes) -> None:
     """What the registry has under the digest must be what was scanned, built from the commit that is named.
 
@@ -138,8 +154,11 @@ def require_image(request: Request, *, found: str | None, image_id: str, configu
     for label, value in wanted_labels.items():
         if said.get(label) != value:
             raise _refused("image", f"{facts.image[:100]} says {str(said.get(label))[:60]!r} in {label}")
-    if facts.bases != bases_of({key: str(value) for key, value in said.items()}):
+    texts = {key: str(value) for key, value in said.items()}
+    if not facts.given and facts.bases != bases_of(texts):
         raise _refused("image", f"{facts.image[:100]} does not say itself that it stands on these images")
+    if not facts.given and facts.built_with != builder_of(texts):
+        raise _refused("image", f"{facts.image[:100]} does not say itself that {facts.built_with or 'nobody'} built it")
 
 
 def _labels(configuration: bytes) -> Mapping[str, Any]:
@@ -164,13 +183,27 @@ def _refused(rule: str, message: str) -> Refused:
 
 
 def statements_of(
-    request: Request, verdicts: Mapping[str, Verdict], *, builder: str, policy_commit: str, now: dt.datetime
+    request: Request,
+    verdicts: Mapping[str, Verdict],
+    *,
+    builder: str,
+    policy_commit: str,
+    now: dt.datetime,
+    branch: str = "",
+    commit_key: str = "",
 ) -> dict[str, Statement]:
     """Everything that is said about the image, the documents themselves and the bare signature included."""
     image = request.facts.image
     return {
         **evidence.statements(
-            request.facts, request.scans, verdicts, builder=builder, policy_commit=policy_commit, finished=now
+            request.facts,
+            request.scans,
+            verdicts,
+            builder=builder,
+            policy_commit=policy_commit,
+            finished=now,
+            branch=branch,
+            commit_key=commit_key,
         ),
         "sbom-cyclonedx": Statement(image, statements.CYCLONEDX, json.loads(request.cyclonedx)),
         "sbom-spdx": Statement(image, statements.SPDX, json.loads(request.spdx)),
@@ -183,6 +216,25 @@ def sign(key: Key, said: Mapping[str, Statement], *, image: str) -> Signed:
     payload = oci.signing_payload(repository, image_digest)
     envelopes = {name: dsse.sign(key, each.payload) for name, each in said.items()}
     return Signed(key.public, payload, key.sign(payload), envelopes)
+
+
+def require_no_keys(attester: Attester | None) -> None:
+    """HostConfigError where the environment repository asks for a signature that this host cannot get."""
+    if attester and attester.keys:
+        raise HostConfigError(
+            f"{attester.source}: {layout.ATTESTERS} asks for signed evidence, and this host has no signer",
+            hint="`interlock register ci --signer-socket` names one; docs/evidence.md says how it is set up",
+        )
+
+
+def require_declared(attester: Attester | None, public: str) -> None:
+    """Blocked when CD would not take this signer's word."""
+    if attester and attester.keys and dsse.fingerprint(public) not in map(dsse.fingerprint, attester.keys):
+        raise Blocked(
+            f"{attester.source} is not released: its signer's key {dsse.fingerprint(public)} "
+            f"is not in {layout.ATTESTERS}",
+            hint=f"`interlock attester {attester.source} --key FILE.pub` adds it; then commit and push",
+        )
 
 
 # the wire --------------------------------------------------------------------------------------------

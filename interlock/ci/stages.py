@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from interlock.contract.report import Report, Table
+from interlock.contract.report import Report, Table, counted
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def stages_report(stages: Iterable[Stage]) -> Report:
     whole = max((each.ended for each in ordered), default=0.0)
     return Report(
         key="times",
-        title=f"{whole:.1f} s in {len(rows)} stages",
+        title=f"{whole:.1f} s in {counted(len(rows), 'stage')}",
         markdown="In seconds since the run began. Stages whose times overlap ran side by side.",
         tables=(Table.of("component", "stage", "from", "to", "took", rows=rows),),
         data=[{"component": each.component, "stage": each.name, "seconds": round(each.seconds, 3)} for each in ordered],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from interlock.ci.forge import MAX_DESCRIPTION, State, Status, shortened
-from interlock.errors import Blocked, InputError, InterlockError, Refused, Superseded, TestsFailed
+from interlock.ci.forge import MAX_DESCRIPTION, State, Status
+from interlock.contract.forge import shortened
+from interlock.errors import Blocked, InputError, InterlockError, Refused, Superseded, TestsFailed, Unbound
 
 CONTEXT = "interlock/release"
 _COMMITS_FAULT = (Blocked, InputError, Refused, TestsFailed)
@@ -20,10 +21,14 @@ def passed(commit: str, *, told: str, url: str) -> Status:
 def failed(commit: str, error: BaseException, *, url: str) -> Status:
     """What is not the commit's fault is told only on the run's page: it may name what is in our own network."""
     state: State = "failure" if isinstance(error, _COMMITS_FAULT) else "error"
+    if isinstance(error, Unbound):
+        state = "success"  # nothing was asked of it
     return Status(commit, state, CONTEXT, _line(_why(error)), url)
 
 
 def _why(error: BaseException) -> str:
+    if isinstance(error, Unbound):
+        return "there is no environment that it may be released to"
     if isinstance(error, Superseded):
         return "a newer commit is released"
     if isinstance(error, _COMMITS_FAULT):

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
 from typing import Literal
 
-from interlock.ci.findings import Scan
 from interlock.contract import layout, release
 from interlock.contract.canonical import digest
+from interlock.contract.finding import Scan
 from interlock.contract.manifest import Manifest
 from interlock.contract.models import ApplicationRepositoryFile, ReleasedComponent, Source
-from interlock.contract.render import Rendered
+from interlock.contract.render import Rendered, unreleased, version
 from interlock.contract.repository import Repository
 from interlock.contract.tree import Tree
-from interlock.errors import InputError, InterlockError, Refused, Superseded
+from interlock.errors import InputError, InterlockError, Refused, Superseded, Unbound
 
 Relation = Literal["same", "older", "newer", "diverged"]
 """How the commit that a release names relates to the one that is about to be released."""
@@ -104,9 +104,9 @@ def _is_wanted(target: Target, environments: tuple[str, ...] | None) -> bool:
     return environments is None or target.environment in environments
 
 
-def nowhere(source: str, signer: str) -> InputError:
+def nowhere(source: str, signer: str) -> Unbound:
     """The error of a repository that may be released to no environment."""
-    return InputError(
+    return Unbound(
         f"{source}: no environment has an application that a binding gives to its components and the signer {signer}",
         hint=f"see {layout.BINDINGS} of the environment repository, and {layout.folder('<env>', '<application>')}/ "
         "of the applications that it names: `interlock bind` writes both",
@@ -183,6 +183,39 @@ def manifest_files(environments: Iterable[Rendered], bound: Iterable[Target]) ->
                 manifest.canonical
             )
     return files
+
+
+def without_releases(
+    files: Mapping[str, bytes], repository: Repository, bound: Iterable[Target], *, placeholder: str
+) -> dict[str, bytes]:
+    """The files with names in place of what releases say of images and commits: what other releases leave the same.
+
+    The names begin with a byte that stands in no JSON, so no manifest can hold one itself. `placeholder` is what they
+    were rendered with.
+    """
+    words = dict(chain.from_iterable(_released_words(repository, target, placeholder) for target in bound))
+    longest = sorted(words.items(), key=lambda each: len(each[0]), reverse=True)
+    return {path: _replaced(content, longest) for path, content in files.items()}
+
+
+def _released_words(repository: Repository, target: Target, placeholder: str) -> Iterator[tuple[str, str]]:
+    """What a template may have put into a manifest for an application's components, and what it is.
+
+    Not whose it is: components of one commit share its name.
+    """
+    application = repository.environments[target.environment].applications[target.application]
+    standing = application.release.components if application.release else {}
+    for image, commit in (
+        *((each.image, each.source.commit) for each in standing.values()),
+        *(unreleased(name, placeholder) for name in application.awaiting),
+    ):
+        yield from ((image, "\0image"), (commit, "\0commit"), (version(commit), "\0version"))
+
+
+def _replaced(content: bytes, words: Iterable[tuple[str, str]]) -> bytes:
+    for word, name in words:
+        content = content.replace(word.encode(), name.encode())
+    return content
 
 
 def _file_name(manifest: Manifest) -> str:
@@ -269,7 +302,9 @@ class Released:
     def said(self) -> str:
         """In one line."""
         if self.failure:
-            return f"{self.component} is not released: {self.failure.message.splitlines()[0]}"
+            why = self.failure.message.splitlines()[0]
+            # The gate's own words begin with the component and say it already.
+            return why if why.startswith(f"{self.component} ") else f"{self.component} is not released: {why}"
         places = [f"released to {', '.join(self.environments)}{'' if self.commit else ' already'}"]
         places = places if self.environments else []
         places += [f"proposed to {', '.join(self.proposed)}"] if self.proposed else []

@@ -91,7 +91,7 @@ def bind(
     from interlock.contract import repository
     from interlock.contract.tree import Tree
 
-    before = clone.read(folder, None)
+    before = clone.read(folder, None, named="DIR")
     wish = Wish(
         *(application, component, source or application, environment, image, port, health, template, signer),
     )
@@ -108,17 +108,15 @@ def changed(repository: Repository, wish: Wish) -> dict[str, str]:
         raise InputError(f"environment {wish.environment}: there is none of that name", hint=f"there are: {known}")
     signer = _signer(repository, wish.signer)
     wanted = {
-        layout.BINDINGS: _rewritten(
-            repository.tree, layout.BINDINGS, {"bindings": _bindings(repository, wish, signer)}
-        ),
-        layout.SIGNERS: _rewritten(repository.tree, layout.SIGNERS, {"signers": _signers(repository, wish, signer)}),
+        layout.BINDINGS: rewritten(repository.tree, layout.BINDINGS, {"bindings": _bindings(repository, wish, signer)}),
+        layout.SIGNERS: rewritten(repository.tree, layout.SIGNERS, {"signers": _signers(repository, wish, signer)}),
         **_new(repository.tree, wish),
     }
     return {path: text for path, text in wanted.items() if repository.tree.files.get(path) != text.encode()}
 
 
 def _signer(repository: Repository, asked: str | None) -> str:
-    machines = [each.name for each in repository.signers if each.machine]
+    machines = [each.name for each in repository.signers if each.machine and not each.forge]
     if asked is None and len(machines) != 1:
         raise InputError(
             f"{layout.SIGNERS}: {len(machines)} machines sign here", hint=f"choose with --ci-signer: {machines}"
@@ -130,7 +128,7 @@ def _signer(repository: Repository, asked: str | None) -> str:
 
 def _bindings(repository: Repository, wish: Wish, signer: str) -> list[dict[str, Any]]:
     """Those that are there, and the wished one; one that only lacks the environment gets it."""
-    found = [_plain(each) for each in repository.bindings]
+    found = [plain(each) for each in repository.bindings]
     new = {
         "source": wish.source,
         "component": wish.component,
@@ -147,7 +145,7 @@ def _bindings(repository: Repository, wish: Wish, signer: str) -> list[dict[str,
 
 
 def _signers(repository: Repository, wish: Wish, signer: str) -> list[dict[str, Any]]:
-    found = [_plain(each) for each in repository.signers]
+    found = [plain(each) for each in repository.signers]
     for each in found:
         if each["name"] == signer:
             each["writes"] = list(dict.fromkeys([*each["writes"], *scaffolds.releases_of(wish.application)]))
@@ -174,23 +172,25 @@ def _new(tree: Tree, wish: Wish) -> dict[str, str]:
     return {path: text for path, text in texts.items() if path not in tree.files}
 
 
-def _plain(model: Model) -> dict[str, Any]:
+def plain(model: Model) -> dict[str, Any]:
     value: dict[str, Any] = model.model_dump(mode="json", exclude_defaults=True)
     return value
 
 
-def _rewritten(tree: Tree, path: str, value: dict[str, Any]) -> str:
-    """The file with another value below the comment at its top."""
+def rewritten(tree: Tree, path: str, value: dict[str, Any]) -> str:
+    """The file with other values below the comment at its top; what is not named stays."""
     from interlock.contract import strict_yaml
 
     text = tree.text(path)
-    if strict_yaml.load(text, path=path).value == {"format": 1, **value}:
+    before: Any = strict_yaml.load(text, path=path).value
+    value = {**before, **value}
+    if value == before:
         return text
     lines = text.splitlines(keepends=True)
     body = next((index for index, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
     if any("#" in line for line in lines[body:]):
         output.note(f"note: {path} is written anew; comments below its first lines go, git diff shows them")
-    return "".join(lines[:body]) + strict_yaml.dump({"format": 1, **value})
+    return "".join(lines[:body]) + strict_yaml.dump(value)
 
 
 def _finish(folder: Path, wish: Wish, changes: dict[str, str], form: Format) -> None:

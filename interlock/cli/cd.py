@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import getpass
-import os
-import pwd
 from collections.abc import Sequence
 from pathlib import Path
 
 from flows.cd import deploy, plan, take_over
-from interlock.cd import reviewed
+from interlock.cd import plan_report, reviewed
 from interlock.cd.host import CdHost
 from interlock.cd.outlook import outlook
 from interlock.cd.plan import Action
@@ -22,10 +20,11 @@ from interlock.cd.reviewed import Reviewed
 from interlock.cd.roll import rolled
 from interlock.cli import standing
 from interlock.cli.standing import Release, Standing
+from interlock.cli.state import require_own
 from interlock.cli.terminal import TerminalPresenter
 from interlock.contract.repository import Environment
 from interlock.errors import Blocked, InputError, InterlockError, ParameterError, Refused, ToolError
-from tasks.cd import endings, ledger, record
+from tasks.cd import endings, freezes, ledger, record
 from tasks.cd.cluster import connect
 from tasks.cd.digest_key import digest_key
 from tasks.cd.host import load_cd
@@ -33,39 +32,19 @@ from tasks.cd.observe import Observer, Patience
 from tasks.cd.wait import look_closely
 from tasks.common import git, renders
 from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
-from tasks.common.host import VARIABLE
 from tasks.common.render import render_environment
 
 
 def registered(environment: str | None) -> tuple[CdHost, tuple[str, ...]]:
     """This host's configuration, and the environments of it that are asked for."""
     host = load_cd()
-    _require_own(host.state)
+    require_own(host.state, half="CD")
     if environment is None:
         return host, tuple(host.environments)
     if environment not in host.environments:
         known = ", ".join(host.environments) or "none"
         raise ParameterError(f"environment {environment} is not registered on this host", hint=f"it knows {known}")
     return host, (environment,)
-
-
-def _require_own(state: Path) -> None:
-    """Mirrors and marks are one user's: run by another, even root, they would be refused or spoilt."""
-    if state.exists() and state.stat().st_uid != os.geteuid():
-        user = state.stat().st_uid
-        raise InputError(
-            f"{state} belongs to user {_name(user)}, CD's on this host",
-            hint="run it as that user: "
-            f"setpriv --reuid {user} --regid {user} --clear-groups env {VARIABLE}=${VARIABLE} interlock …",
-        )
-
-
-def _name(user: int) -> str:
-    """The user's name, or the number of one that this machine has no name for."""
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return str(user)
 
 
 async def plan_order(
@@ -89,6 +68,8 @@ async def plan_order(
         raise InputError(blocked.message, hint=blocked.hint) from None
     if found.having(Action.UNKNOWN):
         return ToolError.exit_code
+    if why := plan_report.untouched(found):
+        presenter.say(why)
     return 0 if len(found.having(Action.UNCHANGED)) == len(found.items) else 1
 
 
@@ -154,6 +135,7 @@ async def _stand(
     last = await _last(presenter, host, name, problems)
     stored = await _stored(presenter, host, environment, problems) if environment else None
     known = stored or mark
+    problems += [f"frozen: {each}" for each in freezes.read(host.state, name)]
     health = await _health(presenter, host, head, environment, problems) if closely and head and environment else None
     deployed, pending = (known.deployed or "") if known else "", (stored.pending or "") if stored else ""
     newest = _newest(host)
@@ -219,7 +201,7 @@ async def _head(
 async def _last(presenter: TerminalPresenter, host: CdHost, name: str, problems: list[str]) -> Entry | None:
     """The newest receipt; None when there is none, or the ledger does not answer."""
     try:
-        return await presenter.step(ledger.last, host.ledger, name, state=host.state)
+        return await presenter.step(ledger.last, host.ledger, name, state=host.state, keys=ledger.keys_of(host))
     except ToolError as error:
         problems.append(error.message.splitlines()[0])
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -120,11 +119,13 @@ def _cache() -> Path:
 
 def _policy(given: str) -> Repository:
     """The environment repository at a path, or cloned for this once with the person's own git."""
+    import tempfile
+
     from interlock.cli import clone
     from interlock.contract import repository
 
     if Path(given).is_dir():
-        return repository.read(clone.read(Path(given), "HEAD"))
+        return repository.read(clone.read(Path(given), "HEAD", named="--environment-repository DIR"))
     with tempfile.TemporaryDirectory(prefix="interlock-check-") as folder:
         clone.fetch(given, Path(folder))
         return repository.read(clone.read(Path(folder), "HEAD"))

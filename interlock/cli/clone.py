@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,24 +19,30 @@ _NO_BLOB = "0" * 40
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[git.Repo]:
-    """The clone that a folder is in."""
+def opened(folder: Path, *, named: str = "--repository DIR") -> Iterator[git.Repo]:
+    """The clone that a folder is in; `named`: how the command line names it, for the error."""
     try:
         with git.Repo(folder, search_parent_directories=True) as repository:
             yield repository
     except git.InvalidGitRepositoryError:
-        raise InputError(f"{folder}: no git repository", hint="name a clone with --repository DIR") from None
+        raise InputError(f"{folder}: no git repository", hint=f"name a clone with {named}") from None
     except git.NoSuchPathError:
         raise InputError(f"{folder}: there is no such folder") from None
 
 
-def read(folder: Path, revision: str | None) -> Tree:
+def read(folder: Path, revision: str | None, *, named: str = "--repository DIR") -> Tree:
     """The files of a commit; without one, the files as they lie there, without what git ignores."""
-    with _opened(folder) as repository:
+    with opened(folder, named=named) as repository:
         try:
             return _working_files(repository) if revision is None else _committed(repository, revision)
         except git.GitCommandError as error:
-            raise InputError(f"{folder}: git: {_said(error)}") from error
+            raise InputError(f"{folder}: git: {said(error)}") from error
+
+
+def root(folder: Path) -> Path:
+    """Where the clone's files lie."""
+    with opened(folder) as repository:
+        return Path(repository.working_dir)
 
 
 def fetch(url: str, folder: Path) -> None:
@@ -46,12 +52,12 @@ def fetch(url: str, folder: Path) -> None:
     try:
         git.Repo.clone_from(url, folder, depth=1, no_checkout=True).close()
     except git.GitCommandError as error:
-        raise GitError(f"{url}: git clone failed: {_said(error)}") from error
+        raise GitError(f"{url}: git clone failed: {said(error)}") from error
 
 
 def commit(folder: Path, path: str, data: bytes, *, message: str) -> str:
     """Write one file and commit just it, signed with the person's own key; the commit's id. Nothing is pushed."""
-    with _opened(folder) as repository:
+    with opened(folder) as repository:
         try:
             if repository.is_dirty(path=path):
                 raise InputError(f"{path} has changes that are not committed", hint="commit or discard them first")
@@ -60,13 +66,15 @@ def commit(folder: Path, path: str, data: bytes, *, message: str) -> str:
             return str(repository.head.commit.hexsha)
         except git.GitCommandError as error:
             hint = f"{path} is written; mend git's settings (user.signingkey, gpg.format) and commit it"
-            raise GitError(f"{folder}: git commit failed: {_said(error)}", hint=hint) from error
+            raise GitError(f"{folder}: git commit failed: {said(error)}", hint=hint) from error
 
 
-def _said(error: git.GitCommandError) -> str:
+def said(error: git.GitCommandError) -> str:
     """git's last complaint; GitPython wraps all that it said in quotes."""
-    complaints = re.findall(r"^(?:fatal|error): (.+)$", str(error.stderr), re.MULTILINE)
-    return complaints[-1] if complaints else f"exit code {error.status}"
+    text = re.sub(r"^\s*stderr: '|'\s*$", "", str(error.stderr or ""))
+    complaints = re.findall(r"^(?:fatal|error): (.+)$", text, re.MULTILINE) or text.split("\n")
+    spoken = [line.strip() for line in complaints if line.strip()]
+    return spoken[-1] if spoken else f"exit code {error.status}"
 
 
 def _working_files(repository: git.Repo) -> Tree:
@@ -113,12 +121,28 @@ class Judged:
 
 def judged(folder: Path, revision: str) -> Judged:
     """What the rules of trust read of one commit."""
-    with _opened(folder) as repository:
+    with opened(folder) as repository:
         try:
             commit = repository.commit(revision)
         except (git.BadName, ValueError):
             raise InputError(f"{revision}: there is no such commit in {folder.absolute()}") from None
         return _judged(repository, commit)
+
+
+def descending(folder: Path, commit: str, names: Iterable[str]) -> frozenset[str]:
+    """Those of the commits that are this one or come after it."""
+    with opened(folder) as repository:
+        first = repository.commit(commit)
+        found = {name: repository.commit(name) for name in names if _exists(repository, name)}
+        return frozenset(name for name, each in found.items() if repository.is_ancestor(first, each))
+
+
+def _exists(repository: git.Repo, name: str) -> bool:
+    try:
+        repository.commit(name)
+    except (git.BadName, ValueError):
+        return False
+    return True
 
 
 def _judged(repository: git.Repo, commit: git.Commit) -> Judged:
@@ -128,24 +152,23 @@ def _judged(repository: git.Repo, commit: git.Commit) -> Judged:
             hint="hosts trust it by the root pin in their files",
         )
     parent = commit.parents[0]
-    trust = _trust_files(parent)
+    trust = trust_files(parent)
     if layout.SIGNERS not in trust.files:
         raise InputError(
             f"{repository.working_dir}: {parent.hexsha[:12]} has no {layout.SIGNERS}",
             hint="name a clone of the environment repository with --repository DIR",
         )
-    found = parent.diff(commit, no_renames=True)
+    raw, blobs = raw_commit(repository, commit)
+    return Judged(raw, trust, parent.tree.hexsha, trust_files(repository.head.commit), blobs)
+
+
+def raw_commit(repository: git.Repo, commit: git.Commit) -> tuple[RawCommit, Mapping[str, bytes]]:
+    """A commit that has a parent, with what it changes against the first, and the bytes of both sides."""
+    found = commit.parents[0].diff(commit, no_renames=True)
     sides = [side for each in found for side in (each.a_blob, each.b_blob) if isinstance(side, git.Blob)]
-    changes = tuple(map(_change, found))
     blobs = {side.hexsha: side.data_stream.read() for side in sides if side.mode != git.Submodule.k_default_mode}
     data: bytes = repository.odb.stream(commit.binsha).read()
-    return Judged(
-        RawCommit(commit.hexsha, data, changes),
-        trust,
-        parent.tree.hexsha,
-        _trust_files(repository.head.commit),
-        blobs,
-    )
+    return RawCommit(commit.hexsha, data, tuple(map(_change, found))), blobs
 
 
 def _change(found: git.Diff) -> Change:
@@ -155,7 +178,8 @@ def _change(found: git.Diff) -> Change:
     return Change(path.decode(errors="surrogateescape"), old, new, *blobs)
 
 
-def _trust_files(commit: git.Commit) -> Tree:
+def trust_files(commit: git.Commit) -> Tree:
+    """The two files that say who may do what, as far as a commit has them."""
     files: dict[str, bytes] = {}
     for path in (layout.SIGNERS, layout.BINDINGS):
         with suppress(KeyError):

@@ -20,10 +20,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from interlock.cd.deny import DenyFile
 from interlock.cd.host import CdHost
 from interlock.ci.host import CiHost, SignerHost
-from interlock.contract import layout, models
+from interlock.contract import attesters, layout, models
+from interlock.contract.freshness import FreshnessFile
 from interlock.contract.host import ReceiverHost
+from interlock.contract.protection import ProtectionFile
+from interlock.contract.push import HookFile
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FOLDER = ".interlock/schemas"
@@ -49,10 +53,15 @@ ENVIRONMENT_REPOSITORY: tuple[FileForm, ...] = (
     FileForm("environments", layout.ENVIRONMENTS, models.EnvironmentsFile),
     FileForm("signers", layout.SIGNERS, models.SignersFile),
     FileForm("bindings", layout.BINDINGS, models.BindingsFile),
+    FileForm("attesters", layout.ATTESTERS, attesters.AttestersFile),
+    FileForm("images", layout.IMAGES, attesters.ImagesFile),
+    FileForm("recipients", layout.RECIPIENTS, models.RecipientsFile),
     FileForm("gate", layout.GATE, models.GateFile),
     FileForm("waivers", layout.WAIVERS, models.WaiversFile),
     FileForm("rules", layout.RULES, models.RulesFile),
     FileForm("health", layout.HEALTH, models.HealthFile),
+    FileForm("freshness", layout.FRESHNESS, FreshnessFile),
+    FileForm("protection", layout.PROTECTION, ProtectionFile),
     FileForm("environment", layout.environment("*"), models.EnvironmentFile),
     FileForm("application", layout.application("*"), models.ApplicationFile),
     FileForm("release", layout.release("*", "*"), models.ReleaseFile),
@@ -60,9 +69,16 @@ ENVIRONMENT_REPOSITORY: tuple[FileForm, ...] = (
 )
 HOSTS: tuple[FileForm, ...] = tuple(
     FileForm(name, f"/etc/interlock/{name}.yaml", model)
-    for name, model in (("ci", CiHost), ("cd", CdHost), ("receiver", ReceiverHost), ("signer", SignerHost))
+    for name, model in (
+        ("ci", CiHost),
+        ("cd", CdHost),
+        ("deny", DenyFile),
+        ("receiver", ReceiverHost),
+        ("signer", SignerHost),
+    )
 )
-FORMS: tuple[FileForm, ...] = (APPLICATION_REPOSITORY, *ENVIRONMENT_REPOSITORY, *HOSTS)
+GIT_SERVER = FileForm("hook", "hooks/interlock.yaml", HookFile)
+FORMS: tuple[FileForm, ...] = (APPLICATION_REPOSITORY, *ENVIRONMENT_REPOSITORY, *HOSTS, GIT_SERVER)
 
 
 def schema(form: FileForm) -> dict[str, Any]:

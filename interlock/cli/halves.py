@@ -21,5 +21,5 @@ def needs(half: Literal["ci", "cd"]) -> Iterator[None]:
             raise
         raise InputError(
             f"this command belongs to {half.upper()}, and its half of Interlock is not installed here",
-            hint=f"on a {half.upper()} host, install interlock[{half}]",
+            hint=f"on a {half.upper()} host, in a checkout: pip install '.[{half}]'",
         ) from error

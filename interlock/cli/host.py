@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -28,8 +27,9 @@ register = typer.Typer(
 Examples, in the order of a new installation:
   interlock register ci --prefect http://127.0.0.1:4200/api --environment-repository environments \\
       --url https://git.example/environments.git --root-commit 1a2b... --root-key "ssh-ed25519 AAAA..." \\
-      --signer ci-shop --key /etc/interlock/ci-shop.key --registry registry.example
-  interlock register application shop --url https://git.example/shop.git --auth /etc/interlock/shop.auth
+      --signer ci --key /etc/interlock/ci.key --registry registry.example
+  interlock register application shop --url https://git.example/shop.git --auth /etc/interlock/shop.auth \\
+      --signer ci-shop --key /etc/interlock/ci-shop.key
   interlock register cd --prefect ... --ledger ledger --ledger-url ... (as for ci)
   interlock register cluster production --kubeconfig /etc/interlock/production.kubeconfig
   interlock register environment dev --cluster production --namespace shop
@@ -49,6 +49,11 @@ app.add_typer(register, name="register")
 class HalfName(StrEnum):
     CI = "ci"
     CD = "cd"
+
+
+class Unreachable(StrEnum):
+    STOP = "stop"
+    QUEUE = "queue"
 
 
 Config = Annotated[
@@ -123,7 +128,13 @@ def register_ci(
         **_given(signer=signer_socket),
         **({"buildkit": _given(buildx=buildx, address=buildkit)} if buildx or buildkit else {}),
     }
-    _write("ci", config, lambda old: {**old, **head}, form=form, said=f"CI's host with registry {registry}")
+    _write(
+        "ci",
+        config,
+        lambda old: {**old, **head, **_asked(old, head)},
+        form=form,
+        said=f"CI's host with registry {registry}",
+    )
 
 
 @register.command("cd")
@@ -140,6 +151,12 @@ def register_cd(
     ledger_url: Annotated[str, typer.Option(help="Its address.")],
     ledger_auth: Auth = None,
     ledger_branch: Branch = "main",
+    ledger_unreachable: Annotated[
+        Unreachable | None,
+        typer.Option(
+            help="While the ledger does not answer: apply nothing, or queue signed receipts here.", show_default="stop"
+        ),
+    ] = None,
     branch: Branch = "main",
     auth: Auth = None,
     web: Web = None,
@@ -153,9 +170,16 @@ def register_cd(
         "environment_repository": _given(
             name=environment_repository, url=url, branch=branch, auth=auth, web=web, root=_root(root_commit, root_key)
         ),
-        "ledger": _given(name=ledger, url=ledger_url, branch=ledger_branch, auth=ledger_auth),
     }
-    _write("cd", config, lambda old: {**old, **head}, form=form, said=f"CD's host with ledger {ledger}")
+    unreachable = ledger_unreachable.value if ledger_unreachable else None
+    about = _given(name=ledger, url=ledger_url, branch=ledger_branch, auth=ledger_auth, unreachable=unreachable)
+
+    def change(old: dict[str, Any]) -> dict[str, Any]:
+        # Keys that CD had before, and what becomes of receipts, are nobody's to lose by a new address.
+        kept = {name: said for name, said in (old.get("ledger") or {}).items() if name in {"keys", "unreachable"}}
+        return {**old, **head, **_asked(old, head), "ledger": {**kept, **about}}
+
+    _write("cd", config, change, form=form, said=f"CD's host with ledger {ledger}")
 
 
 @register.command("receiver")
@@ -180,12 +204,23 @@ def register_application(
     branch: Branch = "main",
     auth: Auth = None,
     web: Web = None,
+    signer: Annotated[
+        str | None, typer.Option(help="As whom its releases are signed, instead of as this host.", callback=names.name)
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="The file of that signer's key.")] = None,
     config: Config = None,
     form: Output = Format.TABLE,
 ) -> None:
     """Let this CI host build a repository. Where it is released to, the environment repository's bindings say."""
-    entry = _given(url=url, branch=branch, auth=auth, web=web)
-    _write("ci", config, _into("repositories", name, entry), form=form, said=f"application repository {name}, {url}")
+    if (signer is None) != (key is None):
+        raise InputError("a release key is a signer's name and a file", hint="give both --signer and --key, or neither")
+    entry, said = _given(url=url, branch=branch, auth=auth, web=web), f"application repository {name}, {url}"
+    change = _into("repositories", name, entry)
+    if signer and key:
+        keys, said = _into("release_keys", name, {"signer": signer, "key": str(key)}), f"{said}, signed as {signer}"
+        _write("ci", config, lambda old: keys(change(old)), form=form, said=said)
+    else:
+        _write("ci", config, change, form=form, said=said)
 
 
 @register.command("cluster")
@@ -214,6 +249,9 @@ def register_environment(
     cluster_kind: Annotated[
         list[str] | None, typer.Option(help="A kind without namespaces that it may have. Repeatable.")
     ] = None,
+    age_identity: Annotated[
+        Path | None, typer.Option(help="The file of the key that opens its sealed values.", show_default="none")
+    ] = None,
     config: Config = None,
     form: Output = Format.TABLE,
 ) -> None:
@@ -228,6 +266,8 @@ def register_environment(
     if cluster_kind:
         entry["cluster_kinds"] = cluster_kind
         said += f", with {', '.join(cluster_kind)}"
+    if age_identity:
+        entry["age_identity"] = str(age_identity)
     _write("cd", config, _into("environments", name, entry), form=form, said=said)
 
 
@@ -299,6 +339,10 @@ def register_signed(
     ] = None,
     key_variable: Annotated[str | None, typer.Option(help="The signer's variable with the key, instead.")] = None,
     key_kms: Annotated[str | None, typer.Option(help="The key's address in a KMS, such as acme:shop, instead.")] = None,
+    builder: Annotated[
+        str | None,
+        typer.Option(help="CI's name in trust/signers.yaml for it, where it has its own.", callback=names.name),
+    ] = None,
     config: Config = None,
     form: Output = Format.TABLE,
 ) -> None:
@@ -313,7 +357,7 @@ def register_signed(
         keys.tell(made)
         output.note(f"its public half, by which others verify, is in {path}.pub")
         source["file"] = str(made.path)
-    entry = {**_given(url=url, branch=branch, auth=auth), "key": source}
+    entry = {**_given(url=url, branch=branch, auth=auth, builder=builder), "key": source}
     _write("signer", config, _into("repositories", name, entry), form=form, said=f"signed repository {name}, {url}")
 
 
@@ -440,6 +484,13 @@ def _root(commit: str, keys: list[str]) -> dict[str, Any]:
     return {"commit": commit, "keys": keys}
 
 
+def _asked(old: dict[str, Any], head: dict[str, Any]) -> dict[str, Any]:
+    """The environment repository as it is given now, with the forge that the host asked before."""
+    before = old.get("environment_repository") or {}
+    kept = {name: said for name, said in before.items() if name == "reviews"}
+    return {"environment_repository": {**kept, **head["environment_repository"]}}
+
+
 def _given(**values: Any) -> dict[str, Any]:
     """What was given, paths as text."""
     return {
@@ -480,7 +531,7 @@ def _write(
     text += f"# {file.name}, written by `interlock register`. Paths and addresses only, never a secret.\n"
     text += strict_yaml.dump(change(old))
     strict_yaml.parse(text, _model(kind), path=str(file))
-    _replace(file, text)
+    replace_file(file, text)
     data = {"file": str(file), "registered": said}
     output.show(Report("registered", f"registered {said}", f"in {file}", data=data), form)
 
@@ -504,8 +555,10 @@ def _model(kind: str) -> type[File]:
     return ReceiverHost
 
 
-def _replace(file: Path, text: str) -> None:
+def replace_file(file: Path, text: str) -> None:
     """Keep the mode and owner of a file that is there; a new one can be read by all and written by its owner."""
+    import tempfile
+
     before = file.stat() if file.exists() else None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

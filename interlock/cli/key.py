@@ -122,11 +122,11 @@ def _read(path: Path) -> bytes:
 
 def public_key(given: str) -> str:
     """A public key from its text, or from a file that holds it; type and key, without a comment."""
-    from interlock.contract import signature
+    from interlock.contract import openpgp, signature
 
     path = Path(given)
     text = given
-    if not given.startswith(("ssh-", "ecdsa-")):
+    if not given.startswith(("ssh-", "ecdsa-", "-----BEGIN")):
         try:
             text = path.read_text()
         except (OSError, UnicodeDecodeError) as error:
@@ -135,4 +135,6 @@ def public_key(given: str) -> str:
     if "PRIVATE KEY" in text:
         raise InputError(f"public key {given}: this is the private half", hint=f"give {given}.pub")
     signature.key_blob(text)
+    if openpgp.is_key(text):
+        return text.strip() + "\n"
     return " ".join(text.split()[:2])

@@ -27,6 +27,13 @@ def repository(value: str | None) -> str | None:
     return _matching(value, models.RepositoryName)
 
 
+def image(value: str | None) -> str | None:
+    """By digest: a tag may mean another image tomorrow."""
+    from interlock.contract import models
+
+    return _matching(value, models.Image)
+
+
 def image_repository(value: str | None) -> str | None:
     from interlock.contract import models
 

@@ -28,7 +28,8 @@ Examples:
   interlock render dev --repository ~/environments --output json
 """
 PLAN_EXAMPLES = """\b
-On a CD host, with INTERLOCK_CONFIG. Exit code 0: nothing differs; 1: something does; more: it cannot be told.
+On a CD host, with INTERLOCK_CONFIG.
+Exit code 0: nothing differs; 1: something does, or is foreign; more: it cannot be told.
 \b
 Examples:
   interlock plan dev                        # the newest verified commit against the cluster
@@ -169,7 +170,7 @@ def plan(
     ] = False,
     form: ReportOutput = Format.TABLE,
 ) -> None:
-    """Show what a sync would change, and what somebody changed in the cluster. Writes nothing."""
+    """Show what a sync would change, and what somebody changed in the cluster. Changes nothing there."""
     from interlock.cli.terminal import run
 
     with halves.needs("cd"):
@@ -229,11 +230,11 @@ def _status_of_clone(folder: Path, environment: str | None, form: Format) -> Non
     output.show(standing.report(standing.releases(chosen, read.tree), (), title=title), form)
 
 
-def read_clone(folder: Path, commit: str | None) -> Repository:
+def read_clone(folder: Path, commit: str | None, *, named: str = "--repository DIR") -> Repository:
     from interlock.cli import clone
     from interlock.contract import repository
 
-    return repository.read(clone.read(folder, commit))
+    return repository.read(clone.read(folder, commit, named=named))
 
 
 def require(repository: Repository, name: str) -> Environment:

@@ -12,6 +12,7 @@ import typer
 
 from interlock.contract.report import Branch, Report, Table, cell, uncelled
 from interlock.errors import InterlockError
+from tasks.common.redaction import redacted
 
 EXIT_CODES = """\b
 Exit codes:
@@ -21,6 +22,7 @@ Exit codes:
   3    refused: a commit, a credential
   4    an outside part failed
   5    somebody else holds the environment's lock
+  6    people have to approve it first
   70   a defect of Interlock; the message names a log file
   130  stopped with Ctrl-C
 """
@@ -34,7 +36,7 @@ class Format(StrEnum):
 
 
 _WRITERS = {
-    Format.MARKDOWN: "only `plan`, `sync` and `status` write markdown",
+    Format.MARKDOWN: "only `plan`, `sync`, `status`, `ledger` and `trace` write markdown",
     Format.SARIF: "only `check` writes SARIF",
 }
 
@@ -106,7 +108,7 @@ def line() -> None:
 
 
 def show_json(value: object) -> None:
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    typer.echo(redacted(json.dumps(value, indent=2, ensure_ascii=False, default=str)))
 
 
 def aligned(table: Table) -> str:
@@ -176,8 +178,8 @@ def _grown(tree: Iterable[Branch]) -> str:
 
 
 def plain(text: str) -> str:
-    """Text from anywhere, without control characters that a terminal would obey; its lines stay lines."""
-    return "\n".join(map(_line, text.split("\n")))
+    """Text from anywhere, without secrets, nor control characters that a terminal would obey; its lines stay lines."""
+    return "\n".join(map(_line, redacted(text).split("\n")))
 
 
 def _line(text: str) -> str:

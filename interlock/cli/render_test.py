@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from xml.etree import ElementTree
 
 import typer
 
@@ -262,6 +261,8 @@ def _data(result: Result) -> dict[str, Any]:
 
 def _report(results: Sequence[Result]) -> str:
     """JUnit's form, a suite for each file."""
+    from xml.etree import ElementTree
+
     suites = ElementTree.Element("testsuites")
     for path in dict.fromkeys(each.case.document.path for each in results):
         mine = [each for each in results if each.case.document.path == path]

@@ -42,25 +42,27 @@ class TerminalPresenter:
 
     async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         began = time.monotonic()
-        with self._line(effect.name):
-            result = await self._attempt(effect, *args, **kwargs)
+        title = effect.title(*args, **kwargs)
+        with self._line(title):
+            result = await self._attempt(title, effect, *args, **kwargs)
         self.done.append(effect.name)
         seconds = time.monotonic() - began
         if self._progress or seconds >= _SLOW_SECONDS:
-            self.say(f"{effect.name}: done in {seconds:.1f} s")
+            self.say(f"{title}: done in {seconds:.1f} s")
         return result
 
-    async def _attempt(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def _attempt(self, title: str, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """As Prefect runs it: only what may help is tried again."""
+        tell = partial(_still, None if self._progress else self.say, title)
         for _ in range(effect.retries):
             try:
-                return await _in_thread(effect.fn, *args, **kwargs)
+                return await _in_thread(tell, effect.fn, *args, **kwargs)
             except ToolError as error:
                 if not error.transient:
                     raise
-                self.say(f"{effect.name}: {error.message}; trying again")
+                self.say(f"{title}: {error.message}; trying again")
             await asyncio.sleep(2)
-        return await _in_thread(effect.fn, *args, **kwargs)
+        return await _in_thread(tell, effect.fn, *args, **kwargs)
 
     async def show(self, report: Report) -> None:
         self.reports.append(report)
@@ -104,14 +106,23 @@ class TerminalPresenter:
             self.say(name)
             yield
             return
-        line = self._progress.add_task(escape(name), total=None)
+        line = self._progress.add_task(escape(output.plain(name)), total=None)
         try:
             yield
         finally:
             self._progress.remove_task(line)
 
 
-async def _in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+async def _still(say: Callable[[str], None] | None, what: str, running: asyncio.Future[R]) -> R:
+    """The outcome; a line on the screen counts the seconds by itself."""
+    from flows.waited import waited
+
+    return await (waited(running, say, what) if say else asyncio.shield(running))
+
+
+async def _in_thread(
+    tell: Callable[[asyncio.Future[R]], Awaitable[R]], function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+) -> R:
     """Run it beside the event loop. When stopped, it gets a few seconds to end, and cannot hold up the exit."""
     from tasks.common.stopping import stoppable
 
@@ -132,7 +143,7 @@ async def _in_thread(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwa
 
     threading.Thread(target=work, daemon=True).start()
     try:
-        return await asyncio.shield(future)
+        return await tell(future)
     except asyncio.CancelledError:
         stop.ask()
         future.add_done_callback(lambda stopped: stopped.cancelled() or stopped.exception())

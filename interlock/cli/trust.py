@@ -1,14 +1,15 @@
-"""`interlock trust`: what the rules of the environment repository say of its commits."""
+"""`interlock trust`: who may sign, and what the rules of the environment repository say of its commits."""
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from interlock.cli import output
+from interlock.cli import output, trust_keys
 from interlock.cli.operate import Clone
 from interlock.cli.output import Format, Output
 from interlock.contract.report import Report, Table
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from interlock.contract.verification import Check
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Which commits are accepted, and why.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Who may sign, and which commits are accepted.")
 EXAMPLES = """\b
 Exit code 0: every rule passes; 3: one does not. docs/trust.md is the table of the rules.
 \b
@@ -32,7 +33,16 @@ _WORDS = {True: "passes", False: "REFUSED", None: "unknown"}
 
 @app.callback()
 def trust() -> None:
-    """Which commits are accepted, and why."""
+    """Who may sign, and which commits are accepted.
+
+    What these commands commit is signed with git's own settings and judged as hosts will judge it; nothing is pushed.
+    """
+
+
+app.command("init", epilog=trust_keys.INIT)(trust_keys.init)
+app.command("add", epilog=trust_keys.ADD)(trust_keys.add)
+app.command("rotate", epilog=trust_keys.ROTATE)(trust_keys.rotate)
+app.command("recover", epilog=trust_keys.RECOVER)(trust_keys.recover)
 
 
 @app.command("explain", epilog=EXAMPLES)
@@ -51,11 +61,13 @@ def explain(
     from interlock.contract.verification import Point
 
     found = clone.judged(repository, commit)
-    before = verification.trust_of(found.parent.files, commit=found.parent.commit)
+    trust = verification.trust_of(found.parent.files, commit=found.parent.commit)
     newest = found.now.commit == found.raw.id
     now = None if newest else verification.trust_of(found.now.files, commit=found.now.commit)
-    point = Point(found.parent.commit, found.tree, before)
-    checks = verification.explain(found.raw, point, blobs=found.blobs.get, now=now)
+    point = Point(found.parent.commit, found.tree, trust)
+    before = clone.descending(repository, found.raw.id, [each.believed_to for each in now.ended]) if now else ()
+    today = dt.datetime.now(dt.UTC).date()
+    checks = verification.explain(found.raw, point, blobs=found.blobs.get, today=today, now=now, before=before)
     output.show(_report(found.raw.id, checks), form)
     refused = [each for each in checks if each.passes is False]
     if refused:

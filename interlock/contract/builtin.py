@@ -78,6 +78,8 @@ FLOWS: Mapping[Half, Mapping[str, BuiltIn]] = MappingProxyType(
             "resync": BuiltIn("resync", "flows.cd.resync.resync", EnvironmentParameters),
             "plan": BuiltIn("plan", "flows.cd.plan.plan", PlanParameters),
             "poll-cd": BuiltIn("poll-cd", "flows.cd.poll.poll_cd", NoParameters),
+            "guard": BuiltIn("guard", "flows.cd.guard.guard", NoParameters),
+            "pull-requests": BuiltIn("pull-requests", "flows.cd.pull_requests.pull_requests", NoParameters),
         },
     }
 )

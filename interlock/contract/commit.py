@@ -51,6 +51,22 @@ def committed(data: bytes) -> int | None:
     return int(found[1]) if found else None
 
 
+_AUTHOR = re.compile(rb"^author ([^\n]*)$", re.MULTILINE)
+_PERSON = re.compile(r"([^<>]*)<([^<>]*)>.*")
+
+
+def author(data: bytes) -> str:
+    """Who the commit says that its author is: name, address and time, as git writes them. It proves nothing."""
+    found = _AUTHOR.search(data.partition(b"\n\n")[0])
+    return found[1].decode(errors="replace") if found else ""
+
+
+def person(text: str) -> tuple[str, str]:
+    """Name and address of `Name <address> …`; empty texts for anything else."""
+    found = _PERSON.fullmatch(text)
+    return (found[1].strip(), found[2]) if found else ("", "")
+
+
 @dataclass(frozen=True)
 class Parsed:
     """A commit taken apart. `signature` is armored or None; `payload` is what it must cover."""
@@ -133,17 +149,16 @@ def signed(data: bytes, private_key: bytes) -> bytes:
 
 def _headers(head: bytes) -> list[tuple[bytes, bytes]]:
     """Names and values in order; a folded value keeps its line breaks."""
-    headers: list[tuple[bytes, bytes]] = []
+    headers: list[tuple[bytes, list[bytes]]] = []
     for line in head.split(b"\n"):
         if line.startswith(b" "):
             if not headers:
                 raise _malformed("it begins with a continuation line")
-            name, value = headers.pop()
-            headers.append((name, value + b"\n" + line[1:]))
+            headers[-1][1].append(line[1:])
         else:
             name, _, value = line.partition(b" ")
-            headers.append((name, value))
-    return headers
+            headers.append((name, [value]))
+    return [(name, b"\n".join(lines)) for name, lines in headers]
 
 
 def _join(headers: Iterable[tuple[bytes, bytes]]) -> bytes:

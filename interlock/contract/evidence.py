@@ -31,6 +31,8 @@ SIGNED_IMAGE = "https://sigstore.dev/cosign/sign/v1"
 """Says nothing but that the image is ours: the signature itself."""
 GATE_VERDICT = "urn:interlock:gate-verdict:v1"
 BUILD_TYPE = "urn:interlock:container-build:v1"
+INPUTS = "inputAttestations"
+"""Of a verdict: the payloads of the statements beside it, as SLSA's verification summaries name them."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,9 @@ class Evidence:
 # statements ------------------------------------------------------------------------------------------
 
 
+_DOCKER = "docker://"
+
+
 @dataclass(frozen=True)
 class Base:
     """What a build took from elsewhere: its name in the Dockerfile, and what the builder took it for.
@@ -91,9 +96,32 @@ class Base:
         """As a resource descriptor of in-toto."""
         if self.kind == "address":
             return {"uri": self.name, "digest": {"sha256": self.digest.removeprefix("sha256:")}}
-        if self.digest:
-            return {"uri": f"docker://{self.name}", "digest": {"sha256": self.digest.removeprefix("sha256:")}}
-        return {"uri": f"docker://{self.name}", "annotations": {"imageId": self.id}}
+        said: dict[str, str] = {} if self.digest else {"imageId": self.id}
+        if self.kind == "frontend":
+            said["kind"] = self.kind
+        digest = {"digest": {"sha256": self.digest.removeprefix("sha256:")}} if self.digest else {}
+        return {"uri": f"{_DOCKER}{self.name}", **digest, **({"annotations": said} if said else {})}
+
+
+def bases(provenance: Json) -> tuple[Base, ...]:
+    """What a provenance says that its build took from elsewhere; KeyError, TypeError or AttributeError if it is none.
+
+    Those of an older version do not tell frontends from images.
+    """
+    return tuple(
+        _base(each)
+        for each in provenance["buildDefinition"]["resolvedDependencies"]
+        if not str(each["uri"]).startswith("git+")
+    )
+
+
+def _base(told: Json) -> Base:
+    uri, said = str(told["uri"]), told.get("annotations", {})
+    digest = f"sha256:{told['digest']['sha256']}" if "digest" in told else ""
+    if not uri.startswith(_DOCKER):
+        return Base(uri, "", digest, "address")
+    name = uri.removeprefix(_DOCKER)
+    return Base(name, str(said.get("imageId", "")), digest, "frontend" if said.get("kind") == "frontend" else "image")
 
 
 def provenance(
@@ -164,19 +192,26 @@ def vulnerability_scan(
     run: str,
     started: dt.datetime,
     finished: dt.datetime,
+    doubt: str = "",
+    licences: Mapping[str, Sequence[str]] | None = None,
 ) -> Statement:
     """What a scan of the image, or of what it was made from, found, and the database that it rests on.
 
     `database` has `uri`, `version` and what else is known. In cosign's form (COSIGN_VULN_ATTESTATION_SPEC.md), in
-    which the findings are the scanner's own affair: each has `id` and `severity` here.
+    which the findings are the scanner's own affair: each has `id` and `severity` here. `doubt` says why the scanner's
+    word about vulnerabilities is worth nothing, where it is. `licences` are the packages by their licence, where those
+    were looked for.
     """
+    result: dict[str, Any] = {"scanned": scanned, "findings": [dict(each) for each in findings]}
     predicate = {
         "invocation": {"parameters": [], "uri": "", "event_id": run, "builder.id": builder},
         "scanner": {
             "uri": scanner,
             "version": version,
             "db": dict(database),
-            "result": {"scanned": scanned, "findings": [dict(each) for each in findings]},
+            "result": result
+            | ({"doubt": doubt} if doubt else {})
+            | ({"licences": {name: list(each) for name, each in licences.items()}} if licences is not None else {}),
         },
         "metadata": {"scanStartedOn": _time(started), "scanFinishedOn": _time(finished)},
     }
@@ -229,11 +264,13 @@ def gate_verdict(
     time: dt.datetime | None = None,
     findings: Sequence[Json] | None = None,
     blocking: Sequence[str] = (),
+    inputs: Iterable[Statement] = (),
 ) -> Statement:
     """What the gate decided for one environment, by the policy of which commit. `checks`: what else was looked at.
 
     `findings`: since when each that counts is known (`finding`, `firstSeen`, `lastSeen`, `present`), gone ones too.
-    `blocking`: the keys of those that it names as reasons.
+    `blocking`: the keys of those that it names as reasons. `inputs`: the statements that it was made with; it holds for
+    no others.
     """
     predicate: dict[str, Any] = {
         "environment": environment,
@@ -247,6 +284,8 @@ def gate_verdict(
         predicate["timeVerified"] = _time(time)
     if findings is not None:
         predicate |= {"findings": [dict(each) for each in findings], "blocking": list(blocking)}
+    if told := sorted(digest(each.payload) for each in inputs):
+        predicate[INPUTS] = [{"digest": {"sha256": each.removeprefix("sha256:")}} for each in told]
     return Statement(image, GATE_VERDICT, predicate)
 
 

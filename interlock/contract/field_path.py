@@ -124,7 +124,7 @@ def _spelled(steps: Steps) -> Iterator[str]:
     for step in steps:
         if isinstance(step, Item):
             yield "[" + (",".join(f"{key}={value}" for key, value in step.keys) or "*") + "]"
-        elif re.search(r"[.\[\]\s/]", step):
+        elif not step or re.search(r"[.\[\]\s/]", step):
             yield f"[{json.dumps(step)}]"
         else:
             yield f".{step}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -55,13 +55,45 @@ class RootPin(Model):
     keys: tuple[PublicKey, ...] = Field(min_length=1)
 
 
+class Registry(Model):
+    """Where images go. `insecure`: plain HTTP, for a sandbox."""
+
+    host: Annotated[str, StringConstraints(pattern=r"^[a-z0-9.\-]+(:[0-9]+)?$")]
+    auth: HostPath | None = None
+    insecure: bool = False
+
+
+ForgeKind = Literal["github", "gitlab", "gitea"]
+"""Forgejo is `gitea`."""
+
+
+class ForgeAccount(Model):
+    """A repository on a forge, and the file of the token with which a host speaks to it."""
+
+    kind: ForgeKind
+    url: Url
+    """Of its API: https://api.github.com, https://gitlab.com, https://codeberg.org; a GitHub of one's own ends in
+    /api/v3."""
+    project: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)+$", max_length=300)]
+    """Such as acme/shop; for GitLab with all groups."""
+    token: HostPath
+    """For CI it may write commit statuses and, for the environment repository, pull requests and issues; for CD read
+    the settings of the repository and its branches, and pull requests. Nothing else."""
+
+
 class EnvironmentRemote(Remote):
     name: RepositoryName
     root: RootPin
+    reviews: ForgeAccount | None = None
+    """The forge that is asked who reviewed, and believed, where `trust/signers.yaml` says so. None: no forge is."""
 
 
 class LedgerRemote(Remote):
     name: RepositoryName
+    unreachable: Literal["stop", "queue"] = "stop"
+    """While it does not answer: nothing is applied, or signed receipts wait on the host and are pushed later."""
+    keys: tuple[PublicKey, ...] = ()
+    """Whose receipts are CD's too: of other CD hosts, and of keys that were in use before."""
 
 
 class Signing(Model):

@@ -25,7 +25,7 @@ def keys(given: Inputs, *, code: str) -> Mapping[str, bytes]:
 
 def _key(ground: Sequence[object], application: ApplicationInputs) -> bytes:
     a = application
-    return bytes.fromhex(_digest([ground, a.name, a.values, a.components, a.folder, a.manifests]))
+    return bytes.fromhex(_digest([ground, a.name, a.values, a.components, a.folder, a.manifests, a.secrets]))
 
 
 def _digest(value: object) -> str:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 ENVIRONMENTS = "environments.yaml"
 SIGNERS = "trust/signers.yaml"
 BINDINGS = "trust/bindings.yaml"
+ATTESTERS = "trust/attesters.yaml"
+RECIPIENTS = "trust/recipients.yaml"
 GATE = "policy/gate.yaml"
 WAIVERS = "policy/waivers.yaml"
 HEALTH = "policy/health.yaml"
 RULES = "policy/rules.yaml"
+IMAGES = "policy/images.yaml"
+PROTECTION = "policy/protection.yaml"
+FRESHNESS = "policy/freshness.yaml"
 APPLICATION_REPOSITORY = "interlock.yaml"  # in an application repository
 
 _RELEASE = re.compile(r"environments/([^/]+)/([^/]+)/release\.yaml")
 _EVIDENCE = re.compile(r"environments/([^/]+)/([^/]+)/evidence/([^/]+)-([0-9a-f]{12})\.json")
 _RESCAN = re.compile(r"environments/([^/]+)/([^/]+)/evidence/([^/]+)-([0-9a-f]{12})\.rescan\.json")
+_APPROVAL = re.compile(r"approvals/([^/]+)/([^/]+)\.([0-9a-f]{12})\.json")
 _APPLICATION_FILE = re.compile(
-    r"environments/[^/]+/[^/]+/(values\.yaml|release\.yaml|manifests/[^/]+\.ya?ml"
+    r"environments/[^/]+/[^/]+/(values\.yaml|secrets\.yaml|release\.yaml|manifests/[^/]+\.ya?ml"
     r"|evidence/[^/]+-[0-9a-f]{12}(\.rescan)?\.json)"
 )
 
@@ -40,6 +47,11 @@ def folder(environment: str, application: str) -> str:
 
 def values(environment: str, application: str) -> str:
     return f"{folder(environment, application)}/values.yaml"
+
+
+def secrets(environment: str, application: str) -> str:
+    """Values that SOPS sealed."""
+    return f"{folder(environment, application)}/secrets.yaml"
 
 
 def manifests(environment: str, application: str) -> str:
@@ -90,6 +102,23 @@ def parse_rescan(path: str) -> tuple[str, str, str, str] | None:
     """(environment, application, component, twelve digits of the image's digest) when the path is a rescan's file."""
     found = _RESCAN.fullmatch(path)
     return (found[1], found[2], found[3], found[4]) if found else None
+
+
+def approvals(environment: str) -> str:
+    """The folder of what people have agreed to; rendering reads nothing of it."""
+    return f"approvals/{environment}"
+
+
+def approval(environment: str, person: str, reads: str, base: str | None) -> str:
+    """One person's approval of one state of the environment, after one that was deployed."""
+    mark = hashlib.sha256(f"{reads} {base}".encode()).hexdigest()[:12]
+    return f"{approvals(environment)}/{person}.{mark}.json"
+
+
+def parse_approval(path: str) -> tuple[str, str] | None:
+    """(environment, person) when the path is an approval's file."""
+    found = _APPROVAL.fullmatch(path)
+    return (found[1], found[2]) if found else None
 
 
 def is_machines(path: str) -> bool:

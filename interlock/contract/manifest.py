@@ -58,6 +58,11 @@ class Manifest:
         return tuple(sorted({str(image) for _, image in _images(self.body, ())}))
 
     @property
+    def image_places(self) -> tuple[tuple[Path, str], ...]:
+        """The same, each with its place."""
+        return tuple((where, str(image)) for where, image in _images(self.body, ()))
+
+    @property
     def canonical(self) -> bytes:
         """What is scanned, hashed and applied."""
         return canonical(self.body)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from interlock.contract.placeholder import FORM
 from interlock.contract.schema import Problem
 from interlock.contract.strict_yaml import Path
 from interlock.contract.workloads import TEMPLATES, mapping
@@ -94,7 +95,7 @@ def _data(body: Mapping[str, Any]) -> Iterator[Problem]:
             if not _DATA_KEY.fullmatch(key) or len(key) > _MOST_SUBDOMAIN or key in {".", ".."}:
                 yield Problem(where, "is no key for data", "letters, digits, `-`, `_`, `.`")
             encoded = field == "binaryData" or (field == "data" and body["kind"] == "Secret")
-            if encoded and isinstance(value, str) and not _is_base64(value):
+            if encoded and isinstance(value, str) and not (FORM.fullmatch(value) or _is_base64(value)):
                 yield Problem(where, "is not base64", "write plain text into stringData" if field == "data" else "")
 
 

@@ -28,7 +28,11 @@ _COMMIT = r"^[0-9a-f]{40}$"
 _DIGEST = r"^sha256:[0-9a-f]{64}$"
 _IMAGE = r"^[a-z0-9.\-]+(:[0-9]+)?(/[a-z0-9._\-]+)+@sha256:[0-9a-f]{64}$"
 _IMAGE_REPOSITORY = r"^[a-z0-9.\-]+(:[0-9]+)?(/[a-z0-9._\-]+)+$"
-_KEY = r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/=]+( .*)?$"
+_KEY = (
+    r"^((ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/=]+( .*)?"
+    r"|-----BEGIN PGP PUBLIC KEY BLOCK-----\n[A-Za-z0-9+/=:.,()@<> \n-]+-----END PGP PUBLIC KEY BLOCK-----\n?)$"
+)
+_AGE = r"^age1[02-9ac-hj-np-z]{58}$"
 _STABLE_ID = r"^[0-9a-f]{12}$"
 _NAME_OR_STAR = r"^(\*|[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)$"
 _MINOR = r"^1\.[1-9][0-9]{0,2}$"
@@ -47,7 +51,8 @@ MEANINGS = {
     _DIGEST: "a digest (sha256: and 64 hex digits)",
     _IMAGE: "an image by digest (registry/repository@sha256:…); tags are not allowed",
     _IMAGE_REPOSITORY: "an image repository (registry/repository, without tag and digest)",
-    _KEY: "an SSH public key (ssh-ed25519 AAAA…)",
+    _KEY: "an SSH public key (ssh-ed25519 AAAA…), nor an OpenPGP one (-----BEGIN PGP PUBLIC KEY BLOCK-----)",
+    _AGE: "an age recipient (age1…, as `interlock secrets keygen` prints it)",
     _STABLE_ID: "an id (12 hex digits)",
     _NAME_OR_STAR: "a component's name or *",
     _MINOR: 'a minor version of Kubernetes such as "1.37", in quotes',
@@ -76,7 +81,10 @@ Digest = Annotated[str, StringConstraints(pattern=_DIGEST)]
 Image = Annotated[str, StringConstraints(pattern=_IMAGE, max_length=500)]
 """An image by digest: registry, repository, `@sha256:…`; never a tag."""
 ImageRepository = Annotated[str, StringConstraints(pattern=_IMAGE_REPOSITORY, max_length=400)]
-PublicKey = Annotated[str, StringConstraints(pattern=_KEY)]
+PublicKey = Annotated[str, StringConstraints(pattern=_KEY, max_length=100_000)]
+"""One line of SSH, or an armored block of OpenPGP."""
+AgeRecipient = Annotated[str, StringConstraints(pattern=_AGE)]
+"""The public half of an age identity."""
 StableId = Annotated[str, StringConstraints(pattern=_STABLE_ID)]
 """Made once by `interlock init`, never changed; names objects in clusters, so that a renamed environment keeps them."""
 KindName = Annotated[str, StringConstraints(pattern=_KIND)]
@@ -86,6 +94,8 @@ Reason = Annotated[str, StringConstraints(min_length=10, max_length=1000)]
 """Why, for whoever reads the commit later."""
 Severity = Literal["UNKNOWN", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
 KubernetesMinor = Annotated[str, StringConstraints(pattern=_MINOR)]
+ForgeUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$", max_length=1000)]
+AccountName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]+(\[bot\])?$", max_length=255)]
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 """A path pattern: `*` stays within a folder, `**` does not."""
 
@@ -109,21 +119,106 @@ class EnvironmentsFile(File):
     """Whose schemas manifests are held against before a cluster is asked; without it, the newest that are known."""
 
 
+def _written_day(value: object) -> object:
+    """pydantic knows many spellings of a date, numbers among them; people must read the one that was meant."""
+    if isinstance(value, dt.date) or (isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value)):
+        return value
+    raise ValueError(f"{value!r} is not a day such as 2030-12-31")
+
+
+Day = Annotated[dt.date, Field(strict=False), BeforeValidator(_written_day)]
+"""A day in UTC, as ISO 8601 writes it."""
+
+
+class Account(Model):
+    """Somebody on a forge: by name, and by the number that nobody else gets when the name is given up."""
+
+    forge: ForgeUrl
+    """Of its API, as cd.yaml has it."""
+    name: AccountName
+    id: Annotated[int, Field(ge=1)]
+
+
 class Signer(Model):
     """Who may write what. A path is writable when one of `writes` matches it."""
 
     name: Name
-    key: PublicKey
+    key: PublicKey | None = None
+    keys: tuple[PublicKey, ...] = ()
+    """Instead of `key`, for whoever has several."""
     writes: tuple[Glob, ...]
     machine: bool = False
+    forge: ForgeUrl | None = None
+    """Of its API, for a forge's own key: of what it signs only squashed requests pass, whose reviews vouch for them."""
     approves: bool = False
-    """In the approvers' pool: may sign a recovery commit."""
+    """In the approvers' pool: may sign a recovery commit, and approve what environments wait for."""
+    until: Day | None = None
+    """The last day, in UTC, on which a commit of theirs is accepted that was not before."""
+    accounts: tuple[Account, ...] = ()
+    """Theirs on forges: by these a review is known to be theirs, or a request."""
+
+    @model_validator(mode="after")
+    def has_keys_in_one_place(self) -> Self:
+        if bool(self.key) == bool(self.keys):
+            raise ValueError("give either `key` or `keys`")
+        return self
+
+    @model_validator(mode="after")
+    def forge_is_a_machine(self) -> Self:
+        if self.forge and (self.approves or not self.machine):
+            raise ValueError("a forge is a machine, and approves nothing: `machine: true` without `approves`")
+        return self
+
+    @property
+    def all_keys(self) -> tuple[str, ...]:
+        return (self.key,) if self.key else self.keys
+
+
+class EndedKey(Model):
+    """A key that signs nothing more. What it signed up to one commit, that commit included, stays trusted.
+
+    What came after it: `retired`, for who has verified it already; `compromised`, for nobody.
+    """
+
+    name: Name
+    """Whose it was."""
+    key: PublicKey
+    retired: CommitId | None = None
+    compromised: CommitId | None = None
+
+    @model_validator(mode="after")
+    def ended_in_one_way(self) -> Self:
+        if bool(self.retired) == bool(self.compromised):
+            raise ValueError("give either `retired` or `compromised`: the last commit up to which the key is believed")
+        return self
+
+    @property
+    def believed_to(self) -> str:
+        return self.retired or self.compromised or ""
+
+
+class ApprovalRule(Model):
+    """Who has to agree before an environment is changed, whatever path a change of it stands under."""
+
+    required: int = Field(default=1, ge=0, le=20)
+    """How many people who have not made the change themselves."""
+    approvers: tuple[Name, ...] = ()
+    """Of the approvers' pool; all of it when nobody is named."""
+    signers: tuple[Name, ...] = ()
+    """Who may change it: what anybody else signs needs the approval of one of them. Everybody when nobody is named."""
+    hours: int = Field(default=168, ge=1, le=8760)
+    """The longest that an approval may last."""
+    reviews: bool = False
+    """Whether reviews on the forge count too, where CD's host asks it for them: then the forge is believed."""
 
 
 class SignersFile(File):
     """trust/signers.yaml"""
 
     signers: tuple[Signer, ...] = Field(min_length=1)
+    ended: tuple[EndedKey, ...] = ()
+    approvals: dict[Name, ApprovalRule] = {}
+    """By environment; one that is not named waits for nobody."""
 
 
 class Binding(Model):
@@ -141,6 +236,20 @@ class BindingsFile(File):
     """trust/bindings.yaml"""
 
     bindings: tuple[Binding, ...] = ()
+
+
+class Recipient(Model):
+    """Who can open what is sealed for some environments: a CD host, or a person."""
+
+    name: Name
+    recipient: AgeRecipient
+    environments: tuple[Name, ...] = Field(min_length=1)
+
+
+class RecipientsFile(File):
+    """trust/recipients.yaml"""
+
+    recipients: tuple[Recipient, ...] = ()
 
 
 Licence = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.+*-]+$", max_length=80)]
@@ -203,17 +312,6 @@ class GateFile(File):
 
     rules: GateRules = GateRules()
     environments: dict[Name, GateRules] = {}
-
-
-def _written_day(value: object) -> object:
-    """pydantic knows many spellings of a date, numbers among them; people must read the one that was meant."""
-    if isinstance(value, dt.date) or (isinstance(value, str) and re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value)):
-        return value
-    raise ValueError(f"{value!r} is not a day such as 2030-12-31")
-
-
-Day = Annotated[dt.date, Field(strict=False), BeforeValidator(_written_day)]
-"""A day in UTC, as ISO 8601 writes it."""
 
 
 class Waiver(Model):
@@ -694,6 +792,8 @@ class RenderTest(Model):
     components: dict[Name, RenderTestComponent] = {"web": RenderTestComponent()}
     values: dict[str, Any] = {}
     """Merged over those of the file, as an environment's values are over the shared ones."""
+    secrets: dict[str, Any] = {}
+    """What `secrets` has: any texts, of which templates see placeholders."""
     expect: Expectation | None = None
     """Without it the test fails; `interlock test --update` writes it."""
 

@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from interlock.contract import layout
+from interlock.contract import layout, placeholder
 from interlock.contract.manifest import Identity, Manifest, manifest, refuse_doubles
 from interlock.contract.template import LateOrigins, Made, Origin, TemplateSet, read_plain, rows_of
 from interlock.contract.unread import Reading, Unread
 
 if TYPE_CHECKING:
     from interlock.contract.repository import Application, Repository
+    from interlock.contract.sops import SealedFile
 
 __all__ = ["Identity", "Manifest", "Origin", "Rendered", "checked", "inputs", "render", "render_inputs"]
 
@@ -73,6 +75,8 @@ class ApplicationInputs:
     """Text by path."""
     values_texts: Mapping[str, str] = field(default_factory=dict)
     """By path, of the files that give the values, the environment's first; only where the set has a schema."""
+    secrets: Mapping[str, Any] = field(default_factory=dict)
+    """The application's sealed values, each as the text of its placeholder."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def render_inputs(given: Inputs) -> Rendered:
     sets = {folder: TemplateSet(files, folder=folder) for folder, files in given.templates.items()}
     readings = {application.name: Reading() for application in given.applications}
     manifests = tuple(
-        manifest(made, application=application.name, namespaces=given.namespaces, cluster_kinds=given.cluster_kinds)
+        _manifest(made, given, application.name, secrets=bool(application.secrets))
         for application in given.applications
         for made in _documents(given, application, sets.get(application.folder), readings[application.name])
         if made.body is not None
@@ -132,6 +136,12 @@ def render_inputs(given: Inputs) -> Rendered:
         )
     )
     return Rendered(given.environment, manifests, given.awaiting, tuple(unread))
+
+
+def _manifest(made: Made, given: Inputs, application: str, *, secrets: bool) -> Manifest:
+    if secrets:
+        placeholder.require_placed(made)
+    return manifest(made, application=application, namespaces=given.namespaces, cluster_kinds=given.cluster_kinds)
 
 
 def apart(given: Inputs) -> tuple[Inputs, ...]:
@@ -163,13 +173,9 @@ def whole(given: Inputs, manifests: Mapping[str, tuple[Manifest, ...]], unread: 
 
 def checked(rendered: Rendered, given: Inputs) -> Rendered:
     """The same, after all checks once more: for what another process says that it rendered."""
+    sealed = {each.name for each in given.applications if each.secrets}
     manifests = tuple(
-        manifest(
-            Made(each.body, each.origins),
-            application=each.application,
-            namespaces=given.namespaces,
-            cluster_kinds=given.cluster_kinds,
-        )
+        _manifest(Made(each.body, each.origins), given, each.application, secrets=each.application in sealed)
         for each in rendered.manifests
     )
     refuse_doubles(manifests)
@@ -185,6 +191,7 @@ def _documents(
         "namespace": given.namespaces[0],
         "values": reading.watched(application.values),
         "components": application.components,
+        "secrets": placeholder.placeholders(application.secrets),
     }
     for name in sorted(given.templates.get(application.folder, ())):
         if templates and name.endswith(_SUFFIX) and not name.rpartition("/")[2].startswith("_"):
@@ -236,7 +243,8 @@ def _application_inputs(
             for each in repository.bindings
             if (each.application, each.component) == (application.name, name) and environment in each.environments
         )
-        components[name] = component(f"{placeholder}/{name}@sha256:{'0' * 64}", source, "0" * 40)
+        image, commit = unreleased(name, str(placeholder))
+        components[name] = component(image, source, commit)
     return ApplicationInputs(
         name=application.name,
         values=application.values,
@@ -244,7 +252,32 @@ def _application_inputs(
         folder=layout.templates(application.template) if application.template else "",
         manifests=application.manifests,
         values_texts=_values_texts(repository, environment, application),
+        secrets=tokens(application.secrets),
     )
+
+
+def tokens(file: SealedFile | None) -> dict[str, Any]:
+    """What templates are given of a file of sealed values: its mapping, with a placeholder's text for each value."""
+    return {} if file is None else {key: _token(each) for key, each in file.tree.items()}
+
+
+def _token(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _token(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_token(each) for each in value]
+    return value and placeholder.text(value.name, value.digest)
+
+
+def stand_ins(values: Any, where: tuple[str, ...] = ()) -> Any:
+    """Placeholders for values of a test, which are sealed nowhere: the same name has the same one."""
+    if isinstance(values, Mapping):
+        return {key: stand_ins(each, (*where, key)) for key, each in values.items()}
+    if isinstance(values, list):
+        return [stand_ins(each, (*where, str(index))) for index, each in enumerate(values)]
+    name = ".".join(where)
+    digest = hashlib.sha256(name.encode()).hexdigest()[:32]
+    return placeholder.text(name, digest) if values not in (None, "") else values
 
 
 def _values_texts(repository: Repository, environment: str, application: Application) -> dict[str, str]:
@@ -257,4 +290,14 @@ def _values_texts(repository: Repository, environment: str, application: Applica
 
 def component(image: str, repository: str, commit: str) -> dict[str, Any]:
     """A released component as templates see it."""
-    return {"image": image, "source": {"repository": repository, "commit": commit}, "version": commit[:12]}
+    return {"image": image, "source": {"repository": repository, "commit": commit}, "version": version(commit)}
+
+
+def version(commit: str) -> str:
+    """A source commit as it stands in a component's `version`."""
+    return commit[:12]
+
+
+def unreleased(name: str, placeholder: str) -> tuple[str, str]:
+    """The image and commit that stand for a component which is not released yet."""
+    return f"{placeholder}/{name}@sha256:{'0' * 64}", "0" * 40

@@ -10,7 +10,7 @@ from typing import Any
 from interlock.contract import strict_yaml
 from interlock.contract.manifest import Manifest
 from interlock.contract.models import RenderTest, RenderTestFile
-from interlock.contract.render import ApplicationInputs, Inputs, Rendered, component
+from interlock.contract.render import ApplicationInputs, Inputs, Rendered, component, stand_ins
 from interlock.contract.repository import merge
 from interlock.contract.schema import spelt
 from interlock.contract.strict_yaml import Document, Path
@@ -99,6 +99,7 @@ def inputs(case: Case, files: TemplateFiles) -> Inputs:
         },
         folder=files.folder,
         manifests={},
+        secrets=stand_ins(test.secrets),
     )
     return Inputs(
         environment=test.environment.name,

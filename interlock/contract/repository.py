@@ -7,19 +7,23 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Literal
 
-from interlock.contract import evidence, layout, strict_yaml
+from interlock.contract import evidence, freshness, layout, protection, sealed, strict_yaml
+from interlock.contract.attesters import NO_IMAGES, AttestersFile, ImagesFile, read_attesters, read_images
 from interlock.contract.cel import CelError
 from interlock.contract.default_rules import DEFAULTS, RESTRICTED
+from interlock.contract.freshness import FreshnessFile
 from interlock.contract.health import HealthRule, HealthRules
 from interlock.contract.kinds import BUILT_IN_GROUPS
 from interlock.contract.models import (
     ApplicationFile,
+    ApprovalRule,
     Binding,
     BindingsFile,
     EnvironmentFile,
     EnvironmentsFile,
     GateFile,
     HealthFile,
+    Recipient,
     ReleasedComponent,
     ReleaseFile,
     RuleEntry,
@@ -30,7 +34,9 @@ from interlock.contract.models import (
     WaiversFile,
     is_name,
 )
+from interlock.contract.protection import STRICT, ProtectionFile
 from interlock.contract.rules import VARIABLES, Rule
+from interlock.contract.sops import SealedFile
 from interlock.contract.tree import Tree
 from interlock.contract.workloads import Places
 from interlock.errors import FormatError
@@ -54,6 +60,8 @@ class Application:
     """What the bindings let be released here."""
     awaiting: tuple[str, ...]
     """The components not released yet: while there are any, the template renders nothing."""
+    secrets: SealedFile | None = None
+    """Its sealed values."""
 
 
 @dataclass(frozen=True)
@@ -88,34 +96,47 @@ class Repository:
     id: str
     signers: tuple[Signer, ...]
     bindings: tuple[Binding, ...]
+    approvals: Mapping[str, ApprovalRule]
     gate: GateFile
     waivers: tuple[Waiver, ...]
     health: HealthRules
     rules: tuple[Rule, ...]
     environments: Mapping[str, Environment]
     tree: Tree
+    attesters: AttestersFile | None = None
+    """None: evidence is not asked for by whom it is signed."""
+    images: ImagesFile = NO_IMAGES
+    protection: ProtectionFile = STRICT
+    freshness: FreshnessFile | None = None
+    """None: nobody has to state what the newest commit is."""
 
 
 def read(tree: Tree) -> Repository:
     """The whole repository, or the first FormatError in it."""
     identity = _read_identity(tree)
-    signers, bindings = read_trust(tree)
+    trust, bindings = read_trust(tree)
     names = _environment_names(tree)
     _check_bound_environments(tree, bindings, names)
     _check_applications(tree)
-    environments = {name: _read_environment(tree, name, bindings, identity) for name in names}
+    recipients = sealed.read_recipients(tree, names)
+    environments = {name: _read_environment(tree, name, bindings, identity, recipients) for name in names}
     _check_environments(environments.values())
     return Repository(
         commit=tree.commit,
         id=identity.id,
-        signers=signers,
+        signers=trust.signers,
         bindings=bindings,
+        approvals=read_approvals(tree, names),
         gate=_read_gate(tree, names),
         waivers=read_waivers(tree, bindings),
         health=read_health(tree),
         rules=read_rules(tree, names),
         environments=environments,
         tree=tree,
+        attesters=read_attesters(tree, bindings),
+        images=read_images(tree, names),
+        protection=protection.read(tree),
+        freshness=_read_freshness(tree, trust.signers),
     )
 
 
@@ -126,15 +147,26 @@ def _read_identity(tree: Tree) -> EnvironmentsFile:
     return strict_yaml.parse(tree.text(layout.ENVIRONMENTS), EnvironmentsFile, path=layout.ENVIRONMENTS)
 
 
+def _read_freshness(tree: Tree, signers: tuple[Signer, ...]) -> FreshnessFile | None:
+    found = freshness.read(tree)
+    known = {each.name for each in signers}
+    for index, name in enumerate(found.signers if found else ()):
+        if name not in known:
+            document = strict_yaml.load(tree.text(layout.FRESHNESS), path=layout.FRESHNESS)
+            hint = f"{layout.SIGNERS} names {', '.join(sorted(known))}"
+            raise document.error(f"no signer is named {name!r}", ("signers", index), hint=hint)
+    return found
+
+
 # trust -----------------------------------------------------------------------------------------------
 
 
-def read_trust(tree: Tree) -> tuple[tuple[Signer, ...], tuple[Binding, ...]]:
+def read_trust(tree: Tree) -> tuple[SignersFile, tuple[Binding, ...]]:
     """Who may sign what, and what may be released where."""
-    signers = _read_signers(tree)
+    file = _read_signers(tree)
     document = strict_yaml.load(tree.text(layout.BINDINGS), path=layout.BINDINGS)
     bindings = strict_yaml.validate(document, BindingsFile).bindings
-    names = {each.name for each in signers}
+    names = {each.name for each in file.signers}
     places: set[tuple[str, str, str]] = set()
     for index, binding in enumerate(bindings):
         if binding.signer not in names:
@@ -145,20 +177,66 @@ def read_trust(tree: Tree) -> tuple[tuple[Signer, ...], tuple[Binding, ...]]:
             message = f"{taken[0][2]} of {taken[0][1]} in {taken[0][0]} is bound twice"
             raise document.error(message, ("bindings", index), hint="one source writes a component of an environment")
         places |= bound
-    return signers, bindings
+    return file, bindings
 
 
-def _read_signers(tree: Tree) -> tuple[Signer, ...]:
+def _read_signers(tree: Tree) -> SignersFile:
     document = strict_yaml.load(tree.text(layout.SIGNERS), path=layout.SIGNERS)
-    signers = strict_yaml.validate(document, SignersFile).signers
+    file = strict_yaml.validate(document, SignersFile)
     seen: set[str] = set()
-    for index, signer in enumerate(signers):
-        for field, text in (("name", signer.name), ("key", " ".join(signer.key.split()[:2]))):
+    for index, signer in enumerate(file.signers):
+        named = [("key" if signer.key else "keys", key) for key in map(_bare, signer.all_keys)]
+        for field, text in (("name", signer.name), *named):
             if text in seen:
-                message = f"the {field} {text} belongs to another signer above"
+                message = f"the {field.rstrip('s')} {text} belongs to another signer above"
                 raise document.error(message, ("signers", index, field), hint="one key, one signer")
             seen.add(text)
-    return signers
+        for each in signer.accounts:
+            if (account := f"{each.id} on {each.forge.rstrip('/')}") in seen:
+                message = f"the account {account} ({each.name}) is named twice"
+                raise document.error(message, ("signers", index, "accounts"), hint="one account, one signer")
+            seen.add(account)
+    for index, ended in enumerate(file.ended):
+        if _bare(ended.key) in seen:
+            message = f"the key {_bare(ended.key)} is a signer's, or ended twice"
+            raise document.error(
+                message, ("ended", index, "key"), hint="a key that ended never signs again: make another"
+            )
+        seen.add(_bare(ended.key))
+    return file
+
+
+def _bare(key: str) -> str:
+    """Type and key, without the comment; a block as it is."""
+    return key.strip() if "\n" in key else " ".join(key.split()[:2])
+
+
+def read_approvals(tree: Tree, environments: Collection[str] | None = None) -> Mapping[str, ApprovalRule]:
+    """How many have to agree to a change of which environment; an error when so many could never be found.
+
+    Without `environments` their names are not looked at, as for an older commit.
+    """
+    document = strict_yaml.load(tree.text(layout.SIGNERS), path=layout.SIGNERS)
+    file = strict_yaml.validate(document, SignersFile)
+    people = {each.name for each in file.signers if not each.machine}
+    pool = {each.name for each in file.signers if each.approves} & people
+    for name, rule in file.approvals.items():
+        where: tuple[str, ...] = ("approvals", name)
+        if environments is not None and name not in environments:
+            raise _unknown_environment(document, name, where)
+        for each in rule.approvers:
+            if each not in pool:
+                hint = "approvers are people with `approves: true` among the signers"
+                raise document.error(f"{each!r} is not in the approvers' pool", (*where, "approvers"), hint=hint)
+        for each in rule.signers:
+            if each not in {signer.name for signer in file.signers}:
+                raise document.error(f"no signer is named {each!r}", (*where, "signers"))
+        if len(set(rule.approvers) or pool) < rule.required:
+            found = ", ".join(sorted(set(rule.approvers) or pool)) or "nobody"
+            raise document.error(f"{rule.required} have to agree, and there is only {found}", (*where, "required"))
+        if rule.signers and not people & set(rule.signers):
+            raise document.error("only machines may change it", (*where, "signers"), hint="name a person as well")
+    return file.approvals
 
 
 def _check_bound_environments(tree: Tree, bindings: tuple[Binding, ...], names: tuple[str, ...]) -> None:
@@ -333,7 +411,13 @@ def _stray(path: str) -> FormatError:
     return FormatError("format 1 knows no such file", path=path, hint="remove it, or mend its name")
 
 
-def _read_environment(tree: Tree, name: str, bindings: tuple[Binding, ...], shared: EnvironmentsFile) -> Environment:
+def _read_environment(
+    tree: Tree,
+    name: str,
+    bindings: tuple[Binding, ...],
+    shared: EnvironmentsFile,
+    recipients: tuple[Recipient, ...],
+) -> Environment:
     path = layout.environment(name)
     document = strict_yaml.load(tree.text(path), path=path)
     file = strict_yaml.validate(document, EnvironmentFile)
@@ -357,7 +441,16 @@ def _read_environment(tree: Tree, name: str, bindings: tuple[Binding, ...], shar
         on_error=file.on_error,
         cluster_kinds=file.cluster_kinds,
         after=_read_order(document, file, applications),
-        applications={each: _read_application(tree, name, each, mine) for each in applications},
+        applications={
+            each: _read_application(
+                tree,
+                name,
+                each,
+                mine,
+                sealed.read_sealed(tree, name, each, repository_id=shared.id, recipients=recipients),
+            )
+            for each in applications
+        },
         file=file,
     )
 
@@ -404,7 +497,9 @@ def _check_environments(environments: Iterable[Environment]) -> None:
 # applications ----------------------------------------------------------------------------------------
 
 
-def _read_application(tree: Tree, environment: str, name: str, bindings: tuple[Binding, ...]) -> Application:
+def _read_application(
+    tree: Tree, environment: str, name: str, bindings: tuple[Binding, ...], secrets: SealedFile | None
+) -> Application:
     mine = {each.component: each for each in bindings if each.application == name}
     template = _read_template(tree, environment, name)
     released = _read_release(tree, environment, name, mine)
@@ -420,6 +515,7 @@ def _read_application(tree: Tree, environment: str, name: str, bindings: tuple[B
         manifests={path: tree.text(path) for path in tree.under(layout.manifests(environment, name))},
         components=components,
         awaiting=missing if template else (),
+        secrets=secrets,
     )
 
 

@@ -164,7 +164,7 @@ class _Bench:
         key = index, places
         if key not in self._seen:
             if index not in self._bodies:
-                self._bodies[index] = _without_secrets(_without_nulls(self._subjects[index].body))
+                self._bodies[index] = without_secrets(_without_nulls(self._subjects[index].body))
             known = {**self._subjects[index].names, "object": self._bodies[index]}
             self._seen[key] = tuple(_variables(known, places))
         return self._seen[key]
@@ -199,7 +199,7 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
-def _without_secrets(body: dict[str, Any]) -> dict[str, Any]:
+def without_secrets(body: dict[str, Any]) -> dict[str, Any]:
     """A Secret with its keys alone: a message may say anything that a rule reads."""
     if (body["apiVersion"], body["kind"]) != ("v1", "Secret"):
         return body

@@ -1,6 +1,7 @@
 """SSH signatures (SSHSIG, as `ssh-keygen -Y sign` makes them) over commits and receipts: sign and verify.
 
-Verifies ed25519, ecdsa and rsa (sha2) keys; signs with ed25519. Who may sign what is decided elsewhere.
+Verifies ed25519, ecdsa and rsa (sha2) keys, and over commits those of OpenPGP too; signs with ed25519. Who may sign
+what is decided elsewhere.
 Source of the form: PROTOCOL.sshsig in OpenSSH.
 """
 
@@ -24,10 +25,12 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
+    SSHPublicKeyTypes,
     load_ssh_private_key,
     load_ssh_public_key,
 )
 
+from interlock.contract import openpgp
 from interlock.errors import FormatError, Refused
 
 Owner = TypeVar("Owner")
@@ -59,20 +62,33 @@ def public_key(private_key: bytes) -> str:
 
 def key_blob(public: str) -> bytes:
     """The binary form of a one-line public key: what identifies a key, whatever its comment says."""
+    if openpgp.is_key(public):
+        return openpgp.key_blob(public)
     words = public.split()
     try:
         blob = base64.b64decode(words[1], validate=True)
         kind, _ = _field(blob, 0)
-    except (IndexError, binascii.Error, Refused):
+    except (IndexError, ValueError, Refused):
+        if "PRIVATE KEY" in public:  # of which not a letter may reach a terminal or a log
+            raise FormatError("this is a private key", path="public key", hint="give the .pub beside it") from None
         raise FormatError(f"not an OpenSSH public key: {public[:60]!r}", path="public key") from None
     if kind != words[0].encode():
         raise FormatError(f"the key says {words[0]} outside and {kind!r} inside", path="public key")
     return blob
 
 
+def require_usable(public: str) -> None:
+    """Refused when nothing that a key signs would count: too short, of another kind, or in another form."""
+    blob = key_blob(public)
+    if not blob.startswith(openpgp.PREFIX):
+        _load_public(blob)
+
+
 def fingerprint(public: str | bytes) -> str:
-    """`SHA256:…`, as `ssh-keygen -l` prints it, of a one-line public key or its binary form."""
+    """`SHA256:…`, as `ssh-keygen -l` prints it, of a public key or its binary form; hex digits of an OpenPGP one."""
     blob = key_blob(public) if isinstance(public, str) else public
+    if blob.startswith(openpgp.PREFIX):
+        return openpgp.fingerprint(blob)
     return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
 
 
@@ -89,6 +105,8 @@ def sign(private_key: bytes, message: bytes, *, namespace: str = "git") -> str:
 
 def verify(armored: str, message: bytes, keys: Mapping[bytes, Owner], *, namespace: str = "git") -> Owner:
     """Whose key made this signature over exactly this message; Refused when it is none of `keys` (by `key_blob`)."""
+    if namespace == "git" and openpgp.is_signature(armored):
+        return keys[openpgp.verify(armored, message, [blob for blob in keys if blob.startswith(openpgp.PREFIX)])]
     blob, found_namespace, _reserved, hash_name, signature = _unpack(armored)
     if found_namespace != namespace.encode():
         raise _bad(f"the signature is for namespace {found_namespace!r}, not {namespace!r}")
@@ -102,6 +120,11 @@ def verify(armored: str, message: bytes, keys: Mapping[bytes, Owner], *, namespa
         )
     _check(blob, signature, _signed_payload(message, namespace=found_namespace, hash_name=hash_name))
     return keys[blob]
+
+
+def maker(armored: str) -> str:
+    """The fingerprint of the SSH key that a signature names as its own; whether it made it is for `verify` to say."""
+    return fingerprint(_unpack(armored)[0])
 
 
 def _check(blob: bytes, signature: bytes, payload: bytes) -> None:
@@ -131,11 +154,22 @@ def _load_public(blob: bytes) -> _PublicKey:
         key = load_ssh_public_key(kind + b" " + base64.b64encode(blob))
     except (ValueError, UnsupportedAlgorithm):
         raise _bad(f"keys of type {kind!r} are not accepted") from None
+    _require_usual_form(key, blob)
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < _SMALLEST_RSA_BITS:
         raise _bad(f"an RSA key of {key.key_size} bits is too short; {_SMALLEST_RSA_BITS} is the least")
     if isinstance(key, ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey):
         return key
     raise _bad(f"keys of type {kind!r} are not accepted")
+
+
+def _require_usual_form(key: SSHPublicKeyTypes, blob: bytes) -> None:
+    """One key has one form, and so one fingerprint: padded numbers or a certificate would make another signer's of it.
+
+    Refused when it has another.
+    """
+    usual = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).split()[1]
+    if base64.b64decode(usual) != blob:
+        raise _bad("the key is not in the form that ssh-keygen gives it; `ssh-keygen -y` prints that one")
 
 
 def _load_private(data: bytes) -> ed25519.Ed25519PrivateKey:
@@ -162,7 +196,7 @@ def _unpack(armored: str) -> tuple[bytes, bytes, bytes, bytes, bytes]:
     """(public key, namespace, reserved, hash name, signature)"""
     found = _ARMOR.fullmatch(armored)
     if not found:
-        raise _bad("not one armored SSH signature; GnuPG and X.509 signatures are not accepted")
+        raise _bad("not one armored SSH signature; X.509 signatures are not accepted")
     try:
         data = base64.b64decode(found[1].replace("\n", ""), validate=True)
     except binascii.Error:

@@ -75,8 +75,10 @@ class Sources:
             document = self.document(path)
             found = _matching(document.value, inner, made) if document else ()
             if document and found:
+                skipped = 1 if root == "secrets" else 0
                 yield from (
-                    ValuePlace(".".join(map(str, (*prefix, *where))), path, document.line(where)) for where in found
+                    ValuePlace(".".join(map(str, (*prefix, *where[skipped:]))), path, document.line(where))
+                    for where in found
                 )
                 return
 
@@ -109,6 +111,8 @@ def _files(
     if root == "values":
         yield layout.values(environment, application), ("values",), steps
         yield layout.shared_values(application), ("values",), steps
+    elif root == "secrets":
+        yield layout.secrets(environment, application), ("secrets",), (ANY, *steps)  # below the place it is sealed to
     elif root == "components":
         inner = (*steps[:1], "source", "commit") if steps[1:] == ("version",) else steps
         yield layout.release(environment, application), (), ("components", *inner)
@@ -218,7 +222,7 @@ def _targets(target: nodes.Node) -> Iterator[nodes.Name]:
     yield from target.find_all(nodes.Name)
 
 
-_GLOBALS = frozenset({"values", "components", "environment", "namespace", "application"})
+_GLOBALS = frozenset({"values", "secrets", "components", "environment", "namespace", "application"})
 
 
 def _chains(node: nodes.Node, steps: tuple[Step, ...], here: _Here, depth: int) -> Iterator[Chain]:

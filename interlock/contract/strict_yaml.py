@@ -150,9 +150,16 @@ def compose(text: str) -> tuple[Node, ...]:
     try:
         return tuple(_documents(yaml.parse(text, Loader=yaml.CSafeLoader)))
     except yaml.MarkedYAMLError as error:
-        raise Malformed(_lower(error.problem or "not YAML"), _place(error.problem_mark)) from error
+        place = _place(error.problem_mark)
+        raise Malformed(_lower(error.problem or "not YAML"), place, hint=_way_out(text, place)) from error
     except yaml.YAMLError as error:
         raise Malformed(f"not YAML: {error}", Place(0, 1, 1)) from error
+
+
+def _way_out(text: str, place: Place) -> str:
+    """What is said of a tab is that it starts no token, which helps nobody who cannot see it."""
+    before = "".join(text.split("\n")[place.line - 1 : place.line])[: place.column]
+    return "indent with spaces: this is a tab" if before.endswith("\t") else ""
 
 
 def _check_characters(text: str) -> None:

@@ -26,7 +26,8 @@ from jinja2.filters import do_indent
 from jinja2.nativetypes import NativeCodeGenerator
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from interlock.contract import strict_yaml
+from interlock.contract import placeholder, strict_yaml
+from interlock.contract.placeholder import Placeholder
 from interlock.contract.strict_yaml import Malformed, Path, Place, ScalarNode
 from interlock.errors import RenderError
 
@@ -281,7 +282,13 @@ def _indent_filter(text: Any, width: int | str = 4, first: bool = False, blank: 
 
 
 def _to_json(value: object, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, sort_keys=True)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent, sort_keys=True, default=_no_json)
+
+
+def _no_json(value: object) -> NoReturn:
+    if isinstance(value, Placeholder):
+        str(value)  # which says why it cannot
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 _OPEN, _CLOSE = "\ue000", "\ue001"
@@ -335,14 +342,14 @@ def _copy(value: object, made: _Value, depth: int = 0) -> object:
     match value:
         case None | bool():
             return value
-        case str() if not _SURROGATE.search(value):
-            return str(value)
+        case str() | Placeholder() if (text := _text(value, made)) is not None:
+            return text
         case int() if -(1 << 63) <= value < 1 << 63:
             return int(value)
         case float() if math.isfinite(value):
             return float(value)
         case Mapping() if all(isinstance(key, str) for key in value):
-            return {str(key): _copy(entry, made, depth + 1) for key, entry in value.items()}
+            return {str(_copy(key, made, depth)): _copy(entry, made, depth + 1) for key, entry in value.items()}
         case list() | tuple() | Iterator() | KeysView() | ValuesView() | ItemsView():
             return [_copy(item, made, depth + 1) for item in value]
         case _NotGiven():
@@ -355,6 +362,16 @@ def _copy(value: object, made: _Value, depth: int = 0) -> object:
             )
 
 
+def _text(value: str | Placeholder, made: _Value) -> str | None:
+    """What is written for it; None for what is no text."""
+    if isinstance(value, Placeholder):
+        return placeholder.written(value)
+    if placeholder.OPEN in value:
+        raise made.error(placeholder.COPIED, hint=placeholder.COPIED_HINT)
+    return None if _SURROGATE.search(value) else str(value)
+
+
+_NO_KEY = "stands as a key, and a sealed value cannot be a key"
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which no UTF-8 has
 _GIVE = "give it in a values.yaml, or write `| default(…)` behind it"
 
@@ -495,10 +512,16 @@ class _Reader:
             return strict_yaml.text_key(node)
         if isinstance(only := parts[0], _Value) and len(parts) == 1 and not isinstance(only.value, str):
             raise only.error("stands as a key and must be text")
-        return "".join(_as_text(part) for part in parts)
+        text = "".join(_as_text(part) for part in parts)
+        if placeholder.FORM.search(text):
+            hint = "give the key a name of its own"
+            raise next(part for part in parts if isinstance(part, _Value)).error(_NO_KEY, hint=hint)
+        return text
 
     def parts(self, node: ScalarNode) -> list[str | _Value]:
         """A scalar's text, with the values where their tokens stand."""
+        if placeholder.OPEN in node.text:
+            raise Malformed(f"the text {placeholder.COPIED}", node.place, hint=placeholder.COPIED_HINT)
         if _OPEN not in node.text:
             return [node.text]
         written = _TOKEN.findall(self.sheet.text[node.place.index : node.end])
@@ -550,7 +573,10 @@ def _written(parts: list[str | _Value]) -> str:
 
 def read_plain(text: str, *, path: str) -> tuple[Made, ...]:
     """The documents of a plain manifest: the same YAML, without a template."""
-    return tuple(
-        Made(document.value, {where: Origin(path, place.line) for where, place in document.places.items()})
-        for document in strict_yaml.load_all(text, path=path)
-    )
+    return tuple(_plain_document(document, path) for document in strict_yaml.load_all(text, path=path))
+
+
+def _plain_document(document: strict_yaml.Document, path: str) -> Made:
+    if (where := placeholder.copied(document.value)) is not None:
+        raise document.error(f"the text {placeholder.COPIED}", where, hint=placeholder.COPIED_HINT)
+    return Made(document.value, {where: Origin(path, place.line) for where, place in document.places.items()})

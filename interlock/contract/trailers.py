@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import astuple, dataclass
 
+from interlock.contract.commit import person
 from interlock.errors import FormatError
 
 SOURCE = "Interlock-Source"
@@ -12,9 +13,14 @@ COMMIT = "Interlock-Commit"
 RUN = "Interlock-Run"
 EVIDENCE = "Interlock-Evidence"
 COMPONENT = "Interlock-Component"
+AUTHOR = "Co-authored-by"
+"""Whoever wrote, or signed, a commit of the source that is released: they do not approve it."""
+SOURCE_KEY = "Interlock-Source-Key"
 _KEYS = (SOURCE, COMMIT, RUN, EVIDENCE, COMPONENT)  # in the order of the fields below
 
-_TRAILER = re.compile(r"([A-Za-z0-9-]+): *(.*\S)\s*")
+# Whoever may push writes the lines that these are tried on: each is linear in their length.
+_TRAILER = re.compile(r"([A-Za-z0-9-]+):\s*(\S(?:.*\S)?)\s*")
+MOST_NAME, MOST_ADDRESS = 64, 128
 _VALUE = re.compile(r"[!-~]{1,300}")
 _MESSAGE = "commit message"
 
@@ -27,14 +33,28 @@ class Trailers:
     """The id of the CI run."""
     evidence_digest: str
     component: str
+    authors: tuple[str, ...] = ()
+    """Of the source's commits since the release before: `name <address>`."""
+    source_keys: tuple[str, ...] = ()
+    """The fingerprints of the keys that signed them."""
 
 
 def message(subject: str, trailers: Trailers) -> str:
     """A commit message: the subject, a blank line, the trailers."""
     if not subject.strip() or not subject.isprintable():
         raise FormatError("the subject must be one printable line", path=_MESSAGE)
-    lines = [_line(key, value) for key, value in zip(_KEYS, astuple(trailers), strict=True)]
+    own = astuple(trailers)[: len(_KEYS)]
+    lines = [_line(key, value) for key, value in zip(_KEYS, own, strict=True)]
+    lines += [_line(SOURCE_KEY, each) for each in trailers.source_keys]
+    lines += [f"{AUTHOR}: {each}" for each in map(_plain, trailers.authors)]
     return "\n".join((subject, "", *lines)) + "\n"
+
+
+def _plain(author: str) -> str:
+    """On one line, whatever somebody calls themselves in a commit. Of a long name so much that the address stays."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in author).split())
+    name, address = person(line)
+    return (f"{name[:MOST_NAME]} <{address[:MOST_ADDRESS]}>" if name or address else line[:MOST_NAME]) or "unknown"
 
 
 def _line(key: str, value: str) -> str:
@@ -45,7 +65,8 @@ def _line(key: str, value: str) -> str:
 
 def parse(message: str) -> Trailers | None:
     """The trailers of a message; None when it carries none of ours. FormatError when some are missing or doubled."""
-    found = [(key, value) for key, value in pairs(message) if key in _KEYS]
+    every = pairs(message)
+    found = [(key, value) for key, value in every if key in _KEYS]
     if not found:
         return None
     values = dict(found)
@@ -53,7 +74,9 @@ def parse(message: str) -> Trailers | None:
         raise FormatError("a trailer of ours stands there twice", path=_MESSAGE)
     if missing := [key for key in _KEYS if key not in values]:
         raise FormatError(f"the trailers {', '.join(missing)} are missing", path=_MESSAGE)
-    return Trailers(*(values[key] for key in _KEYS))
+    authors, keys = (tuple(value for key, value in every if key == name) for name in (AUTHOR, SOURCE_KEY))
+    source, commit, run, evidence, component = (values[key] for key in _KEYS)
+    return Trailers(source, commit, run, evidence, component, authors, keys)
 
 
 def pairs(message: str) -> tuple[tuple[str, str], ...]:

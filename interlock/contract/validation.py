@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from interlock.contract import metadata, pods
 from interlock.contract.manifest import Identity, Manifest
 from interlock.contract.models import Waiver
-from interlock.contract.rules import Broken, Rule, Severity, Subject
+from interlock.contract.rules import Broken, Rule, Severity, Subject, without_secrets
 from interlock.contract.schema import Problem, Schema, Schemas, of_definitions
 from interlock.contract.template import Origin
 from interlock.contract.workloads import pods as pods_of
@@ -83,7 +83,8 @@ def without_schema(manifests: Iterable[Manifest], schemas: Schemas) -> tuple[tup
 
 
 def subjects(manifests: Iterable[Manifest], environment: str) -> tuple[Subject, ...]:
-    return tuple(Subject(manifest.body, environment, manifest.application) for manifest in manifests)
+    """For the process that judges, which is never given what a Secret holds."""
+    return tuple(Subject(without_secrets(each.body), environment, each.application) for each in manifests)
 
 
 def judged(rules: Iterable[Rule], manifests: Iterable[Manifest], environment: str) -> tuple[Manifest, ...]:

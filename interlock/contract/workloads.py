@@ -72,6 +72,14 @@ def _found(body: Mapping[str, Any], steps: Steps) -> Iterator[Pod]:
         yield from (Pod(spec, metadata) for spec in _below(each, last))
 
 
+def found(body: Mapping[str, Any], path: str) -> tuple[Any, ...]:
+    """What stands at a path, which may go through lists."""
+    around: tuple[Any, ...] = (body,)
+    for step in _steps(path):
+        around = tuple(value for each in around for value in _below(each, step))
+    return around
+
+
 def _below(value: Any, step: Step) -> Iterator[Any]:
     """What stands there, but for nothing and null."""
     if isinstance(step, Item):

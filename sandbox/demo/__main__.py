@@ -6,7 +6,7 @@ import os
 import signal
 from contextlib import suppress
 
-from sandbox.demo import acts
+from sandbox.demo import acts, agreement, proof
 from sandbox.demo.acts import Show
 from sandbox.demo.stage import Stage, run
 from sandbox.pipeline import PARTS, Pace, stand_up
@@ -49,6 +49,8 @@ def play(sandbox: Sandbox, stage: Stage) -> None:
             ("A developer pushes a credential and a vulnerable dependency", acts.blocked),
             ("Somebody changes the cluster by hand", acts.drift),
             ("Somebody rewrites history; somebody pushes an unsigned commit", acts.refused),
+            ("Somebody with CI's key tampers with evidence", proof.tampered),
+            ("A change waits for a second person", agreement.approved),
             ("The application is removed by a commit", acts.removed),
         ),
         start=3,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from sandbox.golang import cached, provide_binaries
-from sandbox.part import Report, clean_environment
+from sandbox.part import Report, Unstarted, clean_environment
 from sandbox.place import Place
 
 Major = Literal[2, 3]
@@ -24,7 +24,7 @@ _NO_AUTHORITIES = {
 }
 
 
-class Cosign:
+class Cosign(Unstarted):
     """Not a program that runs: it answers when both versions are there."""
 
     name = "cosign"
@@ -39,18 +39,6 @@ class Cosign:
     def provide(self, report: Report) -> None:
         for major in MAJORS:
             provide_binaries(f"cosign{major}", report=report)
-
-    def start(self) -> None:
-        """Nothing runs."""
-
-    def wait(self, seconds: float) -> None:
-        """Provided is there."""
-
-    def stop(self) -> None:
-        """Nothing runs."""
-
-    def sweep(self) -> None:
-        """Both are in the cache, for every sandbox."""
 
     def run(
         self, major: Major, storage: Storage, command: str, image: str, *options: str, key: Path, login: str = ""
@@ -80,6 +68,23 @@ class Cosign:
                 timeout=120,
                 check=False,
             )
+
+    def sign(self, image: str, *, key: Path, login: str) -> None:
+        """`cosign sign` by version 2, under the tag that it has for signatures. `key` is made when there is none."""
+        with tempfile.TemporaryDirectory() as folder:
+            (Path(folder) / "config.json").write_text(json.dumps(_accounts(image, login)))
+            home = {"HOME": str(self.place.state), "DOCKER_CONFIG": folder, "COSIGN_PASSWORD": ""}
+            words = ["sign", "--key", str(key), "--tlog-upload=false", "--allow-http-registry", "--yes", image]
+            made = [] if key.exists() else [["generate-key-pair", "--output-key-prefix", str(key.with_suffix(""))]]
+            for command in (*made, words):
+                subprocess.run(
+                    [str(self._programs[2]), *command],
+                    env=clean_environment(**home),
+                    capture_output=True,
+                    text=True,
+                    timeout=120,
+                    check=True,
+                )
 
 
 def _accounts(image: str, login: str) -> dict[str, object]:

@@ -6,10 +6,12 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 from interlock.cd.objects import Body
 from sandbox.golang import MODULES, provide_binaries
-from sandbox.part import Daemon, Report, SandboxError
+from sandbox.part import Daemon, Report, SandboxError, Unstarted
+from sandbox.place import Place
 from tasks.cd.cluster import Cluster
 
 LABEL = {"type": "kwok"}
@@ -18,6 +20,19 @@ TAINT = {"key": "kwok.x-k8s.io/node", "value": "fake", "effect": "NoSchedule"}
 _MINE = ("kwok.x-k8s.io/node", "fake")
 _READY_SECONDS, _EMPTY_SECONDS = 60.0, 30.0
 _LEASE_SECONDS = 40
+
+
+class Kwok(Unstarted):
+    """The program is there; who wants nodes asks `simulated` for them."""
+
+    name = "kwok"
+    needs: ClassVar[Sequence[str]] = ()
+
+    def __init__(self, place: Place) -> None:
+        self.log = place.logs / "kwok.log"
+
+    def provide(self, report: Report) -> None:
+        provide_binaries("kwok", report=report)
 
 
 def command(kubeconfig: Path, *, report: Report) -> Sequence[str | Path]:

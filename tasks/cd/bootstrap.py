@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from interlock.cd.admission_lock import IMAGES, listing
 from interlock.cd.audit import Grant, grants
 from interlock.cd.control import Reach, is_extra, role_name
 from interlock.cd.definitions import defined
@@ -74,6 +75,38 @@ def write(cluster: Cluster, bodies: Iterable[Body]) -> None:
                 name = live["metadata"]["name"]
                 if is_extra(name, role) and not _is_of_another(cluster, name):
                     cluster.delete(identify(live), uid=uid(live))
+
+
+@effect(name="lock the environment")
+def lock(cluster: Cluster, bodies: Sequence[Body], *, namespaces: Collection[str]) -> None:
+    """The list of images first, then the policies, then their bindings.
+
+    A list that is there is CD's own. A new one also has what runs now, so that nothing is refused that comes back.
+    """
+    if not bodies:
+        return
+    images, *locking = bodies
+    if cluster.get(cluster.resource("v1", "ConfigMap"), IMAGES, images["metadata"]["namespace"]) is None:
+        running = {image for namespace in namespaces for image in _running(cluster, namespace)}
+        now = listing(running, images["metadata"]["namespace"], beside=images["data"])
+        cluster.create(now, manager=MANAGER)
+    for body in locking:
+        _write_whole(cluster, body)
+
+
+def _write_whole(cluster: Cluster, body: Body) -> None:
+    """An apply would leave what somebody added: a condition that lets a tenant through, or an action."""
+    live = cluster.get(cluster.resource(body["apiVersion"], body["kind"]), body["metadata"]["name"])
+    if live is None:
+        cluster.create(body, manager=MANAGER)
+    else:
+        cluster.replace({**body, "metadata": {**live["metadata"], **body["metadata"]}}, manager=MANAGER)
+
+
+def _running(cluster: Cluster, namespace: str) -> Iterator[str]:
+    for pod in cluster.list(cluster.resource("v1", "Pod"), namespace):
+        for part in ("containers", "initContainers"):
+            yield from (each["image"] for each in pod["spec"].get(part) or () if "@sha256:" in each["image"])
 
 
 def _is_of_another(cluster: Cluster, role: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime as dt
 import json
 import re
 import ssl
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -32,6 +34,7 @@ from interlock.contract.render import Identity
 from interlock.errors import ClusterError, Conflict, FormatError, HostConfigError
 from tasks.cd.connection import Connection
 from tasks.cd.throttle import Throttle, pauses, retry_after
+from tasks.common.redaction import know
 
 CONNECTIONS = 8
 """Requests in flight at once: more does not make an API server faster."""
@@ -116,6 +119,7 @@ class Cluster:
         self._asking = threading.Lock()
         self._renewing = threading.Lock()
         self._ended = False
+        self._told: tuple[str, float] = ("", 0.0)
         self.throttle = Throttle(CONNECTIONS + 1)
         self._prefix = urlsplit(self._server).path
         self._pools: dict[ApiClient, urllib3.HTTPConnectionPool] = {}
@@ -181,6 +185,16 @@ class Cluster:
         path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
         answer = self.request("POST", path, body=body, subject="our own name", repeatable=True)
         return str(answer["status"]["userInfo"]["username"])
+
+    @property
+    def clock(self) -> dt.datetime | None:
+        """What the API server's clock says now, by its last answer; None when none of its answers said."""
+        said, at = self._told
+        try:
+            told = parsedate_to_datetime(said)
+        except ValueError:
+            return None
+        return told + dt.timedelta(seconds=time.monotonic() - at) if told.tzinfo else None
 
     @property
     def server(self) -> str:
@@ -503,6 +517,7 @@ class Cluster:
             answer = pool.urlopen(
                 method, self._prefix + target, body=data, headers=headers, timeout=_TIMEOUT, retries=False
             )
+            self._told = (answer.headers.get("Date", ""), time.monotonic())
             if answer.status == 429:
                 self.throttle.slow_down(started, retry_after(answer.headers.get("Retry-After")))
             else:
@@ -674,6 +689,7 @@ def _client(kubeconfig: Path, bearer: str = "") -> ApiClient:
         server_hostname=cluster.get("tls-server-name"),
     )
     if token := _content(kubeconfig, user, "token", encoded=False):
+        know(token.strip())
         client.default_headers["Authorization"] = f"Bearer {token.decode().strip()}"
     return client
 

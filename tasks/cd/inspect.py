@@ -283,7 +283,7 @@ def make_plan(
             prune.looked_at(inventory, scope),
             meanwhile=lambda: hoped.update(expected(remembered, rendered.manifests, inventory, scaled)),
         )
-        admission = asked.result()
+        admission = asked.result().without(scope.policies)
     remembered = remembered.at(live.oldest)
     recalled = recall(remembered, hoped, rendered.manifests, live.objects)
     wants = [decide.wanted(m, live.objects.get(m.identity), inventory, scope) for m in recalled.rest]

@@ -27,7 +27,7 @@ class NewerCommit:
     """
 
     def __init__(self, remote: EnvironmentRemote, *, state: Path, commit: str) -> None:
-        self._remote = remote
+        self._remote, self._state = remote, state
         self._mirror = git.mirror_path(state, remote.name)
         self._commit = commit
         self._refused = {commit}
@@ -39,7 +39,7 @@ class NewerCommit:
         head = git.fetched_head(self._mirror)
         if head is None or head in self._refused:
             return False
-        if passes(self._mirror, self._remote.root, head, since=self._commit):
+        if passes(self._remote, head, state=self._state, since=self._commit):
             return True
         self._refused.add(head)
         return False

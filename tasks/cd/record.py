@@ -11,7 +11,7 @@ from interlock.cd import record as form
 from interlock.cd.inventory import Inventory, decode
 from interlock.cd.objects import Body, identify, uid
 from interlock.cd.record import Mark, Record
-from interlock.errors import Conflict, LockHeld, Refused
+from interlock.errors import Conflict, Overtaken, Refused
 from tasks.cd.cluster import Cluster
 from tasks.common.effect import effect
 from tasks.common.file_lock import guarded
@@ -176,13 +176,13 @@ def read_mark(state: Path, environment: str) -> Mark | None:
 def write_mark(state: Path, environment: str, mark: Mark, *, after: Mark | None = None) -> Mark:
     """Replace the mark as a whole: a crash leaves the old one or the new one.
 
-    With `after`, only what still stands where that one did: LockHeld when another run has moved on meanwhile.
+    With `after`, only what still stands where that one did: Overtaken when another run has moved on meanwhile.
     """
     path = _mark_path(state, environment)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with guarded(path.with_suffix(".lock")):
         now = read_mark(state, environment) if after else None
         if now and after and now.at != after.at:
-            raise LockHeld(f"environment {environment}: another run has moved it on meanwhile", hint="run it again")
+            raise Overtaken(f"environment {environment}: another run has moved it on meanwhile", hint="run it again")
         write_whole(path, form.write(mark))
     return mark

@@ -6,44 +6,54 @@ import io
 import re
 import tarfile
 import time
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from interlock.ci.systems import Form, form_at
 from interlock.errors import ScanFailed
 
 _LAYER = re.compile(r"(.*/)?layer\.tar|[^/]+\.tar(\.gz)?|blobs/sha256/[0-9a-f]{64}")
-_PACKAGE_DATABASE = re.compile(
-    r"(\./)?(var/lib/dpkg/(status|status\.d/[^/]+)|(usr/)?lib/apk/db/installed|(var/lib|usr/lib/sysimage)/rpm/[^/.][^/]*)"
-)
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
 
-def package_database(archive: Path, *, seconds: float) -> str:
-    """The path of a system's package database in any of the image's layers, also of one that a later layer removes.
+def package_lists(archive: Path, *, seconds: float) -> Mapping[Form, str]:
+    """Where systems' lists of packages are in any of the image's layers, also those that a later layer removes.
 
-    Empty when there is none. ScanFailed when that takes too long or the archive is none.
+    One path for each form. ScanFailed when that takes too long, or the archive or a layer cannot be read to its end.
     """
     deadline = time.monotonic() + seconds
+    found: dict[Form, str] = {}
     try:
         with tarfile.open(archive) as outer:
             layers = (member for member in outer if member.isfile() and _LAYER.fullmatch(member.name))
-            files = (file for member in layers if (file := outer.extractfile(member)))
-            return next((found for file in files if (found := _in_layer(_Timed(file, deadline)))), "")
-    except (tarfile.TarError, OSError, EOFError) as error:
+            for file in (file for member in layers if (file := outer.extractfile(member))):
+                found = {**_in_layer(_Timed(file, deadline)), **found}
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise ScanFailed(f"the image's archive cannot be read: {error}") from error
+    return found
 
 
-def _in_layer(file: _Timed) -> str:
+def _in_layer(file: _Timed) -> Mapping[Form, str]:
     """The manifest and the configuration lie among the layers of some archives: what is no archive has nothing."""
     if file.read(len(_ZSTD)) == _ZSTD:
-        return "a layer that we cannot unpack (zstd)"
+        return {"unread": "a layer that we cannot unpack (zstd)"}
     file.seek(0)
     try:
-        with tarfile.open(fileobj=file, mode="r|*") as layer:
-            names = (member.name for member in layer if member.isfile())
-            return next((name for name in names if _PACKAGE_DATABASE.fullmatch(name)), "")
+        layer = tarfile.open(fileobj=file)  # noqa: SIM115 - what goes wrong later is no sign that it is no archive
     except tarfile.ReadError:
-        return ""
+        return {}
+    with layer:
+        files = (member for member in layer if member.isfile() or _is_link(member))
+        places = ((form, member) for member in files if (form := form_at(member.name)))
+        found: list[tuple[Form, str]] = [("link" if _is_link(member) else form, member.name) for form, member in places]
+        return dict(reversed(found))
+
+
+def _is_link(member: tarfile.TarInfo) -> bool:
+    """Also a second name of a file, which whoever unpacks a layer cannot tell from the first."""
+    return member.islnk() or member.issym()
 
 
 class _Timed(io.RawIOBase):

@@ -10,6 +10,7 @@ from interlock.ci.host import KeySource
 from interlock.contract import dsse
 from interlock.contract.dsse import Key, LocalKey
 from interlock.errors import FormatError, HostConfigError
+from tasks.common.redaction import know
 
 KMS = "interlock.kms"
 """The group of entry points: a plug-in's name is what stands before the colon of an address, and it is a function of
@@ -47,7 +48,9 @@ def _from_file(source: KeySource) -> Key:
             mode = os.fstat(file.fileno()).st_mode
             if mode & (stat.S_IRWXG | stat.S_IRWXO):
                 raise HostConfigError(f"{source.file}: others may read it", hint=f"chmod 600 {source.file}")
-            return LocalKey(file.read(1 << 16))
+            key = file.read(1 << 16)
+            know(key)
+            return LocalKey(key)
     except OSError as error:
         raise HostConfigError(
             f"{source.file}: {error.strerror}", hint=f"`interlock key --attestation {source.file}` makes one"
@@ -59,6 +62,7 @@ def _from_variable(name: str) -> Key:
     text = os.environ.pop(name, None)
     if not text:
         raise HostConfigError(f"the variable {name} is not set, or another repository has it already")
+    know(text)
     return LocalKey(text.encode())
 
 

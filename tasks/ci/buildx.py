@@ -15,11 +15,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from interlock.ci.host import BuildKit, Registry
+from interlock.ci.host import BuildKit
+from interlock.contract.host import Registry
 from interlock.contract.secret_text import masked, parts
 from interlock.errors import DockerError, HostConfigError
 from tasks.ci.build_log import LINE, QUOTED_LINES, Say, quoted, say_some
-from tasks.ci.registry import read_login
+from tasks.ci.kept_log import Keep
+from tasks.common.redaction import know
+from tasks.common.registry import read_login
 from tasks.common.stopping import stopped_by
 
 _NAME = "interlock"
@@ -61,19 +64,21 @@ class Build:
     epoch: int | None
 
 
-def build(docker: str, via: Via, order: Build, say: Say, *, own: bool = False) -> Path | None:
+def build(docker: str, via: Via, order: Build, say: Say, *, keep: Keep, own: bool = False) -> Path | None:
     """The archive with the image; None when the daemon has it already, because its own BuildKit made it.
 
-    `own`: by the daemon's BuildKit, whatever the host says. DockerError ends with the log's last lines.
+    `keep` takes every line. `own`: by the daemon's BuildKit, whatever the host says. DockerError ends with the log's
+    last lines.
     """
     address = None if own else via.settings.address
     home = _home(order.folder, via.registry, docker, order.epoch)
     if address:
         create = ("create", "--name", _NAME, "--driver", "remote", address)
-        _run(via, create, home, order, say=lambda _: None)
+        _run(via, create, home, order, say=lambda _: None, keep=keep)
     archive = order.folder / "image.tar"
     words = (
         *("build", "--builder", _NAME if address else _OWN, "--progress", "plain", "--network", "none"),
+        *(("--cgroup-parent", via.settings.cgroup) if via.settings.cgroup else ()),
         *("--provenance=false", "--sbom=false", "--file", str(order.dockerfile), "--tag", order.tag),
         *(("--target", order.target) if order.target else ()),
         *(("--no-cache",) if via.fresh else ()),
@@ -84,7 +89,7 @@ def build(docker: str, via: Via, order: Build, say: Say, *, own: bool = False) -
         *("--output", _output(archive if address else None, order.epoch)),
         str(order.context),
     )
-    _run(via, words, home, order, say=say)
+    _run(via, words, home, order, say=say, keep=keep)
     return archive if address else None
 
 
@@ -148,10 +153,11 @@ def _accounts(registry: Registry) -> dict[str, object]:
     return {registry.host: {"auth": base64.b64encode(f"{login.user}:{login.password}".encode()).decode()}}
 
 
-def _run(via: Via, words: Sequence[str], home: Mapping[str, str], order: Build, *, say: Say) -> None:
+def _run(via: Via, words: Sequence[str], home: Mapping[str, str], order: Build, *, say: Say, keep: Keep) -> None:
     """To its end, line by line; it dies with us, and when its time is up."""
     # Files end with a line break, which counts in their base64.
     secrets = [f"{read_secret(path).decode(errors='replace')}\n" for path in via.secrets.values()]
+    know(*secrets)
     hidden = frozenset(part for secret in secrets for part in parts(secret))
     lines: deque[str] = deque(maxlen=QUOTED_LINES)
     command = ["setpriv", "--pdeathsig", "KILL", "--no-new-privs", str(via.settings.buildx), *words]
@@ -178,8 +184,9 @@ def _run(via: Via, words: Sequence[str], home: Mapping[str, str], order: Build, 
     try:
         with stopped_by(lambda: _kill(process)):
             for number, line in enumerate(_lines(process, hidden)):
-                lines.append(line)
-                say_some(say, line, number)
+                keep(line)
+                lines.append(line[:LINE])
+                say_some(say, line[:LINE], number)
             code = process.wait()
     finally:
         timer.cancel()
@@ -196,7 +203,7 @@ def _lines(process: subprocess.Popen[bytes], hidden: Collection[str]) -> Iterato
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     goes_on = False
     while raw := process.stdout.readline(_MANY_BYTES):
-        line = "" if goes_on else masked(raw.decode(errors="replace"), hidden).rstrip()[:LINE]
+        line = "" if goes_on else masked(raw.decode(errors="replace"), hidden).rstrip()
         goes_on = not raw.endswith(b"\n")
         if line:
             yield line

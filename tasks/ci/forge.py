@@ -1,26 +1,19 @@
-"""The forge of a repository: which client speaks to it, and how long one asks again while it is away or busy."""
+"""The forge of a repository: which client speaks to it."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TypeVar
 
 from interlock.ci.alarm import Alarm, step
-from interlock.ci.forge import Forge, Issue, PullRequest, Status, failed
-from interlock.ci.host import ForgeAccount
+from interlock.ci.forge import Forge, Issue, PullRequest, Status
 from interlock.ci.proposal import Proposal, answered, open_of, proposes
-from interlock.errors import ForgeError, HostConfigError
-from tasks.common import git
+from interlock.contract.forge import ForgeAccount
 from tasks.common.effect import effect
+from tasks.common.forges import connected, insist, read_token
 
 R = TypeVar("R")
-SECONDS = 20.0
-"""How long one answer may take."""
-_ATTEMPTS = 4
-_LONGEST_SECONDS = 30.0
-"""Of a pause; a forge that asks for a longer one is left alone."""
 
 
 def asked(account: ForgeAccount, call: Callable[[Forge], R]) -> R:
@@ -29,19 +22,7 @@ def asked(account: ForgeAccount, call: Callable[[Forge], R]) -> R:
     `call` is made as a whole again, so it looks at what is there before it makes something.
     """
     forge = _connected(account, read_token(account))
-    for attempt in range(_ATTEMPTS):
-        try:
-            return call(forge)
-        except ForgeError as error:
-            seconds = max(error.after_seconds, 2.0**attempt)
-            if not error.transient or attempt == _ATTEMPTS - 1 or seconds > _LONGEST_SECONDS:
-                raise
-            time.sleep(seconds)
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
-            # The clients trust the form of an answer.
-            said = f"an answer in a form that is not known ({type(error).__name__})"
-            raise failed(account, "speak to it", status=0, said=said) from error
-    raise AssertionError("unreachable: the last attempt returns or raises")
+    return insist(account, lambda: call(forge))
 
 
 @effect(name="tell the forge", task_run_name="tell the forge: {status.state}")
@@ -50,24 +31,10 @@ def set_status(account: ForgeAccount, status: Status) -> None:
     asked(account, lambda forge: forge.set_status(status))
 
 
-def read_token(account: ForgeAccount) -> str:
-    """The token, from a file that others cannot read; read each time, so that a new one counts at once."""
-    token = git.read_private(account.token, others=0o007, what="forge token", wanted="0600").strip()
-    if not token.isascii() or not token.decode().isprintable() or b" " in token or not token:
-        raise HostConfigError(f"{account.token}: it must hold one token, and nothing else")
-    return token.decode()
-
-
 @cache
 def _connected(account: ForgeAccount, token: str) -> Forge:
-    """The clients are slow to import, and not everybody has a forge of each kind."""
-    if account.kind == "github":
-        from tasks.ci.github import connect
-    elif account.kind == "gitlab":
-        from tasks.ci.gitlab import connect
-    else:
-        from tasks.ci.gitea import connect
-    return connect(account, token, seconds=SECONDS)
+    forge: Forge = connected(__package__, account, token)
+    return forge
 
 
 @effect(name="open or update the pull request", task_run_name="pull request from {wanted.branch}")

@@ -1,42 +1,29 @@
-"""Gitea and Forgejo, through pyforgejo: the one module that imports it."""
+"""Gitea and Forgejo, through pyforgejo."""
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
-import httpx
-import pydantic
-
-# It would read a file `.env` that lies above its own folder into our environment.
-os.environ.setdefault("PYTHON_DOTENV_DISABLED", "1")
-from pyforgejo import PyforgejoApi
-from pyforgejo.core.api_error import ApiError
-
-from interlock.ci.forge import MAX_LISTED, Forge, Issue, PullRequest, PullState, Status, failed, seconds_to_wait
+from interlock.ci.forge import MAX_LISTED, Forge, Issue, PullRequest, PullState, Status
+from tasks.common.forge_clients.gitea import ONCE, connected, doing
 
 if TYPE_CHECKING:
-    from pyforgejo.core.request_options import RequestOptions
+    from pyforgejo import PyforgejoApi
     from pyforgejo.types.issue import Issue as GiteaIssue
     from pyforgejo.types.pull_request import PullRequest as GiteaPullRequest
 
-    from interlock.ci.host import ForgeAccount
+    from interlock.contract.forge import ForgeAccount
 
 T = TypeVar("T")
 _PAGE = 50
 """What these forges give at most, unless their own settings say otherwise."""
-_ONCE: RequestOptions = {"max_retries": 0}
 
 
 def connect(account: ForgeAccount, token: str, *, seconds: float) -> Forge:
     """Nothing is asked yet."""
-    http = httpx.Client(timeout=seconds, follow_redirects=False)
-    client = PyforgejoApi(base_url=f"{account.url.rstrip('/')}/api/v1", api_key=token, httpx_client=http)
-    return _Repository(account, client)
+    return _Repository(account, connected(account, token, seconds=seconds))
 
 
 class _Repository:
@@ -47,7 +34,7 @@ class _Repository:
         self._name = account.project.split("/", 1)
 
     def set_status(self, status: Status) -> None:
-        with self._doing(f"set the status of {status.commit[:12]}"):
+        with doing(self._account, f"set the status of {status.commit[:12]}"):
             self._repository.repo_create_status(
                 *self._name,
                 status.commit,
@@ -55,74 +42,57 @@ class _Repository:
                 description=status.description,
                 state=status.state,
                 target_url=status.url,
-                request_options=_ONCE,
+                request_options=ONCE,
             )
 
     def pull_requests(self, *, branch: str, base: str) -> tuple[PullRequest, ...]:
         def page(number: int) -> list[GiteaPullRequest]:
             found: list[GiteaPullRequest] = self._repository.repo_list_pull_requests(
-                *self._name, state="all", sort="recentupdate", page=number, limit=_PAGE, request_options=_ONCE
+                *self._name, state="all", sort="recentupdate", page=number, limit=_PAGE, request_options=ONCE
             )
             return found
 
-        with self._doing(f"list the pull requests of {branch}"):
+        with doing(self._account, f"list the pull requests of {branch}"):
             own = [each for each in _pages(page) if _is_from(each, branch, base)]
             return tuple(sorted(map(_pull_request, own), key=lambda each: -each.number))
 
     def open_pull_request(self, *, branch: str, base: str, title: str, body: str) -> PullRequest:
-        with self._doing(f"open a pull request from {branch}"):
+        with doing(self._account, f"open a pull request from {branch}"):
             return _pull_request(
                 self._repository.repo_create_pull_request(
-                    *self._name, base=base, head=branch, title=title, body=body, request_options=_ONCE
+                    *self._name, base=base, head=branch, title=title, body=body, request_options=ONCE
                 )
             )
 
     def edit_pull_request(self, number: int, *, title: str, body: str) -> None:
-        with self._doing(f"edit pull request {number}"):
-            self._repository.repo_edit_pull_request(*self._name, number, title=title, body=body, request_options=_ONCE)
+        with doing(self._account, f"edit pull request {number}"):
+            self._repository.repo_edit_pull_request(*self._name, number, title=title, body=body, request_options=ONCE)
 
     def close_pull_request(self, number: int) -> None:
-        with self._doing(f"close pull request {number}"):
-            self._repository.repo_edit_pull_request(*self._name, number, state="closed", request_options=_ONCE)
+        with doing(self._account, f"close pull request {number}"):
+            self._repository.repo_edit_pull_request(*self._name, number, state="closed", request_options=ONCE)
 
     def issues(self) -> tuple[Issue, ...]:
         def page(number: int) -> list[GiteaIssue]:
             found: list[GiteaIssue] = self._issue.list_issues(
-                *self._name, state="all", type="issues", page=number, limit=_PAGE, request_options=_ONCE
+                *self._name, state="all", type="issues", page=number, limit=_PAGE, request_options=ONCE
             )
             return found
 
-        with self._doing("list the issues"):
+        with doing(self._account, "list the issues"):
             return tuple(sorted(map(_issue, _pages(page)), key=lambda each: -each.number))
 
     def open_issue(self, *, title: str, body: str) -> Issue:
-        with self._doing("open an issue"):
-            return _issue(self._issue.create_issue(*self._name, title=title, body=body, request_options=_ONCE))
+        with doing(self._account, "open an issue"):
+            return _issue(self._issue.create_issue(*self._name, title=title, body=body, request_options=ONCE))
 
     def edit_issue(self, number: int, *, title: str, body: str) -> None:
-        with self._doing(f"edit issue {number}"):
-            self._issue.edit_issue(*self._name, number, title=title, body=body, request_options=_ONCE)
+        with doing(self._account, f"edit issue {number}"):
+            self._issue.edit_issue(*self._name, number, title=title, body=body, request_options=ONCE)
 
     def close_issue(self, number: int) -> None:
-        with self._doing(f"close issue {number}"):
-            self._issue.edit_issue(*self._name, number, state="closed", request_options=_ONCE)
-
-    @contextmanager
-    def _doing(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except ApiError as error:
-            raise failed(
-                self._account,
-                what,
-                status=error.status_code or 0,
-                said=_said(error.body),
-                after_seconds=seconds_to_wait(error.headers or {}, now=time.time()),
-            ) from None
-        except httpx.HTTPError as error:
-            raise failed(self._account, what, status=0, said=type(error).__name__) from None
-        except pydantic.ValidationError:
-            raise failed(self._account, what, status=0, said="an answer in no form that Gitea has") from None
+        with doing(self._account, f"close issue {number}"):
+            self._issue.edit_issue(*self._name, number, state="closed", request_options=ONCE)
 
 
 def _pages(page: Callable[[int], list[T]]) -> Iterator[T]:
@@ -141,10 +111,6 @@ def _is_from(found: GiteaPullRequest, branch: str, base: str) -> bool:
     if not found.head or not found.base:
         return False
     return (found.head.ref, found.base.ref) == (branch, base) and found.head.repo_id == found.base.repo_id
-
-
-def _said(body: object) -> str:
-    return str(body.get("message", "")) if isinstance(body, dict) else str(getattr(body, "message", None) or body or "")
 
 
 def _pull_request(found: GiteaPullRequest) -> PullRequest:

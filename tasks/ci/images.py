@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -23,19 +23,21 @@ import requests
 import requests.exceptions
 import urllib3.exceptions
 
-from interlock.ci import registry_words
 from interlock.ci.build_key import Content, bases_label, inputs_digest
-from interlock.ci.dockerfile import repository_of, require_local
+from interlock.ci.builder import builder_label, built_with
+from interlock.ci.dockerfile import require_local
+from interlock.ci.host import BuildLimits
 from interlock.ci.references import (
     Recipe,
     Reference,
-    full_name,
     read_references,
     require_allowed,
     require_arguments,
     require_quiet,
     require_services,
 )
+from interlock.contract import registry_words
+from interlock.contract.build_sources import full_name, repository_of
 from interlock.contract.canonical import digest
 from interlock.contract.evidence import Base
 from interlock.contract.models import BuildRules, Component
@@ -43,11 +45,15 @@ from interlock.errors import DockerError, FormatError, InputError
 from tasks.ci import buildx
 from tasks.ci.build_log import LINE, QUOTED_LINES, Say, quoted, say_some
 from tasks.ci.buildx import Via
-from tasks.ci.registry import read_login
+from tasks.ci.kept_log import Keep, LogPlace, keeping
 from tasks.common.effect import effect
+from tasks.common.registry import read_login
 from tasks.common.stopping import stopped_by
 
 RUN_LABEL = "interlock.run"
+_PERIOD_MICROSECONDS = 100_000
+_LONGEST_LINE = 1 << 16
+_KILLED = "the step was killed: let it take less memory, or raise `build_limits` in ci.yaml"
 _ANSWER_SECONDS = 120
 _BEGUN = re.compile(r" ---> Running in ([0-9a-f]{12})")
 _ROOM = "make room on the Docker daemon's disk, such as with `docker system prune`"
@@ -132,21 +138,29 @@ def build_image(
     epoch: int | None = None,
     via: Via | None = None,
     work: Path | None = None,
+    limits: BuildLimits | None = None,
+    log: LogPlace | None = None,
 ) -> Image:
     """Build with BuildKit, or without `via` with the classic builder: no network in any step, leftovers removed.
 
     `source` is the checked-out tree; `work` a folder that goes when this process is killed. Every image that the
     Dockerfile names is looked up once, and the build uses what was found then. FormatError with the line of what
     cannot be told or resolved, or what no one of `rules` allows; DockerError ends with the failing step and the log's
-    last lines. The image says itself what it stands on.
+    last lines. The image says itself what it stands on. `limits` are of the classic builder's steps.
+    `log` is where all that it prints is kept.
     """
     recipe = read_recipe(source, component, rules, buildkit=via is not None)
-    order = _Order(source, component, recipe, tag, seconds, say, epoch=epoch, target=component.target, work=work)
-    with _nothing_left(url) as log, daemon(url, timeout=seconds) as client:
+    order = _Order(
+        source, component, recipe, tag, seconds, say, epoch=epoch, target=component.target, work=work, limits=limits
+    )
+    with keeping(log) as keep, _nothing_left(url) as seen, daemon(url, timeout=seconds) as client:
+        order = replace(order, keep=keep)
         bases = _bases(client, recipe, via, say)
-        said = {**labels, **_created(epoch), **bases_label((*bases.values(), *_addresses(recipe)))}
+        stands_on = bases_label((*bases.values(), *_addresses(recipe)))
+        made_by = builder_label(built_with(via.settings if via else None))
+        said = {**labels, **_created(epoch), **stands_on, **made_by}
         if via is None:
-            return _built(client, order, recipe.pinned({name: base.id for name, base in bases.items()}), said, log)
+            return _built(client, order, recipe.pinned({name: base.id for name, base in bases.items()}), said, seen)
         return _built_by_buildkit(client, order, _by_digest(recipe, bases), said, via=via, url=url)
 
 
@@ -175,7 +189,7 @@ def _by_digest(recipe: Recipe, bases: Mapping[str, Base], *, instead: Mapping[Re
                 f"{each.name} is in no registry, and BuildKit takes images only from there",
                 path=recipe.path,
                 line=each.line,
-                hint="push it to a registry, and name it there",
+                hint="push it to a registry, and name it there; or say `builder: daemon` in ci.yaml",
             )
     names = {name: f"{repository_of(name)}@{base.digest}" for name, base in bases.items()}
     return recipe.pinned(names, instead=instead)
@@ -195,6 +209,8 @@ def build_test_image(
     rules: Sequence[BuildRules],
     via: Via | None = None,
     work: Path | None = None,
+    limits: BuildLimits | None = None,
+    log: LogPlace | None = None,
 ) -> Image:
     """The image that the tests' stage makes, with the image `on`, which ships, in the place of the stage below it.
 
@@ -202,13 +218,25 @@ def build_test_image(
     """
     assert component.target is not None and component.tests.target is not None  # noqa: S101 - the model's rule
     recipe = read_recipe(source, component, rules, buildkit=via is not None)
-    order = _Order(source, component, recipe, tag, seconds, say, epoch=None, target=component.tests.target, work=work)
+    order = _Order(
+        source,
+        component,
+        recipe,
+        tag,
+        seconds,
+        say,
+        epoch=None,
+        target=component.tests.target,
+        work=work,
+        limits=limits,
+    )
     below = recipe.standing_on(component.target, stage=component.tests.target)
-    with _nothing_left(url) as log, daemon(url, timeout=seconds) as client:
+    with keeping(log) as keep, _nothing_left(url) as seen, daemon(url, timeout=seconds) as client:
+        order = replace(order, keep=keep)
         bases = _bases(client, recipe, via, say)
         if via is None:
             names = {name: base.id for name, base in bases.items()}
-            return _built(client, order, recipe.pinned(names, instead={below: on}), {RUN_LABEL: run}, log)
+            return _built(client, order, recipe.pinned(names, instead={below: on}), {RUN_LABEL: run}, seen)
         with _named(client, on, run) as name:
             text = _by_digest(recipe, bases, instead={below: name})
             made = _built_by_buildkit(client, order, text, {RUN_LABEL: run}, via=via, url=url, own=True)
@@ -229,12 +257,18 @@ class _Order:
     epoch: int | None
     target: str | None
     work: Path | None
+    limits: BuildLimits | None
+    keep: Keep = _keep_quiet
 
 
 def _built(client: Client, order: _Order, dockerfile: str, labels: Mapping[str, str], log: _Log) -> Image:
     with tempfile.TemporaryDirectory(prefix="build-", dir=order.work) as folder:
         path = Path(folder) / "Dockerfile"
         path.write_bytes(dockerfile.encode(*_BYTES))
+        if order.limits:
+            # The SDK has no argument for this limit; what stands here it says with every request, and only builds heed.
+            period = _PERIOD_MICROSECONDS
+            client.api.params = {"cpuperiod": period, "cpuquota": int(order.limits.processors * period)}
         stream = client.api.build(
             path=str(order.source / order.component.context),
             dockerfile=str(path),
@@ -246,11 +280,17 @@ def _built(client: Client, order: _Order, dockerfile: str, labels: Mapping[str, 
             pull=False,
             network_mode="none",
             labels=dict(labels),
+            container_limits=_memory(order.limits),  # type: ignore[arg-type] # the stubs want every limit there is
             decode=True,
             timeout=order.seconds,
         )
-        _follow_build(stream, order.tag, order.say, seconds=order.seconds, log=log)
+        _follow_build(stream, order, log)
         return _image(client, order.tag)
+
+
+def _memory(limits: BuildLimits | None) -> dict[str, int] | None:
+    """As much with what is swapped out as without: nothing is."""
+    return dict.fromkeys(("memory", "memswap"), limits.memory_mib << 20) if limits else None
 
 
 @contextlib.contextmanager
@@ -342,7 +382,7 @@ def _built_by_buildkit(
             seconds=order.seconds,
             epoch=order.epoch,
         )
-        archive = buildx.build(url, via, wanted, order.say, own=own)
+        archive = buildx.build(url, via, wanted, order.say, keep=order.keep, own=own)
         if archive:
             with archive.open("rb") as file:
                 for message in client.api.load_image(file):  # type: ignore[no-untyped-call]
@@ -453,13 +493,22 @@ def _found(client: Client, name: str, via: Via | None, say: Say) -> Any:
     account = _account(via, name)
     if via and "@" not in name:
         try:
-            return client.images.pull(name, auth_config=account)
+            return _pulled(client, name, account, say)
         except docker.errors.APIError as error:
             say(f"{name}: its registry gives none, so what the daemon has is taken: {error.explanation or error}")
     try:
         return client.images.get(name)
     except Missing:
-        return client.images.pull(name, auth_config=account)
+        return _pulled(client, name, account, say)
+
+
+def _pulled(client: Client, name: str, account: dict[str, str] | None, say: Say) -> Any:
+    """As the SDK pulls, which tells nothing of it meanwhile."""
+    repository, tag = docker.utils.parse_repository_tag(name)
+    stream = client.api.pull(repository, tag=tag or "latest", stream=True, decode=True, auth_config=account)
+    for _ in _followed(stream, f"pulling {name}", say):
+        pass
+    return client.images.get(f"{repository}{'@' if (tag or '').startswith('sha256:') else ':'}{tag or 'latest'}")
 
 
 def _account(via: Via | None, name: str) -> dict[str, str] | None:
@@ -488,26 +537,43 @@ class _Log:
         return quoted(self.lines)
 
 
-def _follow_build(stream: Iterable[Mapping[str, Any]], tag: str, say: Say, *, seconds: int, log: _Log) -> None:
+def _follow_build(stream: Iterable[Mapping[str, Any]], order: _Order, log: _Log) -> None:
     """Until it ends well. One that takes too long is left, by which the daemon kills and removes its container."""
+    tag, seconds = order.tag, order.seconds
     ends = time.monotonic() + seconds
-    built = False
-    number = 0
-    for message in _in_time(stream, ends, lambda: _endless(tag, seconds, log)):
-        if "error" in message:
-            raise _build_failed(tag, message["error"], log)
-        built = built or "ID" in message.get("aux", {})
-        for line in str(message.get("stream", "")).splitlines():
-            if line.strip():
-                log.add(line[:LINE])
-                say_some(say, line[:LINE], number)
-                number += 1
+    built, printed = False, _Printed(order, log)
+    try:
+        for message in _in_time(stream, ends, lambda: _endless(tag, seconds, log)):
+            printed.add(str(message.get("stream", "")))
+            if "error" in message:
+                printed.add("\n")
+                raise _build_failed(tag, message["error"], log)
+            built = built or "ID" in message.get("aux", {})
+    finally:
+        printed.add("\n")
     if not built:
         raise DockerError(
             f"building {tag}: the daemon went away in {log.step}",
             hint="was it restarted? the next run builds again",
             transient=True,
         )
+
+
+class _Printed:
+    """The lines of what a build prints, which comes in pieces of any length."""
+
+    def __init__(self, order: _Order, log: _Log) -> None:
+        self._order, self._log, self._rest, self._number = order, log, "", 0
+
+    def add(self, text: str) -> None:
+        *lines, rest = (self._rest + text).split("\n")
+        self._rest = rest[:_LONGEST_LINE]
+        for line in (each.rstrip() for each in lines):
+            if line.strip():
+                self._log.add(line[:LINE])
+                self._order.keep(line)
+                say_some(self._order.say, line[:LINE], self._number)
+                self._number += 1
 
 
 def _in_time(
@@ -533,7 +599,7 @@ def _build_failed(tag: str, error: str, log: _Log) -> DockerError:
     full = registry_words.is_full(f"{error}\n{log.quoted}")
     return DockerError(
         f"building {tag} failed in {log.step}: {error.strip()}\n{log.quoted}",
-        hint=_ROOM if full else "build steps have no network",
+        hint=_ROOM if full else _KILLED if error.rstrip().endswith(": 137") else "build steps have no network",
     )
 
 

@@ -12,9 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from interlock.contract import layout
-from interlock.contract.application import read_application
 from interlock.errors import FormatError, GitError, InputError, ParameterError
-from tasks.ci.source import MOST_COMMITS, Checkout, History, write_history
+from tasks.ci.source import MOST_COMMITS, Checkout, History, described_in, write_history
 from tasks.common.effect import effect
 
 _SECONDS = 60
@@ -55,8 +54,7 @@ def copy_folder(
             path=str(folder / layout.APPLICATION_REPOSITORY),
             hint="`interlock init application` writes one; git must know it",
         )
-    described = read_application((tree / layout.APPLICATION_REPOSITORY).read_text())
-    return Checkout(tree, scanned, described, _history(folder, commit or "HEAD", tree, scanned, released))
+    return Checkout(tree, scanned, described_in(tree), _history(folder, commit or "HEAD", tree, scanned, released))
 
 
 def _copy_working(folder: Path, files: Files, *targets: Path) -> None:
@@ -64,11 +62,17 @@ def _copy_working(folder: Path, files: Files, *targets: Path) -> None:
         raise FormatError(
             "the file is missing",
             path=str(folder / layout.APPLICATION_REPOSITORY),
-            hint="`interlock init application` writes one",
+            hint=_missing(folder),
         )
     names = _names(folder, files)
     for target in targets:
         _copy(folder, names, target)
+
+
+def _missing(folder: Path) -> str:
+    if (folder / layout.ENVIRONMENTS).is_file():
+        return "this is an environment repository: `interlock render --check` checks it"
+    return "`interlock init application` writes one"
 
 
 def _names(folder: Path, files: Files) -> list[str]:

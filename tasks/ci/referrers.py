@@ -7,15 +7,14 @@ from typing import Any
 
 import httpx
 
-from interlock.ci import oci
-from interlock.ci.host import Registry
-from interlock.ci.oci import Artifact, Descriptor, Json, Layer
-from interlock.contract import evidence
+from interlock.contract import evidence, oci
 from interlock.contract.canonical import canonical
 from interlock.contract.evidence import Attached, Evidence
+from interlock.contract.host import Registry
+from interlock.contract.oci import Artifact, Descriptor, Json, Layer
 from interlock.errors import RegistryError
-from tasks.ci.registry import connected, path_in, read_blob, read_content, read_manifest, require, upload
 from tasks.common.effect import effect
+from tasks.common.registry import connected, path_in, read_blob, read_content, read_manifest, require, upload
 
 MOST_SBOM_BYTES = 64 << 20
 _ATTEMPTS = 6

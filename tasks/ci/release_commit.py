@@ -10,6 +10,7 @@ from interlock.ci.host import CiHost
 from interlock.ci.proposal import BRANCHES, LeftBehind, is_branch_of
 from interlock.contract import commit as commits
 from interlock.contract.commit import COMMIT_ID, Person
+from interlock.contract.host import Signing
 from interlock.contract.models import CommitId
 from interlock.contract.trailers import Trailers, message, parse
 from interlock.errors import HostConfigError, Refused
@@ -24,7 +25,13 @@ _MARK = "verified-head"
 
 @effect(name="push release commit", retries=2)
 def push_release(
-    host: CiHost, *, parent: CommitId, changes: Mapping[str, bytes | None], subject: str, trailers: Trailers
+    host: CiHost,
+    *,
+    signing: Signing,
+    parent: CommitId,
+    changes: Mapping[str, bytes | None],
+    subject: str,
+    trailers: Trailers,
 ) -> str:
     """Write, sign and push; the new commit's id. PushRejected when the branch is no longer at `parent`.
 
@@ -32,7 +39,7 @@ def push_release(
     """
     remote = host.environment_repository
     mirror = git.mirror_path(host.state, remote.name)
-    commit = _write(host, parent, changes, message=message(subject, trailers))
+    commit = _write(host, signing, parent, changes, message=message(subject, trailers))
     git.push(mirror, commit, remote, expected=parent)
     return commit
 
@@ -54,11 +61,11 @@ def push_branch(
     else wrote on the branch is overwritten: it is CI's. PushRejected when somebody did meanwhile.
     """
     remote = host.environment_repository.model_copy(update={"branch": branch})
-    mirror = git.mirror_path(host.state, remote.name)
+    mirror, signing = git.mirror_path(host.state, remote.name), host.signing_of(trailers.source_repository)
     before = git.fetch_other(mirror, remote)
-    if before and _is_ours(host, before, parent) and stays(_files(mirror, before, changes)):
+    if before and _is_ours(host, signing, before, parent) and stays(_files(mirror, before, changes)):
         return before
-    commit = _write(host, parent, changes, message=message(subject, trailers))
+    commit = _write(host, signing, parent, changes, message=message(subject, trailers))
     git.push(mirror, commit, remote, expected=before, rewrite=True)
     return commit
 
@@ -86,7 +93,7 @@ def remove_merged(host: CiHost, branch: str, tip: CommitId, head: CommitId) -> b
 
 @effect(name="look at a release branch", retries=1, task_run_name="look at {branch}")
 def left_behind(host: CiHost, branch: str, head: CommitId) -> LeftBehind | None:
-    """A release of this signer that `head` has left behind, judged by the policy that holds now.
+    """A release of this host that `head` has left behind, judged by the policy that holds now.
 
     None when it was merged, lies on top, or is somebody else's. When policy has changed since, what was decided about
     its source is forgotten, so that polling has it judged again.
@@ -101,7 +108,9 @@ def left_behind(host: CiHost, branch: str, head: CommitId) -> LeftBehind | None:
         return None
     found = commits.parse(own[0].data)
     trailers, parent = parse(found.message), "".join(found.parents)
-    if trailers is None or parent == head or not _is_ours(host, tip, parent):
+    if trailers is None or parent == head:
+        return None
+    if not _is_ours(host, host.signing_of(trailers.source_repository), tip, parent):
         return None
     now = standing_at(mirror, head).policy
     if standing_at(mirror, parent).policy != now:
@@ -118,7 +127,9 @@ def _forget(host: CiHost, source: str, policy: str) -> None:
         forget_decided(host.state, source)
 
 
-def _write(host: CiHost, parent: CommitId, changes: Mapping[str, bytes | None], *, message: str) -> str:
+def _write(
+    host: CiHost, signing: Signing, parent: CommitId, changes: Mapping[str, bytes | None], *, message: str
+) -> str:
     """A commit that passes the rules."""
     remote = host.environment_repository
     mirror = git.mirror_path(host.state, remote.name)
@@ -127,21 +138,21 @@ def _write(host: CiHost, parent: CommitId, changes: Mapping[str, bytes | None], 
         parent,
         changes,
         message=message,
-        key=host.signing.key,
-        author=Person(host.signing.signer, f"{host.signing.signer}@interlock.invalid"),
+        key=signing.key,
+        author=Person(signing.signer, f"{signing.signer}@interlock.invalid"),
     )
     verify(mirror, remote.root, commit, since=parent)
     return commit
 
 
-def _is_ours(host: CiHost, commit: str, parent: str) -> bool:
-    """Whether it is one commit of this signer on top of `parent`."""
+def _is_ours(host: CiHost, signing: Signing, commit: str, parent: str) -> bool:
+    """Whether it is one commit of that signer on top of `parent`."""
     remote = host.environment_repository
     try:
         verified = verify(git.mirror_path(host.state, remote.name), remote.root, commit, since=parent)
     except Refused:
         return False
-    return [each.signer for each in verified] == [host.signing.signer]
+    return [each.signer for each in verified] == [signing.signer]
 
 
 def _files(mirror: Path, commit: str, paths: Iterable[str]) -> dict[str, bytes]:

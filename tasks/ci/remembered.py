@@ -1,6 +1,6 @@
 """What a developer's own checks found before: one small file a result, in a folder that only they can write.
 
-A cache: whatever is wrong with it costs the next check its time, nothing else. CI never reads one.
+A cache: whatever is wrong with it costs the next check its time, nothing else. CI seals what it keeps (tasks.ci.kept).
 """
 
 from __future__ import annotations
@@ -86,3 +86,12 @@ def names(folder: Path) -> list[str]:
     return sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and not path.is_symlink()
     )
+
+
+def mark(path: Path) -> str:
+    """Changes whenever the file is written or replaced."""
+    try:
+        found = path.stat()
+    except OSError:
+        return "none"
+    return f"{found.st_dev} {found.st_ino} {found.st_size} {found.st_ctime_ns}"

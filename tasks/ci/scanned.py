@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from interlock.ci.findings import Finding
 from interlock.ci.locks import is_manifest, unlocked
 from interlock.ci.searchable import overlooked, readable
+from interlock.contract.finding import Finding
 from interlock.errors import ScanFailed
 
 COPIES = "overlooked"

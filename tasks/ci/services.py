@@ -21,10 +21,15 @@ _LOG_LINES = 20
 _LINE = 300
 _KEPT_CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID")
 """With which a server gives its data to a user of its own, and becomes it. None of them reaches a network."""
-BOUNDED_LOG = LogConfig(type=LogConfig.types.JSON, config={"max-size": "8m", "max-file": "1"})
 NO_RESOLVER = ("127.0.0.1",)
 """Names of the network's own are resolved by the daemon. Any other it would pass on, and so out of the network."""
+_LOG_BYTES = 4 << 20
 _LISTENING = "0A"
+
+
+def bounded_log(most_bytes: int) -> LogConfig:
+    """The daemon keeps it as JSON, in which text grows; of more it forgets what came first."""
+    return LogConfig(type=LogConfig.types.JSON, config={"max-size": str(2 * most_bytes), "max-file": "1"})
 
 
 @contextlib.contextmanager
@@ -74,7 +79,7 @@ def _start(client: Client, name: str, service: Service, *, network: str, run: st
         nano_cpus=_CPUS * 10**9,
         pids_limit=_PROCESSES,
         dns=list(NO_RESOLVER),
-        log_config=BOUNDED_LOG,
+        log_config=bounded_log(_LOG_BYTES),
         init=True,
     )
     created = client.api.create_container(

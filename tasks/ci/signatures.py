@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from interlock.ci import signing
-from interlock.ci.host import Registry
 from interlock.ci.signing import Request, Signed
+from interlock.contract.host import Registry
 from interlock.errors import Refused, ToolError
 from tasks.ci.referrers import keep_signed
 from tasks.common.effect import effect

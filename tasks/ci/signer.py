@@ -16,8 +16,9 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -25,14 +26,16 @@ from interlock.ci import signing
 from interlock.ci.gate import judge_release
 from interlock.ci.host import KeySource, SignerHost
 from interlock.ci.signing import Request, Signed
-from interlock.ci.targets import Relation, targets
+from interlock.ci.targets import Relation, Target, released_commits, targets
+from interlock.contract import source_rule
 from interlock.contract.dsse import Key, fingerprint
 from interlock.errors import HostConfigError, InputError, InterlockError, Refused, ToolError
 from tasks.ci.attestation_key import load_key
-from tasks.ci.registry import connected, path_in, read_blob, read_manifest
 from tasks.ci.release_commit import read_mark, write_mark
-from tasks.common import git
+from tasks.common import clock, git
 from tasks.common.environment_repository import VerifiedHead, fetch_verified
+from tasks.common.redaction import keep_from_dumps
+from tasks.common.registry import connected, path_in, read_blob, read_manifest
 
 READ_SECONDS = 30.0
 MOST_REQUEST_BYTES = 128 << 20
@@ -76,9 +79,10 @@ class Signer:
         key = self.keys.of(facts.source.repository, registered.key)
         signing.require_whole(request, now=moment)
         desired = self._environments()
-        bound = targets(desired.repository, source=facts.source.repository, signer=host.builder)
+        builder = registered.builder or host.builder
+        bound = targets(desired.repository, source=facts.source.repository, signer=builder)
         signing.require_target(request, bound)
-        self._require_source(request)
+        commit_key = self._require_source(request, desired, bound)
         self._require_image(request)
         verdicts = judge_release(
             request.scans,
@@ -88,10 +92,18 @@ class Signer:
             source=facts.source.repository,
             component=facts.component,
             now=moment,
-            bases=facts.bases,
+            bases=None if facts.given else facts.bases,
         )
         signing.require_passed(request, verdicts)
-        said = signing.statements_of(request, verdicts, builder=host.builder, policy_commit=desired.commit, now=moment)
+        said = signing.statements_of(
+            request,
+            verdicts,
+            builder=builder,
+            policy_commit=desired.commit,
+            now=moment,
+            branch=registered.branch,
+            commit_key=commit_key,
+        )
         return signing.sign(key, said, image=facts.image)
 
     def _environments(self) -> VerifiedHead:
@@ -99,9 +111,11 @@ class Signer:
         state = self.host.state
         desired = fetch_verified.fn(self.host.environment_repository, state=state, since=read_mark(state))
         write_mark(state, desired.commit)
+        clock.remember(state)
         return desired
 
-    def _require_source(self, request: Request) -> None:
+    def _require_source(self, request: Request, desired: VerifiedHead, bound: Sequence[Target]) -> str:
+        """On the branch, not behind what is released, signed as the source's rule asks: by which key, if it asks."""
         source, host = request.facts.source, self.host
         remote = host.repositories[source.repository]
         mirror = git.mirror_path(host.state, source.repository)
@@ -111,6 +125,17 @@ class Signer:
             if relation != "same" and git.is_ancestor(mirror, commit, head):
                 relation = "older"
             signing.require_on_branch(request, relation, branch=remote.branch, head=head, commit=commit)
+        *_, released = signing.commits(request)
+        others = released_commits(bound, source.repository)
+        signing.require_forward(request, bound, {each: _relation(mirror, each, released) for each in others})
+        attester = desired.repository.attesters.of(source.repository) if desired.repository.attesters else None
+        if attester is None or not source_rule.asks(attester):
+            return ""
+        signed = [
+            source_rule.signed_by(attester, each, git.read_signed(mirror, each).data)
+            for each in signing.commits(request)
+        ]
+        return signed[-1]
 
     def _require_image(self, request: Request) -> None:
         repository, _, wanted = request.facts.image.partition("@")
@@ -123,6 +148,14 @@ class Signer:
         signing.require_image(request, found=found.digest if found else None, image_id=image_id, configuration=blob)
 
 
+def _relation(mirror: Path, commit: str, head: str) -> Relation:
+    if commit == head:
+        return "same"
+    if git.is_ancestor(mirror, commit, head):
+        return "older"
+    return "newer" if git.is_ancestor(mirror, head, commit) else "diverged"
+
+
 # the process -----------------------------------------------------------------------------------------
 
 
@@ -132,6 +165,7 @@ def serve(load: Callable[[], SignerHost]) -> None:
     `load` reads the host's file, which it does again for each request: what is registered counts without a restart.
     Only the socket and who may ask stay what they were.
     """
+    keep_from_dumps()
     host, keys = load(), Keys()
     clients = _clients(host)
     _require_apart(host, clients)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -10,15 +11,19 @@ from pathlib import Path
 from interlock.ci.host import CiHost
 from interlock.ci.searchable import readable, text
 from interlock.ci.targets import Relation
-from interlock.contract import layout
-from interlock.contract.application import read_application
+from interlock.contract import commit as commits
+from interlock.contract import layout, signature, source_rule, trailers
+from interlock.contract.application import missing, read_committed
+from interlock.contract.attesters import Attester
 from interlock.contract.commit import committed
 from interlock.contract.models import ApplicationRepositoryFile
-from interlock.errors import FormatError, ParameterError
+from interlock.errors import Blocked, ParameterError, Refused
 from tasks.common import git
 from tasks.common.effect import effect
 
 MOST_COMMITS = 5_000
+MOST_AUTHORS = 1_000
+"""A release's commit names all of them, and stays of a length that is read."""
 _MOST_BYTES = 1 << 30
 _BATCH = 200
 
@@ -45,6 +50,16 @@ class History:
 
 
 @dataclass(frozen=True)
+class Authors:
+    """Who made what is new since the releases before, as the commits say: for whoever has to approve it."""
+
+    people: tuple[str, ...] = ()
+    """`name <address>`."""
+    keys: tuple[str, ...] = ()
+    """Fingerprints of the SSH keys that signed."""
+
+
+@dataclass(frozen=True)
 class Checkout:
     """The commit's files, twice: `tree` to build from, and `scanned`/source, which the scanner may change."""
 
@@ -54,6 +69,7 @@ class Checkout:
     history: History = field(default_factory=History)
     epoch: int | None = None
     """When the commit was made, in seconds since 1970."""
+    authors: Authors = Authors()
 
 
 @effect(name="resolve branch", task_run_name="resolve {repository}", retries=3)
@@ -81,9 +97,23 @@ def relate(host: CiHost, head: Head, released: Iterable[str]) -> Mapping[str, Re
             return "same"
         if git.is_ancestor(mirror, commit, head.commit):
             return "older"
-        return "newer" if git.is_ancestor(mirror, head.commit, commit) else "diverged"
+        # A commit that the mirror does not hold was never on the branch, or was taken off it before this host looked.
+        newer = git.has_commit(mirror, commit) and git.is_ancestor(mirror, head.commit, commit)
+        return "newer" if newer else "diverged"
 
     return {commit: relation(commit) for commit in released}
+
+
+@effect(name="verify the source commit", retries=1)
+def require_signed(host: CiHost, head: Head, attester: Attester) -> str:
+    """The fingerprint of the key that signed the head; Blocked, until somebody signs or the rule changes."""
+    data = git.read_signed(_mirror(host, head.repository), head.commit).data
+    try:
+        return source_rule.signed_by(attester, head.commit, data)
+    except Refused as refusal:
+        raise Blocked(
+            f"{head.repository} {head.commit[:12]} is not released", reasons=(refusal.message,), hint=refusal.hint
+        ) from refusal
 
 
 @effect(name="check out", retries=1)
@@ -94,21 +124,38 @@ def check_out(host: CiHost, head: Head, folder: Path, *, released: Iterable[str]
     """
     mirror = _mirror(host, head.repository)
     tree, scanned = folder / "tree", folder / "scanned"
-    git.export(mirror, head.commit, tree)
-    git.export(mirror, head.commit, scanned / "source")
+    git.export(mirror, head.commit, tree, scanned / "source")
     try:
-        described = (tree / layout.APPLICATION_REPOSITORY).read_bytes().decode()
+        described = described_in(tree)
     except FileNotFoundError:
-        raise FormatError(
-            f"{head.repository} {head.commit[:12]} has no such file",
-            path=layout.APPLICATION_REPOSITORY,
-            hint="`interlock init application` writes one",
-        ) from None
-    except UnicodeDecodeError as error:
-        raise FormatError(f"not UTF-8 at byte {error.start}", path=layout.APPLICATION_REPOSITORY) from None
+        raise missing(head.repository, head.commit) from None
     history = _history(mirror, head.commit, scanned, released)
     epoch = committed(git.read_commit(mirror, head.commit).data)
-    return Checkout(tree, scanned, read_application(described), history, epoch)
+    return Checkout(tree, scanned, described, history, epoch, authors_since(mirror, head.commit, released))
+
+
+def described_in(tree: Path) -> ApplicationRepositoryFile:
+    """What the interlock.yaml of a source tree says; FileNotFoundError when it has none."""
+    return read_committed((tree / layout.APPLICATION_REPOSITORY).read_bytes())
+
+
+def authors_since(mirror: Path, head: str, released: Iterable[str]) -> Authors:
+    """Of the commits that any of the released ones has not; before a first release of the newest commit alone."""
+    older = [each for each in released if git.is_ancestor(mirror, each, head)]
+    found = [raw for each in older for raw in git.read_line(mirror, each, head)] or [git.read_signed(mirror, head)]
+    people, keys = set[str](), set[str]()
+    for raw in found:
+        message = raw.data.partition(b"\n\n")[2].decode(errors="replace")
+        named = (value for key, value in trailers.pairs(message) if key.lower() == trailers.AUTHOR.lower())
+        people |= {f"{name} <{address}>" for name, address in map(commits.person, (commits.author(raw.data), *named))}
+        with suppress(Refused):  # a kind that we do not read; who made it is known by name, if at all
+            keys |= {signature.maker(each) for each in (commits.parse(raw.data).signature,) if each}
+    if max(len(people), len(keys)) > MOST_AUTHORS:
+        raise Blocked(
+            f"{head[:12]}: the commits since the last release name more than {MOST_AUTHORS:,} authors, or keys",
+            hint="none of them may be left out: whoever may rewrite the branch takes out the commits that name so many",
+        )
+    return Authors(tuple(sorted(people)), tuple(sorted(keys)))
 
 
 def _history(mirror: Path, head: str, scanned: Path, released: Iterable[str]) -> History:

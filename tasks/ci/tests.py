@@ -6,8 +6,9 @@ import contextlib
 import io
 import tarfile
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import requests.exceptions
 
@@ -17,7 +18,8 @@ from interlock.ci.untrusted_xml import MOST_BYTES
 from interlock.contract.models import TestCommand, Tests
 from interlock.errors import TestsFailed
 from tasks.ci.images import RUN_LABEL, Client, Missing, Ulimit, daemon
-from tasks.ci.services import BOUNDED_LOG, NO_RESOLVER, running
+from tasks.ci.kept_log import Keep, LogPlace, keeping
+from tasks.ci.services import NO_RESOLVER, bounded_log, running
 from tasks.common.effect import effect
 
 _MEMORY = 2 << 30
@@ -26,44 +28,57 @@ _FILE_BYTES = 256 << 20
 _CPUS = 2
 _LOG_LINES = 100
 _LINE = 500
+_LOG_BYTES = 8 << 20
+_MANY_BYTES = 1 << 16
 _STOP_SECONDS = 2
 
 
 @effect(name="run tests")
-def run_tests(url: str, image_id: str, tests: Tests, *, run: str) -> TestRun:
+def run_tests(url: str, image_id: str, tests: Tests, *, run: str, log: LogPlace | None = None) -> TestRun:
     """Run the command as the image's user and read the report that it leaves.
 
     Failing tests, a missing report and a timeout are results, not errors. The container is always removed; one that a
-    killed run left carries its label for the next sweep.
+    killed run left carries its label for the next sweep. `log` is where all that the tests print is kept.
     """
     started = time.monotonic()
     longest = max(each.timeout_seconds for each in (tests, *tests.more.values()))
-    with daemon(url, timeout=longest + 60) as client, contextlib.ExitStack() as stack:
+    with keeping(log) as keep, daemon(url, timeout=longest + 60) as client, contextlib.ExitStack() as stack:
         network = None
         if tests.services:
             try:
                 network = stack.enter_context(running(client, tests.services, run=run))
             except TestsFailed as error:
                 return TestRun(exit_code=None, trouble=error.message, seconds=time.monotonic() - started)
-        found = _run(client, image_id, tests, run=run, network=network)
-        more = {
-            name: _run(client, image_id, _alone(command), run=run, network=network)
-            for name, command in tests.more.items()
-        }
+        asked = _Asked(run, network, log.most_bytes if log else _LOG_BYTES, keep)
+        found = _run(client, image_id, tests, asked)
+        more = {}
+        for name, command in tests.more.items():
+            keep(f"== {name}")
+            more[name] = _run(client, image_id, _alone(command), asked)
         found = joined(found, more)
     images = tuple(each.image for each in tests.services.values())
     return replace(found, seconds=time.monotonic() - started, services=images)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is the same for every command of a component's tests."""
+
+    run: str
+    network: str | None
+    log_bytes: int
+    keep: Keep
 
 
 def _alone(command: TestCommand) -> Tests:
     return Tests(command=command.command, report=command.report, timeout_seconds=command.timeout_seconds)
 
 
-def _run(client: Client, image_id: str, tests: Tests, *, run: str, network: str | None) -> TestRun:
-    container = _create(client, image_id, tests, run=run, network=network)
+def _run(client: Client, image_id: str, tests: Tests, asked: _Asked) -> TestRun:
+    container = _create(client, image_id, tests, asked)
     try:
         code = _start_and_wait(client, container, tests.timeout_seconds)
-        log = _log(client, container)
+        log = _log(client, container, asked.keep)
         report, coverage, trouble = _reports(client, container, tests, code)
     finally:
         with contextlib.suppress(Missing):
@@ -71,13 +86,13 @@ def _run(client: Client, image_id: str, tests: Tests, *, run: str, network: str 
     return TestRun(exit_code=code, report=report, trouble=trouble, log=log, coverage=coverage)
 
 
-def _create(client: Client, image_id: str, tests: Tests, *, run: str, network: str | None) -> str:
+def _create(client: Client, image_id: str, tests: Tests, asked: _Asked) -> str:
     """Without a network, or on the services' own."""
     folders = {path.rpartition("/")[0] for path in (tests.report, tests.coverage or tests.report)} - {""}
     limits = client.api.create_host_config(
-        network_mode=network or "none",
-        dns=list(NO_RESOLVER) if network else None,
-        log_config=BOUNDED_LOG,
+        network_mode=asked.network or "none",
+        dns=list(NO_RESOLVER) if asked.network else None,
+        log_config=bounded_log(asked.log_bytes),
         read_only=True,
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
@@ -93,12 +108,12 @@ def _create(client: Client, image_id: str, tests: Tests, *, run: str, network: s
         image_id,
         entrypoint=list(tests.command),
         command=[],
-        labels={RUN_LABEL: run},
+        labels={RUN_LABEL: asked.run},
         # A tmpfs is gone when the container ends; this volume keeps the report until it was copied out.
         volumes=sorted(folders),
         host_config=limits,
         environment={"HOME": "/tmp", "PYTHONDONTWRITEBYTECODE": "1"},  # noqa: S108 - in the container
-        network_disabled=network is None,
+        network_disabled=asked.network is None,
     )
     return str(created["Id"])
 
@@ -117,9 +132,20 @@ def _start_and_wait(client: Client, container: str, seconds: int) -> int | None:
         return None
 
 
-def _log(client: Client, container: str) -> tuple[str, ...]:
-    text = client.api.logs(container, tail=_LOG_LINES).decode(errors="replace")
-    return tuple(line[:_LINE] for line in text.splitlines() if line.strip())[-_LOG_LINES:]
+def _log(client: Client, container: str, keep: Keep) -> tuple[str, ...]:
+    """All of it is kept, in the order in which it was printed; its last lines are for the page."""
+    last: deque[str] = deque(maxlen=_LOG_LINES)
+    rest = b""
+    for chunk in client.api.logs(container, stream=True):
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in (each.decode(errors="replace").rstrip("\r") for each in whole):
+            keep(line)
+            last.extend([line[:_LINE]] if line.strip() else [])
+        rest = rest[:_MANY_BYTES]
+    if rest.strip():
+        keep(rest.decode(errors="replace"))
+        last.append(rest.decode(errors="replace")[:_LINE])
+    return tuple(last)
 
 
 def _reports(

@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from interlock.ci.findings import Database, read_database
+from interlock.ci.findings import read_database
+from interlock.contract.finding import Database
 from interlock.errors import ScanFailed
 
 _FILES = ("trivy.db", "metadata.json")

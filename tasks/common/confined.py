@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from interlock.errors import ToolError
+from tasks.common.seccomp import only_compute
 
 MEMORY_BYTES = 1 << 30
 CPU_SECONDS = 10
@@ -65,3 +66,4 @@ def confine() -> None:
         (resource.RLIMIT_NOFILE, _STANDARD_STREAMS),
     ):
         resource.setrlimit(kind, (most, most))
+    only_compute()

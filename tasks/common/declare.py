@@ -62,10 +62,22 @@ def _pools(api: Api, pools: Mapping[str, Mapping[str, Any]]) -> list[str]:
         if found is None:
             api.post("/work_pools/", {"name": name, **body})
             changed.append(f"pool {name} created")
-        elif not same(body, found):
+            continue  # its queue is as it comes
+        if not same(body, found):
             api.patch(f"/work_pools/{name}", {key: value for key, value in body.items() if key != "type"})
             changed.append(f"pool {name} put back")
+        changed += _queue(api, name)
     return changed
+
+
+def _queue(api: Api, pool: str) -> list[str]:
+    """A queue that is paused or full is a schedule that does not come."""
+    path = f"/work_pools/{pool}/queues/default"
+    open_ = {"is_paused": False, "concurrency_limit": None}
+    if same(open_, api.get(path)):
+        return []
+    api.patch(path, open_)
+    return [f"queue default of {pool} put back"]
 
 
 def _deployments(api: Api, declaration: Declaration) -> tuple[dict[str, str], list[str]]:

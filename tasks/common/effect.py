@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, wraps
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from interlock.errors import ToolError
+from tasks.common.redaction import in_errors
 from tasks.common.stopping import is_stopped
 
 if TYPE_CHECKING:
@@ -38,6 +40,12 @@ class Effect(Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.task(*args, **kwargs)
+
+    def title(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """What Prefect would call this run of it."""
+        found = signature(self.fn).bind(*args, **kwargs)
+        found.apply_defaults()
+        return self.task_run_name.format(**found.arguments)
 
     @cached_property
     def task(self) -> Task[P, R]:
@@ -75,7 +83,7 @@ def effect(
     def decorate(function: Callable[P, R]) -> Effect[P, R]:
         @wraps(function)
         def told(*args: P.args, **kwargs: P.kwargs) -> R:
-            with enough_of_the_host(name):
+            with in_errors(), enough_of_the_host(name):
                 return function(*args, **kwargs)
 
         return Effect(told, name, retries, retry_delay_seconds, timeout_seconds, task_run_name or name)

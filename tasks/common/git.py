@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import itertools
 import os
 import re
 import resource
@@ -21,6 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -30,11 +32,14 @@ from interlock.contract.commit import COMMIT_ID, Change, Person, RawCommit, is_p
 from interlock.contract.host import Remote
 from interlock.contract.tree import Tree
 from interlock.errors import GitError, HostConfigError, PushRejected, Refused
+from tasks.common.redaction import know
 
 SECONDS = 60.0
 """How long git may work on local objects."""
 NETWORK_SECONDS = 300.0
 MAX_COMMITS = 5_000
+MAX_COMMIT_BYTES = 1 << 20
+"""The longest commit that is read, with its message and signature."""
 MAX_FILES = 50_000
 MAX_FILE_BYTES = 32 << 20
 MAX_TREE_BYTES = 512 << 20
@@ -43,9 +48,12 @@ MAX_LIST_BYTES = 32 << 20
 MAX_MEMORY_BYTES = 1 << 30
 """What comparing trees may use; git gathers all differences before it prints the first."""
 
+_BORROWED: ContextVar[Mapping[Path, tuple[Path, ...]]] = ContextVar("borrowed", default={})  # noqa: B039 - never changed
+"""By mirror: the folders of objects that it reads besides its own."""
 _HEAD = "refs/interlock/head"
 _KEPT = "refs/interlock/kept"
 _OTHER = "refs/interlock/other"
+_REQUEST = "refs/interlock/request"
 _REGULAR = ("100644", "100755")
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -87,7 +95,7 @@ _HINTS = {
     "goes on from here",
     r"not found|error: 404": "check the repository's address in the host config",
     r"transport '.*' not allowed": "only http:// and https:// are used",
-    r"fsck|corrupt|bad object|missing blob|loose object": "delete the mirror's folder; it is fetched again",
+    r"corrupt|bad object|missing blob|loose object": "delete the mirror's folder; it is fetched again",
 }
 _RACE = ("stale info", "fetch first", "non-fast-forward", "failed to update ref", "cannot lock", "incorrect old value")
 
@@ -141,6 +149,17 @@ def fetch_other(mirror: Path, remote: Remote, *, timeout: float = NETWORK_SECOND
         return _fetch(mirror, remote, lock=lock, timeout=timeout, into=_OTHER)
 
 
+def fetch_request(
+    mirror: Path, remote: Remote, ref: str, *, largest: int | None = None, timeout: float = NETWORK_SECONDS
+) -> str | None:
+    """The newest commit of a pull or merge request, by the name that the forge gives it; None when there is none.
+
+    Anybody may have pushed it: no file that comes of it is larger than `largest`.
+    """
+    with _locked(mirror, timeout=timeout) as lock:
+        return _fetch(mirror, remote, lock=lock, timeout=timeout, ref=ref, into=_REQUEST, largest=largest)
+
+
 def list_branches(mirror: Path, remote: Remote, prefix: str) -> dict[str, str]:
     """The remote's branches below `prefix`, which ends in a slash, and their commits; nothing is fetched."""
     names = f"refs/heads/{prefix}*"
@@ -167,22 +186,45 @@ def fetch_grown(mirror: Path, remote: Remote, *, timeout: float = NETWORK_SECOND
         return head
 
 
-def _fetch(mirror: Path, remote: Remote, *, lock: int, timeout: float, into: str = _HEAD) -> str | None:
+def _fetch(
+    mirror: Path,
+    remote: Remote,
+    *,
+    lock: int,
+    timeout: float,
+    ref: str | None = None,
+    into: str = _HEAD,
+    largest: int | None = None,
+) -> str | None:
     _prepare(mirror)
+    ref = ref or _ref(remote)
     arguments = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules")
     # The child holds the lock too: if we are killed, nobody meddles with the mirror before it ends.
     done = _run(
-        (*arguments, "--", remote.url, f"+{_ref(remote)}:{into}"),
+        (*arguments, "--", remote.url, f"+{ref}:{into}"),
         mirror=mirror,
         remote=remote,
         timeout=timeout,
         keep=(lock,),
         check=False,
+        largest=largest,
     )
     if done.code and "couldn't find remote ref" in done.stderr:
         return None
-    _require(done, f"fetch of {remote.branch} from {remote.url} failed")
+    if done.code and "fsck error" in done.stderr:
+        raise _malformed(done, remote, ref.removeprefix("refs/heads/"))
+    _require(done, f"fetch of {ref.removeprefix('refs/heads/')} from {remote.url} failed")
     return _resolve(mirror, into)
+
+
+def _malformed(done: _Done, remote: Remote, what: str) -> Refused:
+    """What was pushed is wrong, and neither the server nor the mirror: it is judged as any other bad commit."""
+    why = re.search(r"error: (object [0-9a-f]{40}: .*)", done.stderr)
+    return Refused(
+        f"{remote.url}: {what} holds an object that git does not accept: {why[1][:300] if why else 'fsck'}",
+        rule="malformed",
+        hint="whoever may rewrite the branch brings it back to the commit before",
+    )
 
 
 def fetched_head(mirror: Path) -> str | None:
@@ -222,6 +264,12 @@ def has_commit(mirror: Path, commit: str) -> bool:
     return done.code == 0 and done.stdout == b"commit\n"
 
 
+def find_commit(mirror: Path, head: str, prefix: str) -> str | None:
+    """The commit that is `head` or one of its ancestors and begins with these digits; None when there is none."""
+    listing = _run(("rev-list", _full(head)), mirror=mirror, limit=MAX_LIST_BYTES).stdout.decode()
+    return next((commit for commit in listing.split() if commit.startswith(prefix)), None)
+
+
 def is_ancestor(mirror: Path, old: str, new: str) -> bool:
     """Whether `old` is `new` or one of its ancestors; False too when the mirror does not hold `old`."""
     if not has_commit(mirror, old):
@@ -230,6 +278,33 @@ def is_ancestor(mirror: Path, old: str, new: str) -> bool:
     if done.code not in (0, 1):
         _require(done, f"cannot compare {old[:12]} with {new[:12]}")
     return done.code == 0
+
+
+def head_of(repository: Path, branch: str) -> str | None:
+    """A branch's commit in somebody's own repository on this machine, which is trusted to be just that."""
+    found = _ask(repository, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}^{{commit}}")
+    return _full(found.strip()) if found is not None else None
+
+
+def branches_of(repository: Path) -> tuple[str, ...]:
+    """The branches of such a repository that have a commit."""
+    found = _ask(repository, "for-each-ref", "--format=%(refname:lstrip=2)", "refs/heads/")
+    return tuple((found or "").splitlines())
+
+
+def _ask(repository: Path, *arguments: str) -> str | None:
+    """What git says of somebody's repository; None where it says that there is no such thing."""
+    done = subprocess.run(
+        ("git", *_OPTIONS, "-c", "safe.directory=*", f"--git-dir={repository}", *arguments),
+        capture_output=True,
+        cwd="/",
+        env=_ENVIRONMENT,
+        timeout=SECONDS,
+        check=False,
+    )
+    if done.returncode not in (0, 1):
+        raise GitError(f"{repository} cannot be read: {_printable(done.stderr).strip()[:300]}")
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else None
 
 
 # reading ---------------------------------------------------------------------------------------------
@@ -284,7 +359,7 @@ def read_commits(mirror: Path, old: str | None, new: str, *, most: int | None = 
             hint="move the root pin in the host config forward, to a commit that you have checked yourself",
         )
     # The base is read too: its tree is what the first new commit is compared with.
-    found = dict(_objects(mirror, [*ids, *([old] if old else [])], kind="commit"))
+    found = dict(_commits(mirror, [*ids, *([old] if old else [])]))
     parsed = {id_: _parse(id_, data) for id_, data in found.items()}
     return _with_changes(mirror, {id_: found[id_] for id_ in ids}, parsed)
 
@@ -294,6 +369,22 @@ def read_commit(mirror: Path, commit: str) -> RawCommit:
     data = _commit_data(mirror, commit)
     pair = (commits.EMPTY_TREE, _parse(commit, data).tree)
     return RawCommit(commit, data, _differences(mirror, [pair])[pair])
+
+
+def read_signed(mirror: Path, commit: str) -> RawCommit:
+    """One commit's own bytes, without what it changes: enough to ask who signed it."""
+    return RawCommit(commit, _commit_data(mirror, commit))
+
+
+def read_line(mirror: Path, old: str | None, new: str) -> Iterator[RawCommit]:
+    """The commits that are in `new` and not in `old`, however many, parents first, without what they change.
+
+    `old=None`: from the beginning.
+    """
+    exclude = () if old is None else (f"^{_full(old)}",)
+    listing = ("rev-list", "--reverse", "--topo-order", _full(new), *exclude)
+    ids = _run(listing, mirror=mirror).stdout.decode().split()
+    return (RawCommit(id_, data) for id_, data in _commits(mirror, ids))
 
 
 def read_additions(
@@ -331,16 +422,22 @@ def _additions(listing: bytes) -> Iterator[Addition]:
             yield Addition(commit, path, blob)
 
 
-def export(mirror: Path, commit: str, folder: Path) -> None:
-    """Write the commit's files into a new folder. Symlinks and submodules are refused; modes are 644 and 755."""
+def export(mirror: Path, commit: str, *folders: Path) -> None:
+    """Write the commit's files into new folders, the same into each, read once.
+
+    Symlinks and submodules are refused; modes are 644 and 755.
+    """
     entries = list_files(mirror, commit)
-    folder.mkdir(mode=0o700, parents=True)
+    for folder in folders:
+        folder.mkdir(mode=0o700, parents=True)
+        for below in sorted({entry.path.rpartition("/")[0] for entry in entries}):
+            (folder / below).mkdir(parents=True, exist_ok=True)
     wanted: dict[str, list[Entry]] = {}
     for entry in entries:
         wanted.setdefault(entry.blob, []).append(entry)
     for blob, content in _objects(mirror, sorted(wanted), kind="blob"):
-        for entry in wanted.pop(blob):
-            _write_new(folder / entry.path, content, mode=0o755 if entry.mode == "100755" else 0o644)
+        for entry, folder in itertools.product(wanted.pop(blob), folders):
+            _write_new(f"{folder}/{entry.path}", content, mode=0o755 if entry.mode == "100755" else 0o644)
     if wanted:
         raise GitError(f"{commit[:12]}: blobs are missing from the mirror {mirror}", hint="delete the mirror's folder")
 
@@ -352,6 +449,36 @@ def create(mirror: Path) -> None:
     """Make the empty bare mirror if it is not there, for a repository whose first commit is made here."""
     with _locked(mirror, timeout=SECONDS):
         _prepare(mirror)
+
+
+@contextlib.contextmanager
+def borrowing(stores: Sequence[Path]) -> Iterator[Path]:
+    """An empty mirror of our own for the length of a block, which reads the objects of other folders.
+
+    So a git server's hook reads what was pushed and is not a part of the repository yet, and nothing that the
+    repository itself configures has a say.
+    """
+    if odd := [store for store in stores if re.search(r'[:"\n]', str(store)) or not store.is_absolute()]:
+        raise GitError(f"{odd[0]}: objects cannot be read from a folder of that name", hint="move the repository")
+    with tempfile.TemporaryDirectory(prefix="interlock-borrowing-") as folder:
+        mirror = Path(folder) / "mirror.git"
+        create(mirror)
+        token = _BORROWED.set({**_BORROWED.get(), mirror: tuple(stores)})
+        try:
+            yield mirror
+        finally:
+            _BORROWED.reset(token)
+
+
+@contextlib.contextmanager
+def reading_also(mirror: Path, other: Path) -> Iterator[None]:
+    """The mirror reads the other's objects too, for the length of a block in which nothing is fetched into it."""
+    _require_own(other)
+    token = _BORROWED.set({**_BORROWED.get(), mirror: (other / "objects",)})
+    try:
+        yield
+    finally:
+        _BORROWED.reset(token)
 
 
 def write_commit(
@@ -426,7 +553,9 @@ def delete_branch(mirror: Path, remote: Remote, *, expected: str, timeout: float
 
 def read_key(path: Path) -> bytes:
     """The bytes of a private key file that nobody else can read."""
-    return read_private(path, others=0o077, what="signing key", wanted="0600")
+    key = read_private(path, others=0o077, what="signing key", wanted="0600")
+    know(key)
+    return key
 
 
 # within ----------------------------------------------------------------------------------------------
@@ -451,15 +580,20 @@ def _run(
     timeout: float = SECONDS,
     limit: int = 16 << 20,
     memory: int | None = None,
+    largest: int | None = None,
     keep: tuple[int, ...] = (),
     check: bool = True,
 ) -> _Done:
-    """Run git to its end; with `check`, a failure is an error. `limit` and `memory` are in bytes."""
+    """Run git to its end; with `check`, a failure is an error. `limit`, `memory` and `largest` (of a file that it
+    writes) are in bytes.
+    """
     with _git(
         arguments, mirror=mirror, stdin=stdin, remote=remote, environment=environment, timeout=timeout, keep=keep
     ) as running:
         if memory:
             resource.prlimit(running.process.pid, resource.RLIMIT_AS, (memory, memory))
+        if largest:
+            resource.prlimit(running.process.pid, resource.RLIMIT_FSIZE, (largest, largest))
         stdout = running.output.read(limit + 1)
         if len(stdout) > limit:
             raise Refused(f"git {arguments[0]} in {mirror}: its answer is longer than {limit} bytes", rule="too-large")
@@ -501,6 +635,8 @@ def _git(
     """Start git in a process group of its own, which is gone when the block ends or the time is up."""
     _require_own(mirror)
     surroundings = {**_ENVIRONMENT, **(_login(remote) if remote else {}), **(environment or {})}
+    if stores := _BORROWED.get().get(mirror):
+        surroundings["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = ":".join(map(str, stores))
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as errors:
         given.write(stdin)
         given.seek(0)
@@ -555,11 +691,17 @@ def _hint(said: str) -> str:
     return next((hint for pattern, hint in _HINTS.items() if re.search(pattern, said)), "")
 
 
+def require_login(remote: Remote) -> None:
+    """HostConfigError when the remote's auth file is missing, open to others, or not of the form `user:password`."""
+    _login(remote)
+
+
 def _login(remote: Remote) -> dict[str, str]:
     """Environment variables that hold the remote's credentials, for this one process and this one address."""
     if remote.auth is None:
         return {}
     login = read_private(remote.auth, others=0o007, what="auth file", wanted="0600").strip()
+    know(login.partition(b":")[2], base64.b64encode(login))
     if b":" not in login or b"\n" in login:
         raise HostConfigError(f"{remote.auth}: the auth file must hold one line, `user:password`")
     return {
@@ -663,6 +805,8 @@ def _objects(
             total += size
             if found_kind != kind or total > MAX_TREE_BYTES:
                 raise Refused(f"{name}: a {found_kind} of {size} bytes is not accepted here", rule="too-large")
+            if size > largest and kind == "commit":
+                raise _too_large(found_id, largest)
             if size > largest:
                 _discard(running.output, size + 1)
                 continue
@@ -672,15 +816,31 @@ def _objects(
             yield name, content
 
 
+def _too_large(commit: str, largest: int) -> Refused:
+    return Refused(
+        f"commit {commit[:12]} has a message, or a signature, of more than {largest >> 10} KiB",
+        rule="too-large",
+        hint="whoever may rewrite the branch brings it back to the commit before",
+    )
+
+
 def _discard(output: IO[bytes], size: int) -> None:
     while size > 0 and (block := output.read(min(size, 1 << 20))):
         size -= len(block)
 
 
+def _commits(mirror: Path, ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """All of these commits, in this order: one that is left out would be one that is not judged."""
+    found = _objects(mirror, ids, kind="commit", largest=MAX_COMMIT_BYTES)
+    for id_ in ids:
+        name, data = next(found, ("", b""))
+        if name != id_:
+            raise Refused(f"{id_[:12]} is not a commit of this repository", rule="rewritten")
+        yield id_, data
+
+
 def _commit_data(mirror: Path, commit: str) -> bytes:
-    for _, data in _objects(mirror, [_full(commit)], kind="commit"):
-        return data
-    raise Refused(f"{commit[:12]} is not a commit of this repository", rule="rewritten")
+    return next(data for _, data in _commits(mirror, [_full(commit)]))
 
 
 def _parse(commit: str, data: bytes) -> commits.Parsed:
@@ -785,8 +945,7 @@ def _hash_object(mirror: Path, kind: str, data: bytes) -> str:
     return written
 
 
-def _write_new(path: Path, content: bytes, *, mode: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _write_new(path: str, content: bytes, *, mode: int) -> None:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     with os.fdopen(file, "wb") as opened:
         opened.write(content)

@@ -15,26 +15,25 @@ from interlock.contract.models import File
 from interlock.errors import FormatError, HostConfigError
 
 VARIABLE = "INTERLOCK_CONFIG"
+_WANTED = "a CI host's ci.yaml, or a CD host's cd.yaml"
 M = TypeVar("M", bound=File)
 
 
-def path() -> Path:
-    """The file that INTERLOCK_CONFIG names."""
+def path(wanted: str = _WANTED) -> Path:
+    """The file that INTERLOCK_CONFIG names; `wanted` tells who has none what it would be."""
     named = os.environ.get(VARIABLE)
     if not named:
-        raise HostConfigError(
-            f"{VARIABLE} is not set", hint="export it as the path of ci.yaml, cd.yaml or receiver.yaml"
-        )
+        raise HostConfigError(f"{VARIABLE} is not set", hint=f"on the host, export it as the path of {wanted}")
     return Path(named)
 
 
-def load(model: type[M], file: Path | None = None) -> M:
+def load(model: type[M], file: Path | None = None, *, wanted: str = _WANTED) -> M:
     """The host's file as a model.
 
     HostConfigError when it is missing or wrong, or when anybody but root could have written it: everything that
     Interlock may touch follows from it.
     """
-    chosen = file or path()
+    chosen = file or path(wanted)
     try:
         with chosen.open("rb") as opened:
             _refuse_writable(chosen, os.fstat(opened.fileno()))
@@ -45,12 +44,31 @@ def load(model: type[M], file: Path | None = None) -> M:
     try:
         return strict_yaml.parse(text, model, path=str(chosen))
     except FormatError as error:
-        raise HostConfigError(error.message, hint=_another_hosts(text, model) or error.hint) from error
+        if whose := _another_hosts(text, model):
+            raise HostConfigError(
+                f"{chosen} is {whose} file, and this asks for {wanted}", hint=f"let {VARIABLE} name the right one"
+            ) from error
+        raise HostConfigError(error.message, hint=error.hint) from error
 
 
 def load_half(half: Half) -> Any:
     """The half's host file: CiHost or CdHost. Imported by name, so that no half ever imports the other."""
     return getattr(import_module(f"tasks.{half}.host"), f"load_{half}")()
+
+
+def half() -> Half:
+    """Whose host this is, by the file that INTERLOCK_CONFIG names; the half's own reader says whether it is sound."""
+    try:
+        value = strict_yaml.load(path().read_text(), path=str(path())).value
+    except (OSError, UnicodeDecodeError) as error:
+        raise HostConfigError(f"{path()} cannot be read: {error}", hint=f"{VARIABLE} names the host's file") from None
+    except FormatError as error:
+        raise HostConfigError(error.message, hint=error.hint) from None
+    if isinstance(value, dict) and "registry" in value:
+        return "ci"
+    if isinstance(value, dict) and "ledger" in value:
+        return "cd"
+    raise HostConfigError(f"{path()} is neither ci.yaml nor cd.yaml", hint=f"let {VARIABLE} name one of them")
 
 
 _MARKS = {
@@ -64,10 +82,10 @@ _MARKS = {
 
 
 def _another_hosts(text: str, model: type[File]) -> str:
-    """A hint when the file is another kind of host's; empty otherwise."""
+    """Whose the file is, when it is another kind of host's; empty otherwise."""
     for field, whose in _MARKS.items():
         if field not in model.model_fields and re.search(rf"^{field}:", text, re.MULTILINE):
-            return f"this is {whose} file: let {VARIABLE} name the right one"
+            return whose
     return ""
 
 

@@ -68,7 +68,7 @@ class Api:
 
 
 @contextmanager
-def connected(address: str) -> Iterator[Api]:
+def connected(address: str, *, kind: type[Api] = Api) -> Iterator[Api]:
     """The API at the host config's address; closed at the end."""
     with httpx.Client(
         base_url=address.rstrip("/"),
@@ -77,7 +77,7 @@ def connected(address: str) -> Iterator[Api]:
         trust_env=False,
         verify=_verification(address),
     ) as client:
-        yield Api(client)
+        yield kind(client)
 
 
 def _verification(address: str) -> ssl.SSLContext | bool:

@@ -29,6 +29,7 @@ from interlock.contract.host import ReceiverHost
 from interlock.contract.webhook import EVENT, MOST_BYTES, delivery_id, read_secrets, resource, verify
 from interlock.errors import HostConfigError, PrefectError, Refused
 from tasks.common.prefect_api import authorization
+from tasks.common.redaction import know
 
 REMEMBERED = 10_000
 APART_SECONDS = 1.0
@@ -90,7 +91,9 @@ def _secrets(file: Path) -> tuple[bytes, ...]:
         with file.open() as opened:
             if os.fstat(opened.fileno()).st_mode & stat.S_IRWXO:
                 raise HostConfigError(f"{file} can be read by everybody", hint=f"chmod o= {file}")
-            return read_secrets(opened.read(), path=str(file))
+            secrets = read_secrets(opened.read(), path=str(file))
+            know(*secrets)
+            return secrets
     except (OSError, UnicodeDecodeError) as error:
         raise HostConfigError(f"{file}: {error}") from error
 

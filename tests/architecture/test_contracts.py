@@ -35,6 +35,7 @@ BREAKS = {
     "docker": ("tasks.ci.broken_docker", "docker"),
     "gitpython": ("tasks.common.broken_gitpython", "git"),
     "jinja2": ("tasks.common.broken_jinja2", "jinja2"),
+    "pyrage": ("tasks.cd.broken_pyrage", "pyrage"),
     "yaml": ("tasks.common.broken_yaml", "yaml"),
     "jsonschema": ("tasks.common.broken_jsonschema", "jsonschema_rs"),
     "terminal": ("flows.broken_terminal", "rich"),

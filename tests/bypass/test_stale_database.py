@@ -6,8 +6,8 @@ import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 
-from interlock.ci.findings import Scan
-from interlock.ci.gate import judge
+from interlock.contract.finding import Scan
+from interlock.contract.gate import judge
 from interlock.contract.models import GateRules
 from sandbox.trivy_database import ADVISORIES, write_database
 from tasks.ci.scanner import Scanner, check_scanner

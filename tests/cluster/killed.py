@@ -20,6 +20,7 @@ from tasks.cd.cluster import Cluster
 from tasks.cd.host import load_cd
 from tasks.common.effect import Effect
 from tests.cluster.worlds import Recorder
+from tests.killed import stand_still
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,7 +61,7 @@ def _count_writes(cluster: Any, number: int, *, stop: bool) -> None:
                 with guard:
                     written += 1
                     if written == number:
-                        os.kill(os.getpid(), signal.SIGSTOP)
+                        stand_still()
                 return write(*args, **kwargs)
             done = write(*args, **kwargs)
             with guard:

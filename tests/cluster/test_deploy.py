@@ -142,7 +142,7 @@ async def test_a_strangers_object_is_not_taken(world: World) -> None:
 
     assert world.get("ConfigMap", "taken")["data"] == {"x": "theirs"}  # type: ignore[index]
     assert world.get("ConfigMap", "other") is None
-    assert world.receipts() == []
+    assert world.receipts() == [("plan", "blocked")]
 
 
 async def test_the_namespace_itself_may_be_in_git_and_is_never_pruned(world: World) -> None:

@@ -12,12 +12,14 @@ from typing import ParamSpec, TypeVar
 
 import pytest
 
+from flows.cd.walk import LOOKS
 from interlock.cd.control import FENCE
 from interlock.cd.lock import PROCESS, SECONDS
 from interlock.cd.objects import Body, identify, uid
 from interlock.errors import Blocked, LockHeld, Refused
 from tasks.cd import lease
 from tasks.common.effect import Effect
+from tasks.common.environment_repository import fetch_verified
 from tests.cluster import killed
 from tests.cluster.worlds import Recorder, World, config_map, deployment, manifest_path, secret, service
 from tests.killed import ended, exit_code, started
@@ -248,25 +250,46 @@ async def test_a_run_that_is_overtaken_while_it_looks_judges_again(world: World)
 
 
 async def test_a_run_that_is_overtaken_by_a_newer_commit_turns_nothing_back(world: World) -> None:
-    """Of two commits that change nothing here, the older one is noted last, or would be: where the environment stands
-    is the newer one's, on the host as in the cluster, and the next run is as any other.
+    """Of two commits that change nothing here, the older one is noted last, or would be: it decides once more, and
+    where the environment stands is the newer one's, on the host as in the cluster.
     """
     await world.deploy()
-    world.push({"NOTES.md": "one"})
+    overtaken = _Overtaken(world, often=1)
 
-    class Overtaken(Recorder):
-        async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-            result = await super().step(effect, *args, **kwargs)
-            if effect.name == "plan":
-                world.push({"NOTES.md": "two"})
-                await world.deploy()
-            return result
+    outcome = await world.deploy(overtaken)
+
+    assert (outcome.said, outcome.commit) == ("in sync", world.head)
+    assert world.mark()["deployed"] == world.head
+    assert overtaken.notes.count("environment dev: another run has moved it on meanwhile; deciding once more") == 1
+
+
+async def test_a_run_that_is_overtaken_each_time_gives_up(world: World) -> None:
+    """It begins anew some times and no more, and the next run is as any other."""
+    await world.deploy()
 
     with pytest.raises(LockHeld, match="another run has moved it on"):
-        await world.deploy(Overtaken())
+        await world.deploy(_Overtaken(world, often=LOOKS))
 
     assert world.mark()["deployed"] == world.head
     assert (await world.deploy()).said == "in sync"
+
+
+class _Overtaken(Recorder):
+    """Finds something new each time, and another run has deployed what is newer still before this one comes to it."""
+
+    def __init__(self, world: World, *, often: int) -> None:
+        super().__init__()
+        self._world, self._left = world, often
+
+    async def step(self, effect: Effect[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if effect.name == fetch_verified.name and self._left:
+            self._world.push({"NOTES.md": f"{self._left} more"})
+        result = await super().step(effect, *args, **kwargs)
+        if effect.name == "plan" and self._left:
+            self._left -= 1
+            self._world.push({"NOTES.md": f"{self._left} more, and newer"})
+            await self._world.deploy()
+        return result
 
 
 async def test_a_record_that_was_turned_back_freezes(world: World) -> None:

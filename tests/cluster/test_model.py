@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime as dt
 import json
 import os
 import secrets
@@ -20,7 +21,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any, ParamSpec, TypeVar, cast
 
 import pytest
@@ -29,22 +29,25 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from flows.cd import removal, walk
+from flows.cd import receipts, removal, scope, walk
 from interlock.cd.control import ACCOUNT, Subject, control_manifests
 from interlock.cd.host import CdHost
 from interlock.cd.inventory import Entry
 from interlock.cd.lock import PROCESS
 from interlock.cd.objects import PART_OF, Body, Resource, uid
+from interlock.cd.receipts import Entry as Receipt
+from interlock.cd.receipts import Statement, make
 from interlock.cd.record import part_of
 from interlock.cd.reports import Outcome
-from interlock.contract import layout, repository
+from interlock.contract import layout, repository, signature
 from interlock.contract.render import render
 from interlock.contract.tree import Tree
+from interlock.contract.verification import Verified
 from interlock.errors import GitError, HostConfigError, InputError, InterlockError, LockHeld, Refused
 from sandbox.parts.kubernetes import Kubernetes, client_kubeconfig
 from sandbox.place import Place
 from sandbox.supervisor import Sandbox
-from tasks.cd import ledger, record
+from tasks.cd import approvals, ledger, proofs, record
 from tasks.cd.cluster import Cluster, connect
 from tasks.cd.newer import NewerCommit
 from tasks.cd.rules import hold_to_rules
@@ -52,11 +55,13 @@ from tasks.common.effect import Effect
 from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
 from tasks.common.render import render_environment
 from tests.cluster.worlds import USER, Recorder, deployment, new_id, wait_for_rights
+from tests.git.conftest import Key
 
 P = ParamSpec("P")
 R = TypeVar("R")
 STEPS_OF_ONE = 40
 STEPS = int(os.environ.get("INTERLOCK_MODEL_STEPS", "200"))
+RECEIPTS_KEY = signature.generate_key("cd")[0]
 ENVIRONMENTS = ("dev", "prod")
 APPS = ("left", "right")
 """Of `dev`; `prod` has one, `only`."""
@@ -204,9 +209,10 @@ class Shortcut(Recorder):
             read_verified.name: model.head,
             render_environment.name: lambda: render(model.head().repository, name),
             hold_to_rules.name: lambda: args[0],  # the plan as it is: there is no older commit in git to read
-            ledger.append.name: lambda: model.append(name),
+            ledger.append.name: lambda: model.append(name, cast("Statement", args[1])),
             ledger.read.name: lambda: (),  # no receipt tells of objects that were let go
-            ledger.last.name: lambda: receipts[-1] if receipts else None,
+            ledger.tail.name: lambda: tuple(receipts[-cast("int", kwargs.get("most", 12)) :]),
+            ledger.numbered.name: lambda: tuple(receipts),
         }
         if effect.name in instead:
             return cast("R", instead[effect.name]())  # type: ignore[no-untyped-call]
@@ -220,6 +226,7 @@ class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = TemporaryDirectory()
+        Key.make(Path(self.folder.name) / "key")
         self.ids = {name: new_id() for name in ENVIRONMENTS}
         self.spaces = {name: f"m{identifier}" for name, identifier in self.ids.items()}
         self.controls = {name: f"{space}-control" for name, space in self.spaces.items()}
@@ -230,7 +237,7 @@ class Model(RuleBasedStateMachine):
         """Of the shared namespace."""
         self.git: dict[str, tuple[str, str]] = {}
         self.commits: list[str] = []
-        self.receipts: dict[str, list[Any]] = {name: [] for name in ENVIRONMENTS}
+        self.receipts: dict[str, list[Receipt]] = {name: [] for name in ENVIRONMENTS}
         self.theirs: dict[str, tuple[str, str]] = {}
         """What somebody else made: name and content by UID."""
         self.replaced: set[str] = set()
@@ -337,17 +344,17 @@ class Model(RuleBasedStateMachine):
             bodies = [self._declared(name, value) for name, value in wanted.items()]
             files[f"{layout.manifests(environment, app)}/all.yaml"] = yaml.safe_dump_all(bodies)
         tree = Tree.of({path: text.encode() for path, text in files.items()}, commit=self.commits[-1])
-        passed = tuple(SimpleNamespace(commit=commit) for commit in self.commits)
+        passed = tuple(Verified(commit, "ada", "SHA256:0", "Change", ()) for commit in self.commits)
         self._head = VerifiedHead(self.commits[-1], tree, repository.read(tree), cast("Any", passed))
 
     def head(self) -> VerifiedHead:
         return self._head
 
-    def append(self, environment: str) -> Any:
-        receipts = self.receipts[environment]
-        number = len(receipts) + 1
-        receipts.append(SimpleNamespace(receipt=SimpleNamespace(number=number), digest=f"sha256:{number:064x}"))
-        return receipts[-1]
+    def append(self, environment: str, statement: Statement) -> Receipt:
+        kept = self.receipts[environment]
+        previous, now = kept[-1] if kept else None, dt.datetime.now(dt.UTC)
+        kept.append(make(statement, previous=previous, now=now, private_key=RECEIPTS_KEY))
+        return kept[-1]
 
     def _changed(self, *deployed: str) -> None:
         self._commit()
@@ -678,6 +685,11 @@ def model(cluster: Kubernetes, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Cluster, "_once", once)
     monkeypatch.setattr(removal, "PRUNE_SECONDS", 0.3)
     monkeypatch.setattr(NewerCommit, "__call__", lambda _: False)  # there is no git server to ask
+    # Nor commits before this one: none of them asks for evidence, approvals or a budget.
+    monkeypatch.setattr(proofs, "older_attesters", lambda *_, **__: ())
+    monkeypatch.setattr(approvals, "asks", lambda *_, **__: False)
+    monkeypatch.setattr(scope, "read_older_environments", lambda *_, **__: ())
+    monkeypatch.setattr(receipts, "_signed", lambda _, decision: decision.head.new_commits)
     Model.place, Model.deaths = sandbox.place, deaths
     yield Model
 

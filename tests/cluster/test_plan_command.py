@@ -53,6 +53,19 @@ async def test_the_exit_codes_are_those_of_kubectl_diff(world: World, tmp_path: 
     assert _plan(world, tmp_path).returncode > 1
 
 
+async def test_a_foreign_object_is_a_difference_that_says_so(world: World, tmp_path: Path) -> None:
+    """Exit code 1 with the reason, though no sync would touch it; 0 once environment.yaml allows it."""
+    world.push_objects("web", deployment())
+    await world.deploy()
+    named = {"name": "stranger", "namespace": world.namespace}
+    world.admin.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": named}, manager="mallory")
+    done = _plan(world, tmp_path)
+    assert done.returncode == 1
+    assert "a sync would change no object, but 1 is not as Git says (1 foreign): exit code 1" in done.stderr
+    world.decide(allowed_objects=[{"kind": "ConfigMap", "name": "stranger", "reason": "everybody knows it"}])
+    assert (allowed := _plan(world, tmp_path)).returncode == 0, allowed.stderr
+
+
 async def test_a_field_names_the_value_that_made_it(world: World, tmp_path: Path) -> None:
     """From the cluster's field through the template to the line of the values file, in a tree of 80 columns."""
     _templated(world, "hello")

@@ -340,7 +340,7 @@ async def test_over_the_budget_nothing_is_written(world: World) -> None:
     assert len(world.inventory().entries) == 13
     assert world.get("ConfigMap", "new") is None
     assert "12 of 13" in presenter.report("plan").body
-    assert world.receipts() == [("intent", ""), ("result", "healthy")]
+    assert world.receipts() == [("intent", ""), ("result", "healthy"), ("plan", "over-budget")]
 
 
 async def test_an_allowance_lets_just_these_changes_pass(world: World) -> None:
@@ -395,6 +395,8 @@ async def test_a_raised_budget_lets_it_pass_and_a_crash_does_not_block_the_rest(
     """Killed in the middle of the prune, the rest goes with the next run, though the share is another now."""
     world.push_objects("many", *_many(12))
     await world.deploy()
+    world.push_settings(budget={"deletes": 12})
+    await world.deploy()
     world.push_settings({manifest_path("many"): None}, budget={"deletes": 12})
 
     _kill(world, "write 3")
@@ -402,6 +404,18 @@ async def test_a_raised_budget_lets_it_pass_and_a_crash_does_not_block_the_rest(
     await world.deploy()
 
     assert _members(world) == {"ConfigMap/base"}
+
+
+async def test_a_budget_is_not_raised_by_the_commit_that_it_judges(world: World) -> None:
+    """Nor does a kind lose its protection by the commit that drops an object of it; raised before, it holds."""
+    world.push_objects("many", *_many(12))
+    world.push_settings(budget={"deletes": 3}, protected=["Secret"])
+    await world.deploy()
+    world.push_settings({manifest_path("many"): None}, budget={"deletes": 12})
+
+    with pytest.raises(Blocked, match="12 of 13 objects would be deleted; the budget until this commit is 3"):
+        await world.deploy()
+    assert len(_members(world)) == 13
 
 
 # what prunes nothing ---------------------------------------------------------------------------------

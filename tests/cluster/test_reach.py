@@ -260,6 +260,8 @@ def _needed_elsewhere(world: World, unused: Right, used: set[Right]) -> bool:
     sort = _sort(world, unused)
     return bool(sort and any(each.verb == unused.verb and _sort(world, each) == sort for each in used)) or unused in {
         Right(world.namespace, "", "pods/log", "get"),  # of containers that crash, which takes a node
+        # whether the lock stands, which only a host with `admission_lock` looks at
+        Right("", "admissionregistration.k8s.io", "validatingadmissionpolicybindings", "list"),
         Right(world.control, "", "configmaps", "delete"),  # of an inventory that needs fewer parts than before
         Right("", "", "namespaces", "create", world.namespace),  # bootstrap made it
         Right("", "", "namespaces", "delete", world.namespace),  # takes this world along

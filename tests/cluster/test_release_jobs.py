@@ -155,8 +155,10 @@ async def test_a_failed_job_stops_its_application_and_runs_what_is_for_failure(w
     assert [row["result"] for row in cast("list[dict[str, str]]", report.data)] == ["failed", "succeeded"]
     results = {i.name.rpartition("-")[0]: e.result for i, e in world.inventory().entries.items() if i.kind == "Job"}
     assert results == {"migrate": "failed", "clean": "succeeded"}
-    receipts = len(world.receipts())
     with pytest.raises(Blocked, match="failed for this release: change the Job, or release anew"):
+        await world.resync()
+    receipts = len(world.receipts())  # the ledger was told once that the plan is held back
+    with pytest.raises(Blocked, match="failed for this release"):
         await world.resync()
     assert (len(world.receipts()), uid(jobs(world, "clean")[cleaned["metadata"]["name"]])) == (receipts, uid(cleaned))
 

@@ -16,8 +16,9 @@ from interlock.errors import Blocked, ClusterError
 from sandbox.supervisor import Sandbox
 from tasks.cd import cluster as requests
 from tasks.cd.cluster import Cluster, connect
-from tests.cluster.faulty import Failure, Fault, Proxy, through
+from tests.cluster.faulty import through
 from tests.cluster.worlds import World, config_map
+from tests.faulty import Failure, Fault, Proxy
 
 BUSY = Fault("refuse", status=429, retry_after="1", message="too many requests", reason="TooManyRequests")
 PASSING = [

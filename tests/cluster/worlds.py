@@ -34,6 +34,7 @@ from sandbox.place import Place
 from tasks.cd import ledger, record
 from tasks.cd.cluster import Cluster, connect
 from tasks.cd.host import load_cd
+from tasks.common import git
 from tasks.common.effect import Effect
 from tests.git.conftest import Key, Repository, Server, make_repository
 
@@ -108,6 +109,10 @@ class World:
 
     # git
 
+    def repository_text(self, path: str) -> str:
+        """A file of the head."""
+        return git.read_tree(self.repository.mirror, self.head).text(path)
+
     def push(self, changes: Mapping[str, str | None], *, message: str = "Change") -> str:
         encoded = {path: None if text is None else text.encode() for path, text in changes.items()}
         self.head = self.repository.push(self.head, encoded, message=message)
@@ -170,7 +175,7 @@ class World:
         return self.stored().inventory
 
     def receipts(self) -> list[tuple[str, str]]:
-        found = ledger.read.fn(self.host.ledger, "dev", state=self.host.state)
+        found = ledger.read.fn(self.host.ledger, "dev", state=self.host.state, keys=ledger.keys_of(self.host))
         return [(entry.statement.kind, entry.statement.outcome) for entry in found]
 
     def mark(self) -> Any:
@@ -287,6 +292,7 @@ def _config(
         },
         "ledger": {"name": "ledger", "url": ledger_.remote.url, "auth": str(ledger_.remote.auth)},
         "signing": {"signer": "cd", "key": str(key.path)},
+        "deny_list": str(folder / "deny.yaml"),
         "clusters": {"sandbox": {"kubeconfig": str(kubeconfig)}},
         "environments": {
             "dev": {"cluster": "sandbox", "namespaces": [namespace], "control_namespace": f"{namespace}-control"}

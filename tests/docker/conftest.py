@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from interlock.ci.host import CiHost, Registry, Trivy
+from interlock.ci.host import CiHost, Trivy
 from interlock.contract import layout, signature
 from interlock.contract.commit import Person
-from interlock.contract.host import EnvironmentRemote, Remote, RootPin, Signing
+from interlock.contract.host import EnvironmentRemote, Registry, Remote, RootPin, Signing
 from interlock.contract.tree import Tree
 from sandbox.parts import git as git_part
 from sandbox.parts import registry as registry_part

@@ -24,11 +24,13 @@ import pytest
 
 from flows.ci.check import Checked, check_order
 from interlock.ci.build_key import bases_of
+from interlock.ci.builder import builder_of
 from interlock.ci.host import BuildKit as Settings
-from interlock.ci.host import Registry
+from interlock.ci.host import CiHost, Trivy
 from interlock.ci.part import Part
 from interlock.contract.canonical import digest
 from interlock.contract.evidence import Base
+from interlock.contract.host import EnvironmentRemote, Registry, RootPin, Signing
 from interlock.contract.models import BuildRules, Component, Tests
 from interlock.contract.secret_text import MASK
 from interlock.errors import DockerError, FormatError, InputError
@@ -38,11 +40,13 @@ from sandbox.parts.baseimage import BaseImage
 from sandbox.parts.buildkit import BuildKit
 from sandbox.parts.docker import Docker
 from sandbox.parts.registry import Registry as RegistryPart
+from tasks.ci import builder
 from tasks.ci.buildx import Via
 from tasks.ci.images import Image, build_image, build_test_image, daemon, push_image, remove_image, remove_left
 from tasks.ci.scanner import local_scanner
 from tasks.ci.tests import run_tests
 from tasks.common.stopping import stoppable
+from tests import examples_of_repositories as example
 from tests.docker.recorder import Recorder
 
 EPOCH = 1_700_000_000
@@ -417,7 +421,8 @@ components:
 KILLED = """
 import sys
 from pathlib import Path
-from interlock.ci.host import BuildKit, Registry
+from interlock.ci.host import BuildKit
+from interlock.contract.host import Registry
 from interlock.contract.models import Component, Tests
 from tasks.ci.buildx import Via
 from tasks.ci.images import build_image
@@ -465,3 +470,36 @@ def running(work: Path) -> list[Path]:
             if str(work).encode() in (process / "cmdline").read_bytes():
                 found.append(process)
     return found
+
+
+def test_docker_buildx_is_found_where_docker_puts_it(
+    alone: Builder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And builds with the daemon's BuildKit, as the image says; without it the classic builder does."""
+    host = CiHost(
+        format=1,
+        prefect="http://127.0.0.1:1/api",
+        state=tmp_path,
+        environment_repository=EnvironmentRemote(
+            name="environments",
+            url="http://127.0.0.1:1/e.git",
+            root=RootPin(commit="a" * 40, keys=(example.PERSON_KEY,)),
+        ),
+        registry=alone.registry,
+        signing=Signing(signer="ci", key=tmp_path / "key"),
+        docker=alone.docker,
+        trivy=Trivy(cache=tmp_path),
+    )
+    plugins = tmp_path / "plugins"
+    monkeypatch.setattr(builder, "FOLDERS", (plugins,))
+    without = builder.choose_builder.fn(host)
+    plugins.mkdir()
+    (plugins / "docker-buildx").symlink_to(alone.via.settings.buildx)
+    found = builder.choose_builder.fn(host)
+
+    assert without.buildkit is None
+    assert builder_of(alone("RUN echo hello\n", via=None, epoch=None).labels) == "classic"
+    assert found.buildkit is not None and found.buildkit.address is None
+    made = alone("RUN echo hello\n", via=replace(alone.via, settings=found.buildkit))
+    assert builder_of(made.labels) == "docker-buildkit"
+    assert builder_of(alone("RUN echo hello\n").labels) == "buildkitd"

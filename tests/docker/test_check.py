@@ -100,5 +100,22 @@ async def test_what_ci_would_refuse_is_told(folder: Path, program: Scanner) -> N
     with pytest.raises(InputError, match="link is not a regular file"):
         await check(folder, program)
     (folder / "interlock.yaml").unlink()
-    with pytest.raises(FormatError, match=r"interlock\.yaml: the file is missing"):
+    with pytest.raises(FormatError, match=r"interlock\.yaml: the file is missing") as caught:
         await check(folder, program)
+    assert caught.value.hint == "`interlock init application` writes one"
+
+
+async def test_an_environment_repository_is_told_from_an_application(folder: Path, program: Scanner) -> None:
+    """Where environments.yaml lies, the message names the command that checks such a folder."""
+    (folder / "interlock.yaml").rename(folder / "environments.yaml")
+    with pytest.raises(FormatError, match=r"interlock\.yaml: the file is missing") as caught:
+        await check(folder, program)
+    assert caught.value.hint == "this is an environment repository: `interlock render --check` checks it"
+
+
+async def test_a_description_that_is_no_text_is_told_with_its_place(folder: Path, program: Scanner) -> None:
+    """Bytes that are not UTF-8 are a mistake in the file, not in Interlock."""
+    (folder / "interlock.yaml").write_bytes(b"format: 1\n\xff")
+    with pytest.raises(FormatError, match=r"interlock\.yaml: not UTF-8 at byte 10") as caught:
+        await check(folder, program)
+    assert caught.value.hint == "save it as UTF-8"

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from interlock.ci.analysers.bandit import BANDIT
-from interlock.ci.findings import Scan
+from interlock.contract.finding import Scan
 from interlock.errors import ScanFailed
 from tasks.ci.code import analyse_code
+from tests.unit.cli.commands import interlock
 
 HOLE = "import subprocess\nsubprocess.call(input(), shell=True)\n"
 
@@ -60,6 +61,17 @@ def test_a_file_that_it_cannot_read_is_a_finding(tmp_path: Path) -> None:
     scan = analyse(tmp_path, {"old.py": "print 'hello'\n", "deep.py": "(" * 9000 + ")" * 9000, "app.py": "x = 1\n"})
 
     assert found(scan) == {"unread old.py", "unread deep.py"}
+
+
+def test_what_init_application_writes_has_no_findings(tmp_path: Path) -> None:
+    """Nobody's first release tells of code that is Interlock's own."""
+    (tmp_path / "Dockerfile").write_text("FROM debian:12\nCOPY . .\nUSER 1\n")
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_sums.py").write_text("import unittest\n")
+    assert interlock("init", "application", "--yes", folder=tmp_path).returncode == 0
+    assert (tmp_path / "tests" / "interlock_tests.py").exists()
+
+    assert analyse_code.fn(tmp_path, seconds=60).findings == ()
 
 
 def test_passwords_are_not_quoted(tmp_path: Path) -> None:

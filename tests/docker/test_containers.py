@@ -79,7 +79,7 @@ def test_a_build_is_labelled_and_told_line_by_line(build: Build) -> None:
     image = build({"Dockerfile": BASE + "RUN echo hello\n"}, said=said)
 
     assert image.labels["org.opencontainers.image.revision"] == "abc"
-    assert "Step 2/4 : RUN echo hello" in said
+    assert "Step 2/5 : RUN echo hello" in said
     assert "hello" in said
 
 
@@ -88,7 +88,7 @@ def test_a_failing_step_is_quoted(build: Build) -> None:
     with pytest.raises(DockerError) as caught:
         build({"Dockerfile": BASE + "RUN echo compiling && false\n"})
 
-    assert "failed in Step 2/4 : RUN echo compiling && false" in caught.value.message
+    assert "failed in Step 2/5 : RUN echo compiling && false" in caught.value.message
     assert "  | compiling" in caught.value.message
 
 
@@ -124,8 +124,8 @@ def test_a_build_stands_on_what_its_names_meant_before_it(build: Build, docker_d
     with daemon(docker_daemon.docker_host) as client:
         found = client.images.get("interlock.sandbox/python:3.11").id
     assert f"interlock.sandbox/python:3.11 is {found}" in said
-    assert f"Step 2/5 : FROM {found}" in said
-    assert f"Step 3/5 : COPY --from={found} /bin/sh /copied" in said
+    assert f"Step 2/6 : FROM {found}" in said
+    assert f"Step 3/6 : COPY --from={found} /bin/sh /copied" in said
     assert [(each.name, each.id) for each in bases_of(image.labels)] == [("interlock.sandbox/python:3.11", found)]
 
 

@@ -22,16 +22,16 @@ from sandbox.golang import provide_binaries
 from sandbox.part import Daemon, clean_environment, wait_until
 from sandbox.parts import git as git_part
 from sandbox.supervisor import Sandbox
-from tasks.ci import registry as registry_api
 from tasks.ci import scanner
 from tasks.ci.decided import read_decided
 from tasks.ci.images import daemon
 from tasks.common import git
+from tasks.common import registry as registry_api
 from tasks.common.effect import Effect
-from tests.cluster.faulty import Fault, Proxy
 from tests.docker import faulty
 from tests.docker.conftest import Walk
 from tests.docker.recorder import P, R, Recorder
+from tests.faulty import Fault, Proxy
 
 pytestmark = pytest.mark.timeout(600)
 

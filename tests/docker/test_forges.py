@@ -127,7 +127,7 @@ def test_a_rescan_without_news_opens_no_issue(walk: Walk, forges: dict[str, Fake
 
 def test_git_alone_counts(walk: Walk, forges: dict[str, FakeForge], monkeypatch: pytest.MonkeyPatch) -> None:
     """With both forges down the same is released and proposed."""
-    monkeypatch.setattr("tasks.ci.forge.time.sleep", lambda _: None)
+    monkeypatch.setattr("tasks.common.forges.time.sleep", lambda _: None)
     accounts = {name: each.model_copy(update={"url": "http://127.0.0.1:1"}) for name, each in walk.host.forges.items()}
     walk.host = walk.host.model_copy(update={"forges": accounts})
     recorder = Recorder()

@@ -8,8 +8,10 @@ from typing import cast
 import pytest
 
 from flows.ci.poll import is_left, look_at_environments, poll_order
+from flows.ci.release import release_order
 from interlock.ci.decided import Decided
-from interlock.errors import Refused
+from interlock.contract import layout
+from interlock.errors import Refused, Unbound
 from tasks.ci.decided import write_decided
 from tasks.ci.workspace import turn
 from tasks.common.effect import Effect
@@ -54,6 +56,20 @@ def test_what_is_decided_is_left_alone(walk: Walk) -> None:
     assert left(walk)
     assert not is_left.fn(walk.host, "shop", head, None), "nothing is started again while nobody knows how things stand"
     write_decided(state, "shop", Decided("a" * 40))
+    assert left(walk)
+
+
+async def test_a_repository_that_is_bound_nowhere_is_tried_once(walk: Walk) -> None:
+    """It is started again when bindings or applications come and go, whatever else people write."""
+    walk.environments.push({layout.BINDINGS: b"format: 1\nbindings: []\n"})
+
+    with pytest.raises(Unbound, match="shop: no environment has an application"):
+        await release_order(Recorder(), walk.host, "shop", None)
+
+    assert not left(walk)
+    walk.environments.push({layout.GATE: b"format: 1\n# another text\n"})
+    assert not left(walk)
+    walk.environments.push({layout.BINDINGS: b"format: 1\n# another text\nbindings: []\n"})
     assert left(walk)
 
 

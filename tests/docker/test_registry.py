@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from interlock.ci.host import Registry
+from interlock.contract.host import Registry
 from interlock.errors import DockerError, HostConfigError, RegistryError
 from sandbox.parts import registry as part
 from sandbox.parts.docker import Docker
 from tasks.ci.images import daemon, pull_image, push_image
-from tasks.ci.registry import Login, confirm_image, find_image, read_login
+from tasks.common.registry import Login, confirm_image, find_image, read_login
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import stat
 from dataclasses import dataclass
@@ -14,18 +15,17 @@ import httpx
 import pytest
 
 from flows.ci.release import ReleaseOutcome, release_order
-from interlock.ci import oci
-from interlock.ci.build_key import build_key
+from interlock.ci.build_key import build_key, labels
 from interlock.ci.host import BuildKit as Settings
 from interlock.contract import commit as commits
-from interlock.contract import evidence, layout, repository, strict_yaml, trailers
+from interlock.contract import evidence, layout, oci, repository, strict_yaml, trailers
 from interlock.contract.models import ApplicationRepositoryFile, ReleasedComponent
 from interlock.errors import Blocked, CredentialFound, InputError, Refused, Superseded
 from sandbox.parts.buildkit import BuildKit
-from tasks.ci import registry, scanner
+from tasks.ci import scanner
 from tasks.ci.images import RUN_LABEL, daemon, digest_inputs, push_image
 from tasks.ci.referrers import fetch_sbom
-from tasks.common import git
+from tasks.common import git, registry
 from tasks.common.environment_repository import fetch_verified
 from tests.docker import killed, service
 from tests.docker.conftest import Walk
@@ -105,7 +105,7 @@ def test_a_commit_becomes_an_image_and_one_signed_release_commit(done: Done) -> 
     assert str(done.outcome) == f"released shop {head[:12]}: web to dev"
     assert done.recorder.names == [f"release shop {head[:12]}"]
     assert {"repository:shop", "component:web", "environment:dev"} <= set(done.recorder.tags)
-    assert [report.key for report in done.recorder.reports] == ["scan", "tests", "gate", "release", "times"]
+    assert [report.key for report in done.recorder.reports] == ["build", "scan", "tests", "gate", "release", "times"]
     assert "passed for dev" in done.recorder.report("gate").title
     assert "1 passed, 0 failed" in done.recorder.report("tests").title
 
@@ -258,6 +258,11 @@ async def _is_superseded(walk: Walk) -> None:
 
 async def _has_another_history(walk: Walk) -> None:
     """The released commit is not part of the branch any more."""
+    with pytest.raises(Refused) as caught:
+        await release(walk)
+    assert caught.value.rule == "diverged"
+    # A host that never saw the commit knows as much.
+    shutil.rmtree(git.mirror_path(walk.host.state, "shop"))
     with pytest.raises(Refused) as caught:
         await release(walk)
     assert caught.value.rule == "diverged"
@@ -462,18 +467,48 @@ def containers(walk: Walk) -> list[object]:
         return list(client.containers.list(all=True, filters={"label": RUN_LABEL}))
 
 
+def tag_of_inputs(walk: Walk, tree: Path) -> str:
+    """What this commit's image is found by. The commit's files are in `tree` then."""
+    assert walk.application.head is not None
+    git.export(walk.application.mirror, walk.application.head, tree)
+    recipe = strict_yaml.parse(service.INTERLOCK, ApplicationRepositoryFile, path="interlock.yaml").components["web"]
+    inputs = digest_inputs.fn(walk.host.docker, tree, recipe, say=print)
+    return build_key(repository="shop", component="web", recipe=recipe, inputs=inputs)
+
+
+def plant(walk: Walk, image: str, tag: str) -> None:
+    """Whoever may push to the registry writes any tag."""
+    login = registry.read_login(walk.host.registry.auth)
+    assert login is not None
+    with daemon(walk.host.docker) as client:
+        client.images.get(image).tag(walk.image, tag)
+        client.images.push(walk.image, tag, auth_config={"username": login.user, "password": login.password})
+
+
+async def test_an_image_that_says_it_is_ours_is_not_taken_for_it(walk: Walk, tmp_path: Path) -> None:
+    """Whatever its labels are: what neither this host built nor evidence tells of is built, and provenance is true."""
+    assert walk.application.head is not None
+    tag = tag_of_inputs(walk, tmp_path / "tree")
+    (tmp_path / "tree/shop/planted.py").write_text("PLANTED = 1\n")
+    said = labels(repository="shop", commit=walk.application.head, component="web")
+    with daemon(walk.host.docker) as client:
+        planted, _ = client.images.build(path=str(tmp_path / "tree"), labels=said, network_mode="none")
+    plant(walk, str(planted.id), tag)
+    recorder = Recorder()
+
+    await release(walk, recorder)
+
+    assert "build image" in recorder.steps
+    assert any("is none that this host built" in line for line in recorder.said)
+    found = entry(walk)
+    assert found is not None
+    with daemon(walk.host.docker) as client:
+        assert client.images.get(found.image).id != planted.id
+
+
 async def test_a_foreign_image_under_the_tag_is_refused(walk: Walk, tmp_path: Path) -> None:
     """Somebody pushed another image where this commit's would be found."""
-    commit, login = walk.application.head, registry.read_login(walk.host.registry.auth)
-    assert commit is not None
-    assert login is not None
-    git.export(walk.application.mirror, commit, tmp_path / "tree")
-    recipe = strict_yaml.parse(service.INTERLOCK, ApplicationRepositoryFile, path="interlock.yaml").components["web"]
-    inputs = digest_inputs.fn(walk.host.docker, tmp_path / "tree", recipe, say=print)
-    tag = build_key(repository="shop", component="web", recipe=recipe, inputs=inputs)
-    with daemon(walk.host.docker) as client:
-        client.images.get("interlock.sandbox/python:3.11").tag(walk.image, tag)
-        client.images.push(walk.image, tag, auth_config={"username": login.user, "password": login.password})
+    plant(walk, "interlock.sandbox/python:3.11", tag_of_inputs(walk, tmp_path / "tree"))
 
     with pytest.raises(Refused) as caught:
         await release(walk)

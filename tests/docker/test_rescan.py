@@ -11,10 +11,11 @@ import pytest
 
 from flows.ci.release import release_order
 from flows.ci.rescan import RescanOutcome, rescan_order
-from interlock.ci.findings import Scan
-from interlock.ci.host import CiHost, Registry, Trivy
+from interlock.ci.host import CiHost, Trivy
 from interlock.contract import evidence, layout, repository
 from interlock.contract.evidence import Evidence
+from interlock.contract.finding import Scan
+from interlock.contract.host import Registry
 from interlock.errors import Blocked, RegistryError, ScanFailed
 from sandbox.trivy_database import ADVISORIES, write_database
 from tasks.ci import referrers, scanner

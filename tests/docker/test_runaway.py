@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from interlock.ci.host import BuildLimits
 from interlock.ci.junit import TestRun
 from interlock.contract.models import Component, Tests
 from interlock.errors import DockerError
@@ -23,6 +25,7 @@ from sandbox.parts.baseimage import BaseImage
 from sandbox.parts.docker import Docker, answers
 from sandbox.supervisor import Sandbox
 from tasks.ci.images import build_image, daemon, remove_image, remove_left
+from tasks.ci.kept_log import LogPlace
 from tasks.ci.tests import run_tests
 from tests.docker.test_faults import note
 
@@ -46,7 +49,15 @@ class Failing:
     def __init__(self, url: str, folder: Path) -> None:
         self.url, self.folder = url, folder
 
-    def __call__(self, program: str, *, seconds: int = SECONDS, said: list[str] | None = None) -> DockerError:
+    def __call__(
+        self,
+        program: str,
+        *,
+        seconds: int = SECONDS,
+        said: list[str] | None = None,
+        limits: BuildLimits | None = None,
+        log: LogPlace | None = None,
+    ) -> DockerError:
         before = containers(self.url)
         lines: list[str] = [] if said is None else said
         tag = f"interlock-test/{uuid.uuid4().hex}:1"
@@ -61,6 +72,8 @@ class Failing:
                 labels={},
                 seconds=seconds,
                 say=lines.append,
+                limits=limits,
+                log=log,
             )
         note(caught.value)
         wait_for(lambda: containers(self.url) <= before)
@@ -79,6 +92,19 @@ def wait_for(holds: Callable[[], bool], *, seconds: float = 30) -> None:
     while not holds():
         assert time.monotonic() < ends, "it did not come to that"
         time.sleep(0.2)
+
+
+def test_all_that_tests_print_is_kept(run: Callable[..., TestRun], tmp_path: Path) -> None:
+    """Within its bound, which endless output meets too."""
+    place = LogPlace(tmp_path / "logs" / "tests.log.gz", most_bytes=1 << 20, most_files=2)
+    found = run("for n in range(5000): print('line', n)", log=place)
+
+    kept = gzip.decompress(place.path.read_bytes()).decode().splitlines()
+    assert kept == [f"line {n}" for n in range(5000)]
+    assert found.log == tuple(kept[-100:])
+
+    run(PRINTS, log=place)
+    assert len(gzip.decompress(place.path.read_bytes())) <= (1 << 20) + 100
 
 
 @pytest.mark.parametrize("program", [FORKS, PRINTS, DEAF], ids=["forks", "prints", "deaf"])
@@ -213,6 +239,43 @@ def killed_meanwhile(url: str, sandbox: Sandbox) -> Iterator[None]:
         killer.join()
 
 
+def test_all_that_a_build_prints_is_kept(failing: Failing, tmp_path: Path) -> None:
+    """More than a page shows, and of what fails too."""
+    place, said = LogPlace(tmp_path / "logs" / "build.log.gz", most_bytes=1 << 20, most_files=2), list[str]()
+    failing("for n in range(5000): print('line', n)\nraise SystemExit(3)", seconds=100, said=said, log=place)
+
+    kept = gzip.decompress(place.path.read_bytes()).decode().splitlines()
+    assert [line for line in kept if line.startswith("line ")] == [f"line {n}" for n in range(5000)]
+    assert "line 4999" not in said
+
+
+TAKES = "taken = [b'x' * (1 << 20) for _ in range(512)]"
+TELLS = """
+import pathlib
+root = pathlib.Path("/sys/fs/cgroup")
+for name in ("memory.max", "cpu.max", "memory/memory.limit_in_bytes", "cpu/cpu.cfs_quota_us"):
+    if (root / name).exists():
+        print("limit", (root / name).read_text().split()[0])
+raise SystemExit(3)
+"""
+
+
+def test_a_step_that_takes_too_much_memory_is_killed(failing: Failing) -> None:
+    """Before the host feels it, and whoever wrote it reads why."""
+    error = failing(TAKES, seconds=100, limits=BuildLimits(memory_mib=96))
+
+    assert "returned a non-zero code: 137" in error.message
+    assert "raise `build_limits` in ci.yaml" in error.hint
+
+
+def test_steps_get_what_the_host_gives_them(failing: Failing) -> None:
+    """Memory and processor time, as the kernel says inside of the step."""
+    said: list[str] = []
+    failing(TELLS, seconds=100, said=said, limits=BuildLimits(memory_mib=96, processors=1.5))
+
+    assert [line for line in said if line.startswith("limit ")] == [f"limit {96 << 20}", "limit 150000"]
+
+
 @pytest.fixture
 def run(docker_daemon: Docker, base_image: BaseImage, tmp_path: Path) -> Iterator[Callable[..., TestRun]]:
     """Runs a program as the tests of an image that has nothing else; no container and volume is left by it."""
@@ -221,10 +284,10 @@ def run(docker_daemon: Docker, base_image: BaseImage, tmp_path: Path) -> Iterato
     component = Component(tests=Tests(command=("true",)))
     image = build_image.fn(url, tmp_path, component, tag=tag, labels={}, seconds=100, say=print)
 
-    def make(program: str, *, seconds: int = SECONDS) -> TestRun:
+    def make(program: str, *, seconds: int = SECONDS, log: LogPlace | None = None) -> TestRun:
         before = containers(url), volumes(url)
         tests = Tests(command=("python", "-c", program), timeout_seconds=seconds)
-        result = run_tests.fn(url, image.id, tests, run="test")
+        result = run_tests.fn(url, image.id, tests, run="test", log=log)
         assert (containers(url), volumes(url)) == before
         return result
 

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from interlock.ci.findings import Scan
+from interlock.contract.finding import Database, Scan
 from interlock.errors import ScanFailed
 from sandbox.parts.trivy import Trivy
 from sandbox.trivy_database import write_database
 from tasks.ci.jail import isolation
+from tasks.ci.kept import Kept
 from tasks.ci.scanner import Scanner, check_scanner, list_contents, scan_folder, scan_image, scan_manifests
 
 TOKEN = "ghp_" + "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -236,13 +237,37 @@ def test_an_image_is_scanned_from_its_archive(scanner: Scanner, tmp_path: Path) 
     assert result.scan.assessed, result.scan.doubt
     assert len(result.scan.image_id) == len("sha256:") + 64
     image = f"127.0.0.1:5000/shop/web@sha256:{'a' * 64}"
-    contents = list_contents.fn(scanner, result.report, image=image)
+    contents = list_contents.fn(scanner, result.report, repository="127.0.0.1:5000/shop/web").about(image)
     cyclonedx, spdx = json.loads(contents.cyclonedx), json.loads(contents.spdx)
     assert "requests" in {each["name"] for each in cyclonedx["components"]}
     assert "requests" in {each["name"] for each in spdx["packages"]}
     assert cyclonedx["metadata"]["component"]["purl"].startswith(f"pkg:oci/web@sha256:{'a' * 64}")
     assert b"CVE-2018-18074" not in contents.cyclonedx + contents.spdx
     assert TOKEN.encode() not in contents.cyclonedx + contents.spdx
+
+
+def test_whether_a_system_is_covered_is_kept_by_database(
+    scanner: Scanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another image of the system costs no canary of its own, but with another database it does."""
+    database, kept = check_scanner.fn(scanner), Kept(tmp_path / "kept", "shop")
+    asked: list[str] = []
+
+    def canary(*_: object, family: str, version: str) -> bool:
+        asked.append(f"{family} {version}")
+        return family == "debian"
+
+    monkeypatch.setattr("tasks.ci.scanner._scan_canary", canary)
+
+    def covered(number: int, database: Database) -> bool:
+        files = {**PYTHON, "app/number": str(number)}
+        image = archive(tmp_path / f"{number}.tar", files)
+        return scan_image.fn(scanner, image, database=database, kept=kept).scan.assessed
+
+    assert [covered(1, database), covered(2, database)] == [True, True]
+    assert len(asked) == 1
+    assert covered(3, replace(database, digest="sha256:another"))
+    assert len(asked) == 2
 
 
 def test_licences_are_found_when_they_are_asked_for(scanner: Scanner, tmp_path: Path) -> None:
@@ -320,8 +345,9 @@ def test_a_failed_download_keeps_the_database_that_is_there(scanner: Scanner, tm
     fetching = replace(scanner, binary=program, pinned=False, cache=tmp_path / "own")
 
     assert check_scanner.fn(replace(fetching, database=tmp_path / "cache")).updated == old
-    with pytest.raises(ScanFailed, match="exit code 1"):
+    with pytest.raises(ScanFailed, match=r"^no vulnerability database: .* exit code 1") as caught:
         check_scanner.fn(replace(fetching, database=tmp_path / "none"))
+    assert "--trivy-cache DIR --pinned-database" in caught.value.hint
 
 
 Fake = Callable[[str], Scanner]

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from interlock.ci.host import BuildKit as Settings
-from interlock.ci.host import Registry as Account
 from interlock.ci.junit import TestRun
+from interlock.contract.host import Registry as Account
 from interlock.contract.models import BuildRules, Component, Tests
 from interlock.errors import InputError
 from sandbox.parts import registry as registry_part

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from flows.ci.release import release_order
-from interlock.ci import oci, signing
-from interlock.ci.findings import Finding
-from interlock.ci.host import Registry
+from interlock.ci import signing
 from interlock.ci.signing import Request
-from interlock.contract import dsse, evidence, layout, repository
+from interlock.contract import dsse, evidence, layout, oci, repository
 from interlock.contract.dsse import Envelope
 from interlock.contract.evidence import Evidence
+from interlock.contract.finding import Finding
+from interlock.contract.host import Registry
 from interlock.errors import InputError, InterlockError, Refused, ToolError
 from sandbox.part import SandboxError, wait_until
 from sandbox.parts import registry as registry_part
@@ -28,7 +28,8 @@ from sandbox.parts.cosign import Cosign, Major, Storage
 from sandbox.parts.docker import Docker
 from sandbox.parts.referrers import Referrers
 from sandbox.users import as_user, user
-from tasks.ci import referrers, registry, signatures
+from tasks.ci import referrers, signatures
+from tasks.common import registry
 from tests.docker import service
 from tests.docker.conftest import Walk
 from tests.docker.recorder import Recorder

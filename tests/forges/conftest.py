@@ -38,5 +38,5 @@ def forge(request: pytest.FixtureRequest, new_forge: Callable[[Kind], FakeForge]
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long one would have slept between two attempts."""
     slept: list[float] = []
-    monkeypatch.setattr("tasks.ci.forge.time.sleep", slept.append)
+    monkeypatch.setattr("tasks.common.forges.time.sleep", slept.append)
     return slept

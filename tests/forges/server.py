@@ -1,4 +1,4 @@
-"""A forge on a port of this machine: as much of the documented REST APIs of GitHub, GitLab and Gitea as CI uses.
+"""A forge on a port of this machine: as much of the documented REST APIs of GitHub, GitLab and Gitea as CI and CD use.
 
 Paging, authentication, the refusal of a second open pull request from a branch and of one without a branch are theirs.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from interlock.ci.host import ForgeAccount
+from interlock.contract.forge import ForgeAccount
 
 Kind = Literal["github", "gitlab", "gitea"]
 KINDS: tuple[Kind, ...] = ("github", "gitlab", "gitea")
@@ -38,6 +38,7 @@ class Pull:
     state: Literal["open", "closed", "merged"] = "open"
     fork: bool = False
     """From a fork's branch of that name."""
+    draft: bool = False
 
 
 @dataclass
@@ -46,6 +47,22 @@ class Ticket:
     title: str
     body: str
     state: Literal["open", "closed"] = "open"
+
+
+@dataclass
+class Note:
+    """A comment on a pull request."""
+
+    id: int
+    number: int
+    author: int
+    body: str
+    system: bool = False
+    """Written by GitLab itself."""
+
+
+ME = 42
+"""The number of the token's account."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,11 @@ class FakeForge:
     """The commit of a branch; None when there is no such branch."""
     pulls: list[Pull] = field(default_factory=list)
     issues: list[Ticket] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    pushes: bool = False
+    """Whether the token's account may push to the project."""
+    edits: int = 0
+    """How many comments were edited."""
     statuses: list[dict[str, str]] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
@@ -104,20 +126,33 @@ class FakeForge:
             return bool(headers.get("PRIVATE-TOKEN") == TOKEN)
         return headers.get("Authorization") in (f"token {TOKEN}", f"Bearer {TOKEN}")
 
-    def _github(  # noqa: C901, PLR0911 - one branch for each route
+    def _github(  # noqa: C901, PLR0911, PLR0912 - one branch for each route
         self, method: str, path: str, query: dict[str, str], body: dict[str, Any]
     ) -> Answer:
         root = f"/repos/{PROJECT}"
+        if path == "/user":
+            return Answer(200, {"id": ME, "login": "interlock-plans"})
+        if path == root:
+            rights = {"admin": False, "maintain": False, "push": self.pushes, "triage": False, "pull": True}
+            return Answer(200, {"id": 7, "full_name": PROJECT, "permissions": rights})
         if not path.startswith(root + "/"):
             return Answer(404, {"message": "Not Found", "documentation_url": "https://docs.github.com/rest"})
         rest = path.removeprefix(root)
+        if found := re.fullmatch(r"/issues/(\d+)/comments", rest):
+            if method == "POST":
+                return Answer(201, self._github_note(self._new_note(int(found[1]), body["body"])))
+            return self._paged([self._github_note(each) for each in self._notes(found[1])], query, size="per_page")
+        if (found := re.fullmatch(r"/issues/comments/(\d+)", rest)) and method == "PATCH":
+            return Answer(200, self._github_note(self._edit_note(int(found[1]), body["body"])))
         if (found := re.fullmatch(r"/statuses/([0-9a-f]{40})", rest)) and method == "POST":
             if found[1] in self.unknown_commits:
                 return Answer(422, {"message": f"No commit found for SHA: {found[1]}"})
             self.statuses.append({"sha": found[1], **body})
             return Answer(201, {"id": len(self.statuses), **body})
         if rest == "/pulls" and method == "GET":
-            own = [each for each in self.pulls if query.get("head") == f"acme:{each.branch}" and not each.fork]
+            own = [each for each in self.pulls if query["base"] == each.base]
+            if "head" in query:
+                own = [each for each in own if query["head"] == f"acme:{each.branch}" and not each.fork]
             wanted = [each for each in own if query["state"] == "all" or each.state == query["state"]]
             return self._paged([self._github_pull(each) for each in reversed(wanted)], query, size="per_page")
         if rest == "/pulls" and method == "POST":
@@ -150,6 +185,11 @@ class FakeForge:
         self, method: str, path: str, query: dict[str, str], body: dict[str, Any]
     ) -> Answer:
         root = f"/api/v4/projects/{PROJECT}"
+        if path == "/api/v4/user":
+            return Answer(200, {"id": ME, "username": "interlock-plans"})
+        if path == root:
+            level = {"access_level": 30 if self.pushes else 20, "notification_level": 3}
+            return Answer(200, {"id": 7, "permissions": {"project_access": level, "group_access": None}})
         if not path.startswith(root + "/"):
             return Answer(404, {"message": "404 Project Not Found"})
         rest = path.removeprefix(root)
@@ -165,8 +205,16 @@ class FakeForge:
         if found := re.fullmatch(r"/repository/commits/([0-9a-f]{40})/statuses", rest):
             same = [each for each in self.statuses if (each["sha"], each["name"]) == (found[1], query["name"])]
             return Answer(200, [{"id": 1, "status": same[-1]["state"], "name": query["name"]}] if same else [])
+        if found := re.fullmatch(r"/merge_requests/(\d+)/notes", rest):
+            if method == "POST":
+                return Answer(201, self._gitlab_note(self._new_note(int(found[1]), body["body"])))
+            return self._paged([self._gitlab_note(each) for each in self._notes(found[1])], query, size="per_page")
+        if (found := re.fullmatch(r"/merge_requests/(\d+)/notes/(\d+)", rest)) and method == "PUT":
+            return Answer(200, self._gitlab_note(self._edit_note(int(found[2]), body["body"])))
         if rest == "/merge_requests" and method == "GET":
-            own = [each for each in self.pulls if each.branch == query["source_branch"]]
+            own = [each for each in self.pulls if query["target_branch"] == each.base]
+            own = [each for each in own if query.get("source_branch", each.branch) == each.branch]
+            own = [each for each in own if query["state"] in ("all", _GITLAB[each.state])]
             return self._paged([self._gitlab_pull(each) for each in reversed(own)], query, size="per_page")
         if rest == "/merge_requests" and method == "POST":
             branch = body["source_branch"]
@@ -191,21 +239,32 @@ class FakeForge:
             return Answer(200, self._gitlab_issue(ticket))
         return Answer(404, {"error": "404 Not Found"})
 
-    def _gitea(  # noqa: C901, PLR0911 - one branch for each route
+    def _gitea(  # noqa: C901, PLR0911, PLR0912 - one branch for each route
         self, method: str, path: str, query: dict[str, str], body: dict[str, Any]
     ) -> Answer:
         root = f"/api/v1/repos/{PROJECT}"
         missing = {"errors": [], "message": "The target couldn't be found.", "url": "http://x/api/swagger"}
+        if path == "/api/v1/user":
+            return Answer(200, {"id": ME, "login": "interlock-plans"})
+        if path == root:
+            return Answer(200, {"id": 7, "permissions": {"admin": False, "push": self.pushes, "pull": True}})
         if not path.startswith(root + "/"):
             return Answer(404, missing)
         rest = path.removeprefix(root)
+        if found := re.fullmatch(r"/issues/(\d+)/comments", rest):
+            if method == "POST":
+                return Answer(201, self._github_note(self._new_note(int(found[1]), body["body"])))
+            return Answer(200, [self._github_note(each) for each in self._notes(found[1])])
+        if (found := re.fullmatch(r"/issues/comments/(\d+)", rest)) and method == "PATCH":
+            return Answer(200, self._github_note(self._edit_note(int(found[1]), body["body"])))
         if (found := re.fullmatch(r"/statuses/([0-9a-f]{40})", rest)) and method == "POST":
             if found[1] in self.unknown_commits:
                 return Answer(404, missing)
             self.statuses.append({"sha": found[1], **body})
             return Answer(201, {"id": len(self.statuses), "status": body["state"], "context": body["context"]})
         if rest == "/pulls" and method == "GET":
-            return self._paged([self._gitea_pull(each) for each in reversed(self.pulls)], query, size="limit", most=5)
+            shown = [each for each in self.pulls if query["state"] in ("all", each.state)]
+            return self._paged([self._gitea_pull(each) for each in reversed(shown)], query, size="limit", most=5)
         if rest == "/pulls" and method == "POST":
             if self.head(body["head"]) is None:
                 return Answer(404, missing)
@@ -242,6 +301,19 @@ class FakeForge:
         self.pulls.append(Pull(next(self.numbers), branch, base, body["title"], text))
         return self.pulls[-1]
 
+    def _notes(self, number: str) -> list[Note]:
+        return [each for each in self.notes if each.number == int(number)]
+
+    def _new_note(self, number: int, body: str) -> Note:
+        self.notes.append(Note(500 + len(self.notes), number, ME, body))
+        return self.notes[-1]
+
+    def _edit_note(self, id_: int, body: str) -> Note:
+        note = next(each for each in self.notes if each.id == id_)
+        note.body = body
+        self.edits += 1
+        return note
+
     def _new_issue(self, title: str, body: str) -> Ticket:
         self.issues.append(Ticket(next(self.numbers), title, body))
         return self.issues[-1]
@@ -272,8 +344,30 @@ class FakeForge:
             "body": pull.body,
             "state": "open" if pull.state == "open" else "closed",
             "merged_at": TIME if pull.state == "merged" else None,
-            "head": {"ref": pull.branch, "sha": self.head(pull.branch) or "b" * 40},
-            "base": {"ref": pull.base, "sha": "0" * 40},
+            "draft": pull.draft,
+            "head": {
+                "ref": pull.branch,
+                "sha": self.head(pull.branch) or "b" * 40,
+                "repo": {"id": 8 if pull.fork else 7, "full_name": PROJECT},
+            },
+            "base": {"ref": pull.base, "sha": "0" * 40, "repo": {"id": 7, "full_name": PROJECT}},
+        }
+
+    def _github_note(self, note: Note) -> dict[str, Any]:
+        return {
+            "id": note.id,
+            "url": self._url(f"/repos/{PROJECT}/issues/comments/{note.id}"),
+            "html_url": f"https://forge.example/{PROJECT}/pull/{note.number}#issuecomment-{note.id}",
+            "body": note.body,
+            "user": {"id": note.author, "login": f"user{note.author}"},
+        }
+
+    def _gitlab_note(self, note: Note) -> dict[str, Any]:
+        return {
+            "id": note.id,
+            "body": note.body,
+            "author": {"id": note.author, "username": f"user{note.author}"},
+            "system": note.system,
         }
 
     def _github_issue(self, ticket: Ticket) -> dict[str, Any]:
@@ -295,6 +389,7 @@ class FakeForge:
             "description": pull.body,
             "state": "opened" if pull.state == "open" else pull.state,
             "sha": self.head(pull.branch) or "b" * 40,
+            "draft": pull.draft,
             "source_project_id": 8 if pull.fork else 7,
             "target_project_id": 7,
         }
@@ -319,6 +414,7 @@ class FakeForge:
             "body": pull.body,
             "state": "open" if pull.state == "open" else "closed",
             "merged": pull.state == "merged",
+            "draft": pull.draft,
             "head": {"ref": pull.branch, "label": pull.branch, "sha": sha, "repo_id": 8 if pull.fork else 7},
             "base": {"ref": pull.base, "label": pull.base, "sha": "0" * 40, "repo_id": 7},
         }

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from interlock.ci.alarm import Alarm, alarms
-from interlock.ci.findings import Database, Finding, Scan, not_scanned
-from interlock.ci.host import ForgeAccount
 from interlock.ci.rescan import Rescanned, judge_again
 from interlock.ci.targets import targets
 from interlock.contract import layout, repository
+from interlock.contract.finding import Database, Finding, Scan, not_scanned
+from interlock.contract.forge import ForgeAccount
 from tasks.ci.forge import settle_issues
 from tests import examples_of_repositories as example
 from tests.forges.server import FakeForge, Fault, Ticket

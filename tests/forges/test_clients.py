@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from interlock.ci.forge import Status
-from interlock.ci.host import ForgeAccount
+from interlock.contract.forge import ForgeAccount
 from interlock.errors import ForgeError, HostConfigError
 from tasks.ci.forge import asked
 from tests.forges.server import TOKEN, FakeForge, Fault, Pull, Ticket

@@ -13,11 +13,11 @@ import pytest
 from flows.ci.propose import Offer, Proposed, keep_up, propose, withdraw
 from flows.ci.race import fetch_environments
 from interlock.ci.decided import Decided
-from interlock.ci.host import CiHost, Registry, Trivy
+from interlock.ci.host import CiHost, Trivy
 from interlock.ci.targets import Proven, targets
 from interlock.contract import evidence, layout, release
 from interlock.contract.canonical import digest
-from interlock.contract.host import EnvironmentRemote, RootPin, Signing
+from interlock.contract.host import EnvironmentRemote, Registry, RootPin, Signing
 from interlock.contract.models import Source
 from interlock.contract.trailers import Trailers, message, parse
 from tasks.ci.decided import read_decided, standing_at, write_decided

@@ -12,9 +12,9 @@ import pytest
 
 from flows.ci.stated import say_again, stated
 from interlock.ci import statuses
-from interlock.ci.host import CiHost, Registry, Trivy
-from interlock.contract.host import EnvironmentRemote, Remote, RootPin, Signing
-from interlock.errors import Blocked, GitError, InputError, InterlockError, Superseded
+from interlock.ci.host import CiHost, Trivy
+from interlock.contract.host import EnvironmentRemote, Registry, Remote, RootPin, Signing
+from interlock.errors import Blocked, GitError, InputError, InterlockError, Superseded, Unbound
 from tasks.ci.source import Head
 from tasks.ci.unsent import unsent
 from tests import examples_of_repositories as example
@@ -70,6 +70,7 @@ def test_pending_then_success(forge: FakeForge, tmp_path: Path) -> None:
         (InputError("interlock.yaml:3: no such field"), "failure", "interlock.yaml:3: no such field"),
         (GitError("http://git.internal: refused"), "error", "a tool failed; it is tried again"),
         (Superseded("shop 5555: 6666 is newer"), "error", "a newer commit is released"),
+        (Unbound("shop: bound nowhere"), "success", "there is no environment that it may be released to"),
         (Blocked("x" * 500), "failure", "x" * 139 + "…"),
     ],
 )

@@ -6,69 +6,27 @@ import os
 import subprocess
 import time
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from interlock.contract import commit as commits
 from interlock.contract import layout
-from interlock.contract.host import EnvironmentRemote, RootPin
-from interlock.errors import FormatError, Refused
+from interlock.contract.host import RootPin
+from interlock.errors import FormatError, Refused, Untrusted
 from tasks.common import git
-from tasks.common.environment_repository import VerifiedHead, fetch_verified, read_verified
+from tasks.common.environment_repository import fetch_verified, read_verified
+from tasks.common.mirrored import Mirrored
 from tests.examples_of_repositories import APPLICATION, ENVIRONMENT, IMAGE_REPOSITORY, environment_tree, release_files
-from tests.git.conftest import AUTHOR, Key, Repository, Server, make_repository
+from tests.git.conftest import AUTHOR, Key, Server
+from tests.git.verified import World, make_world
 
 VALUES = layout.values(ENVIRONMENT, APPLICATION)
 
 
-@dataclass
-class World:
-    """A pushed environment repository, with a person's key, CI's key, and CD's state folder."""
-
-    repository: Repository
-    ada: Key
-    ci: Key
-    state: Path
-    root: str
-
-    @property
-    def remote(self) -> EnvironmentRemote:
-        pin = RootPin(commit=self.root, keys=(self.ada.public,))
-        remote = self.repository.as_role("cd")
-        return EnvironmentRemote(name="environments", root=pin, url=remote.url, auth=remote.auth)
-
-    def fetch(self, since: str | None = None, *, known: VerifiedHead | None = None) -> VerifiedHead:
-        return fetch_verified.fn(self.remote, state=self.state, since=since, known=known)
-
-    def refusal(self, since: str | None = None) -> str:
-        with pytest.raises(Refused) as refused:
-            self.fetch(since)
-        return refused.value.rule
-
-    def push(self, parent: str | None, changes: dict[str, bytes | None], *, by: Key, message: str = "Change") -> str:
-        commit = self.repository.write(parent, changes, by=by, message=message)
-        git.push(self.repository.mirror, commit, self.repository.remote, expected=parent)
-        return commit
-
-    def force(self, commit: str) -> None:
-        """Whoever stole push rights on a lax server moves the branch where they like."""
-        bare, mirror = self.repository.bare, self.repository.mirror
-        subprocess.run(
-            ("git", f"--git-dir={mirror}", "push", "--quiet", "--force", str(bare), f"{commit}:refs/heads/main"),
-            check=True,
-        )
-
-
 @pytest.fixture
 def world(server: Server, tmp_path: Path) -> World:
-    repository = make_repository(server, tmp_path)
-    ada, ci = Key.make(tmp_path / "ada"), Key.make(tmp_path / "ci")
-    tree = environment_tree(released=False, person_key=ada.public, machine_key=ci.public)
-    world = World(repository, ada, ci, tmp_path / "state", "")
-    world.root = world.push(None, dict(tree.files), by=ada)
-    return world
+    return make_world(server, tmp_path)
 
 
 def test_the_first_verification_begins_at_the_root_pin(world: World) -> None:
@@ -198,10 +156,13 @@ def test_recovers_with_an_approvers_commit(world: World) -> None:
     for since in (good, world.root, None):
         judged = world.fetch(since).new_commits[-1]
         assert (judged.commit, judged.skipped) == (recovered, (bad,))
+    line = {each.id: each for each in git.read_commits(git.mirror_path(world.state, "environments"), None, recovered)}
+    history = Mirrored(git.mirror_path(world.state, "environments"))
+    assert [history.refuses(line[each]) for each in (good, bad, recovered, world.root)] == [False, True, False, False]
 
 
 def test_a_revoked_key_and_a_moved_root_pin(world: World) -> None:
-    """After a rotation the old key's commits no longer pass from the old root; they do from a pin moved forward."""
+    """A key that is only taken out no longer passes from the old root; it does from a pin moved forward."""
     released = world.push(world.root, release_files(), by=world.ci)
     assert world.fetch(world.root).commit == released
     new_ci = Key.make(world.state.parent / "ci2")
@@ -214,6 +175,113 @@ def test_a_revoked_key_and_a_moved_root_pin(world: World) -> None:
     world.root = rotated
     assert world.fetch().commit == rotated
     assert world.fetch(released).commit == rotated
+
+
+def _signers(world: World, *, ci: Key | None, ended: str = "") -> dict[str, bytes | None]:
+    """The signers' file with another key for CI, or none and no binding, and with what ended."""
+    key = (ci or Key.make(world.state.parent / "spare")).public
+    text = environment_tree(person_key=world.ada.public, machine_key=key).text(layout.SIGNERS)
+    return {layout.SIGNERS: (text + ended).encode()}
+
+
+def _ended(world: World, word: str, commit: str) -> str:
+    return f"ended:\n  - {{name: ci-shop, key: '{world.ci.public}', {word}: {commit}}}\n"
+
+
+def test_a_retired_key_is_believed_from_the_root_pin_on(world: World) -> None:
+    """A rotation that lists the old key as retired asks nothing of hosts, old or new."""
+    released = world.push(world.root, release_files(), by=world.ci)
+    new_ci = Key.make(world.state.parent / "ci2")
+    rotated = world.push(released, _signers(world, ci=new_ci, ended=_ended(world, "retired", released)), by=world.ada)
+    world.push(rotated, {layout.release(ENVIRONMENT, APPLICATION): None}, by=world.ada)
+
+    assert world.fetch(released).new_commits[0].commit == rotated
+    assert [each.signer for each in world.fetch().new_commits] == ["ada", "ci-shop", "ada", "ada"]
+
+
+def test_a_compromised_key_makes_what_passed_untrusted(world: World) -> None:
+    """What its thief released, verified long ago, stops everything, until it is undone and an approver says so."""
+    good = world.push(world.root, {VALUES: b"replicas: 3\n"}, by=world.ada)
+    stolen = world.push(good, release_files(), by=world.ci)
+    later = world.push(stolen, {VALUES: b"replicas: 4\n"}, by=world.ada)
+    assert world.fetch(world.root).commit == later
+    new_ci = Key.make(world.state.parent / "ci2")
+    told = world.push(later, _signers(world, ci=new_ci, ended=_ended(world, "compromised", good)), by=world.ada)
+
+    for since in (later, stolen):
+        with pytest.raises(Untrusted if since == later else Refused, match=stolen[:12]) as refused:
+            world.fetch(since)
+        assert refused.value.rule == "key-compromised"
+    assert world.refusal() == "key-compromised"
+
+    undone = world.push(told, dict.fromkeys(release_files()), by=world.ada)
+    assert world.refusal(later) == "key-compromised"
+    moved = world.push(undone, _signers(world, ci=new_ci, ended=_ended(world, "compromised", undone)), by=world.ada)
+    assert [world.fetch(since).commit for since in (later, stolen, None, moved)] == [moved] * 4
+
+
+def test_the_verified_head_is_verified_again(world: World) -> None:
+    """A mark on the host that names a commit which nobody verified does not make it a good one."""
+    good = world.push(world.root, {VALUES: b"replicas: 3\n"}, by=world.ada)
+    assert world.fetch(good).new_commits == ()
+    evil = world.push(good, {VALUES: b"replicas: 9\n"}, by=Key.make(world.state.parent / "evil"))
+
+    with pytest.raises(Untrusted) as untrusted:
+        world.fetch(evil)
+
+    assert untrusted.value.rule == "unknown-key"
+
+
+def test_a_replaced_commit_is_judged_as_it_is(world: World) -> None:
+    """A good commit that is put in a bad one's place in the mirror, as plain git would follow it, helps nobody."""
+    good = world.push(world.root, {VALUES: b"replicas: 3\n"}, by=world.ada)
+    assert world.fetch(world.root).commit == good
+    evil = world.push(good, {VALUES: b"replicas: 9\n"}, by=Key.make(world.state.parent / "evil"))
+    harmless = world.repository.write(good, {VALUES: b"replicas: 4\n"}, by=world.ada)
+    mirror = git.mirror_path(world.state, "environments")
+    git.fetch(mirror, world.remote)
+    read = ("git", f"--git-dir={world.repository.mirror}", "cat-file", "commit", harmless)
+    data = subprocess.run(read, capture_output=True, check=True).stdout
+    write = ("git", f"--git-dir={mirror}", "hash-object", "-t", "commit", "-w", "--stdin", "--literally")
+    subprocess.run(write, input=data, capture_output=True, check=True)
+    subprocess.run(("git", f"--git-dir={mirror}", "update-ref", f"refs/replace/{evil}", harmless), check=True)
+    shown = subprocess.run(
+        ("git", f"--git-dir={mirror}", "cat-file", "commit", evil), capture_output=True, check=True
+    ).stdout
+    assert shown == data
+
+    assert world.refusal(good) == "unknown-key"
+
+
+def test_a_graft_in_a_mirror_is_refused(world: World) -> None:
+    """A file that gives commits other parents makes the mirror one that somebody else changed."""
+    good = world.push(world.root, {VALUES: b"replicas: 3\n"}, by=world.ada)
+    world.fetch(world.root)
+    info = git.mirror_path(world.state, "environments") / "info"
+    info.mkdir(exist_ok=True)
+    (info / "grafts").write_text(f"{good}\n")
+
+    assert world.refusal(world.root) == "mirror"
+
+
+def test_attributes_in_the_history_are_refused(world: World) -> None:
+    """`.gitattributes` could tell git to show or filter files in another way; nobody may add one, in any folder."""
+    for path in (".gitattributes", "environments/dev/.gitattributes", "environments/dev/.GitAttributes"):
+        world.force(world.repository.write(world.root, {path: b"* filter=evil diff=evil\n"}, by=world.ada))
+        assert world.refusal(world.root) == "forbidden-path"
+
+
+def test_the_keys_of_the_root_pin_are_asked_each_time(world: World) -> None:
+    """When the host config names other keys, what was verified by the old ones is not believed any more."""
+    good = world.push(world.root, {VALUES: b"replicas: 3\n"}, by=world.ada)
+    world.fetch(world.root)
+    other = RootPin(commit=world.root, keys=(Key.make(world.state.parent / "other").public,))
+    remote = world.remote.model_copy(update={"root": other})
+
+    for since in (good, world.root):
+        with pytest.raises(Refused) as refused:
+            fetch_verified.fn(remote, state=world.state, since=since)
+        assert refused.value.rule == "root-pin"
 
 
 def test_signers_must_stay_readable_for_the_strict_reader(world: World) -> None:
@@ -233,6 +301,16 @@ def test_too_many_commits_are_refused(world: World, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(git, "MAX_COMMITS", 3)
 
     assert world.refusal(world.root) == "too-large"
+
+
+def test_an_approval_is_small(world: World) -> None:
+    """Everybody may bring their own ones, whatever else they may write: no host reads megabytes for it."""
+    path = layout.approval("dev", "ada", "sha256:" + "1" * 64, None)
+    small = world.push(world.root, {path: b"x" * (16 << 10)}, by=world.ada)
+    assert world.fetch(world.root).commit == small
+
+    world.push(small, {path: b"x" * ((16 << 10) + 1)}, by=world.ada)
+    assert world.refusal(small) == "too-large"
 
 
 def test_a_thousand_commits_in_about_a_second(world: World) -> None:

@@ -12,8 +12,9 @@ import pytest
 from tasks.cd import newer
 from tasks.cd.newer import NewerCommit
 from tasks.common import git
-from tests.git.test_environment_repository import VALUES, World
+from tests.git.test_environment_repository import VALUES
 from tests.git.test_environment_repository import world as world  # noqa: PLC0414 - a fixture of that file, used here
+from tests.git.verified import World
 
 
 def _newer(world: World, commit: str) -> NewerCommit:
@@ -81,7 +82,7 @@ def test_a_commit_that_is_refused_ends_no_wait(world: World, monkeypatch: pytest
     git.fetch(git.mirror_path(world.state, world.remote.name), world.remote)
     judged: list[str] = []
 
-    def refuse(_mirror: Path, _root: object, head: str, **_more: object) -> bool:
+    def refuse(_remote: object, head: str, **_more: object) -> bool:
         judged.append(head)
         return False
 

@@ -16,11 +16,11 @@ from threading import Barrier
 import pytest
 
 from flows.ci.race import fetch_environments, in_turn
-from interlock.ci.host import CiHost, Registry, Trivy
+from interlock.ci.host import CiHost, Trivy
 from interlock.ci.targets import Proven, changes, targets
 from interlock.contract import evidence, layout, release
 from interlock.contract.canonical import digest
-from interlock.contract.host import EnvironmentRemote, RootPin, Signing
+from interlock.contract.host import EnvironmentRemote, Registry, RootPin, Signing
 from interlock.contract.models import Source
 from interlock.contract.trailers import Trailers, parse
 from interlock.errors import PushRejected
@@ -110,6 +110,7 @@ async def _release(host: CiHost, component: str, together: Barrier) -> Written:
         return await recorder.step(
             push_release,
             host,
+            signing=host.signing,
             parent=head.commit,
             changes=changes(head.tree, proven, image=image, source=source),
             subject=f"Release {component}",

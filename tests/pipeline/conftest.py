@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
-from sandbox.demo import acts
+from sandbox.demo import acts, agreement, proof
 from sandbox.demo.acts import Show
 from sandbox.demo.stage import Act, Stage
 from sandbox.pipeline import PARTS, PROGRAMS, Pace, Pipeline, stand_up
@@ -15,7 +15,15 @@ from sandbox.runs import Run
 from sandbox.supervisor import Sandbox
 
 Scene = Callable[[Show, Act], None]
-SCENES: tuple[Scene, ...] = (acts.first_release, acts.new_version, acts.blocked, acts.drift, acts.refused)
+SCENES: tuple[Scene, ...] = (
+    acts.first_release,
+    acts.new_version,
+    acts.blocked,
+    acts.drift,
+    acts.refused,
+    proof.tampered,
+    agreement.approved,
+)
 
 
 @pytest.fixture(scope="package")

@@ -89,3 +89,22 @@ def test_a_newcomers_service_answers(
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {"hello": "world"}
     assert "Traceback" not in done.stderr
+
+    asked = subprocess.run(
+        [
+            "bash",
+            "-euo",
+            "pipefail",
+            "-c",
+            'eval "$(.venv/bin/python -m sandbox shell)"; python -m sandbox on cd status',
+        ],
+        env=environment,
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert asked.returncode == 0, asked.stderr
+    assert any("hello" in line and "/hello/web@" in line for line in asked.stdout.splitlines()), asked.stdout
+    assert "Warning" not in asked.stderr

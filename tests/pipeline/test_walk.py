@@ -44,6 +44,16 @@ def test_rewritten_and_unsigned_history_is_refused(walked: Walked) -> None:
     assert failures(walked["refused"]) == []
 
 
+def test_tampered_evidence_is_refused_though_cis_key_signed_the_release(walked: Walked) -> None:
+    """CD names image, object, link and statement, writes nothing, and says so on the run's page."""
+    assert failures(walked["tampered"]) == []
+
+
+def test_a_change_waits_until_a_second_person_approves_it(walked: Walked) -> None:
+    """Nothing moves while the approval is missing; once it is pushed the change is deployed, by no other hand."""
+    assert failures(walked["approved"]) == []
+
+
 def test_every_file_of_the_walk_fits_its_schema(pipeline: Pipeline, walked: Walked) -> None:
     """Both repositories with what CI and people wrote there, and the files of all hosts."""
     pipeline.environments.pull()

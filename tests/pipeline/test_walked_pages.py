@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from sandbox.debian import provide_packages
 from sandbox.pipeline import ENVIRONMENT, Pipeline
 from sandbox.runs import Run
-from sandbox.terminal import Terminal
 from tests.pipeline.conftest import newest
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.usefixtures("walked")]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A headless Chromium: the machine's own."""
-    if shutil.which("chromium") is None:
-        provide_packages(("chromium",), report=Terminal())
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,6 +51,10 @@ class Server:
     folder: Path
     port: int
     process: subprocess.Popen[bytes] | None = None
+    account: str = ""
+    """`user:password` that it asks for; nothing when it is open to everybody."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """What else its unit sets."""
 
     @property
     def api(self) -> str:
@@ -67,7 +72,9 @@ class Server:
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_SERVICES_SCHEDULER_LOOP_SECONDS": "5",
+            **({"PREFECT_SERVER_API_AUTH_STRING": self.account} if self.account else {}),
             **QUIET,
+            **self.variables,
         }
         lay_database(self.folder / "home")
         with self.log.open("ab") as log:
@@ -120,13 +127,22 @@ def free_port() -> int:
         return int(bound.getsockname()[1])
 
 
+@contextmanager
+def running(folder: Path) -> Iterator[Server]:
+    """A server while the block lasts."""
+    server = Server(folder, free_port())
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 # For the folder and not the session: an idle server with its workers takes a third of a core.
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("prefect"), free_port())
-    server.start()
-    yield server
-    server.stop()
+    with running(tmp_path_factory.mktemp("prefect")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -153,14 +169,22 @@ class Worker:
 
 
 def start_worker(
-    half: Half, folder: Path, server: Server, *, resync_seconds: int = 3600, cluster: str = "sandbox"
+    half: Half,
+    folder: Path,
+    server: Server,
+    *,
+    resync_seconds: int = 3600,
+    cluster: str = "sandbox",
+    before: str = "",
+    account: str = "",
 ) -> Worker:
+    """`before` is code for the worker's process: what only a test can switch."""
     state = folder / "state"
     state.mkdir(parents=True)
     value = hosts.ci(server.api, state) if half == "ci" else hosts.cd(server.api, state, resync_seconds, cluster)
     config = hosts.written(folder, f"{half}.yaml", value)
     log = folder / "worker.log"
-    code = f"from flows.serve import serve; serve({half!r}, module='tests.prefect.stubs')"
+    code = f"{before}\nfrom flows.serve import serve; serve({half!r}, module='tests.prefect.stubs')"
     with log.open("ab") as file:
         process = subprocess.Popen(
             [*WITH_US, sys.executable, "-I", "-c", code],
@@ -171,6 +195,7 @@ def start_worker(
                 "INTERLOCK_CONFIG": str(config),
                 "PYTHONPATH": str(folder),
                 "SECRET_OF_THE_WORKER": "not for flows",
+                **({"PREFECT_API_AUTH_STRING": account} if account else {}),
             },
             cwd=folder,
             stdout=file,

@@ -6,8 +6,6 @@ its own checks are behind it then.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,12 +13,13 @@ from typing import Any
 from flows import run
 from tasks.cd.cluster import Applied, Cluster
 from tasks.cd.host import load_cd
+from tests.killed import stand_still
 
 
 def _stopping(apply: Callable[..., Applied]) -> Callable[..., Applied]:
     def stopped(cluster: Cluster, body: dict[str, Any], *, dry_run: bool = False, **how: Any) -> Applied:
         if not dry_run and _told():
-            os.kill(os.getpid(), signal.SIGSTOP)
+            stand_still()
         return apply(cluster, body, dry_run=dry_run, **how)
 
     return stopped

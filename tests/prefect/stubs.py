@@ -20,6 +20,7 @@ from flows.presenter import PrefectPresenter
 from interlock.contract.builtin import BuiltIn
 from interlock.contract.report import Report, Table
 from interlock.errors import Blocked
+from tasks.cd import looked
 from tasks.common.effect import effect
 
 
@@ -50,6 +51,8 @@ async def _order(flow: str, **values: Any) -> str:
     said = await presenter.step(write_down, flow, values)
     await presenter.show(Report("sample", said, tables=(Table.of("key", "value", rows=[("flow", flow)]),)))
     await presenter.tag("sample")
+    if flow == "resync":
+        looked.note(_state(), values["environment"])
     if (_state() / "wait").exists():
         (_state() / "waiting").touch()
         try:
@@ -104,11 +107,31 @@ async def poll_cd() -> State[Any]:
     return await ending(_order("poll-cd"), str)
 
 
+@flow(name="guard", persist_result=False)
+async def guard() -> State[Any]:
+    """Stands for CD's guard."""
+    return await ending(_order("guard"), str)
+
+
+@flow(name="pull-requests", persist_result=False)
+async def pull_requests() -> State[Any]:
+    """Stands for CD's look at open pull requests."""
+    return await ending(_order("pull-requests"), str)
+
+
 def _stub(flow: BuiltIn) -> Flow[..., Any]:
     stub: Flow[..., Any] = globals()[flow.name.replace("-", "_")]
     return stub
 
 
+def _by_own_clock(environment: str) -> int:
+    """Stands for a resync without Prefect."""
+    write_down.fn("own-clock", {"environment": environment})
+    looked.note(_state(), environment)
+    return 0
+
+
 if __name__ == "__main__":
     run._flow = _stub
+    run._by_own_clock = _by_own_clock
     sys.exit(run.main(sys.argv[1:]))

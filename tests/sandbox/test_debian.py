@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import debian
-from sandbox.debian import missing_packages, provide_packages
+from sandbox.debian import missing_packages, provide_packages, provide_unpacked
 from sandbox.part import SandboxError
 
 
@@ -31,6 +31,24 @@ def test_refuses_where_there_is_no_apt(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SandboxError, match=r"not Debian or Ubuntu.*: runc nftables"):
         provide_packages(["runc", "nftables"], report=_silent)
+
+
+def test_a_package_is_unpacked_and_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its files lie in the cache, nothing else is left there, and the next time there is nothing to do."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    told: list[str] = []
+    folder = provide_unpacked("nginx", report=lambda part, message: told.append(message))
+    assert os.access(folder / "usr" / "sbin" / "nginx", os.X_OK)
+    assert [each.name for each in folder.parent.iterdir()] == ["nginx"]
+    assert provide_unpacked("nginx", report=_silent) == folder
+
+
+def test_refuses_to_unpack_where_there_is_no_apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On another distribution the message names the package and where its files belong."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(SandboxError, match=f"put the files of nginx into {tmp_path}/interlock/debian/nginx"):
+        provide_unpacked("nginx", report=_silent)
 
 
 def test_refuses_without_root(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,6 +125,20 @@ def test_status_tells_which_part_answers(name: str) -> None:
     assert {answer["part"]: answer["answers"] for answer in answers} == {"git": False, "trivy": True}
 
 
+def test_status_wraps_and_cuts_no_path(name: str) -> None:
+    """On a narrow terminal too, address and log stand whole, each to be copied by itself."""
+    with owner(name, parts="git,trivy"):
+        sandbox = Sandbox.attach(name, report=Terminal())
+        sandbox.kill("git")
+        command = [sys.executable, "-m", "sandbox", "status"]
+        narrow = {**os.environ, "COLUMNS": "40"}
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=narrow)
+        lines = done.stdout.splitlines()
+        words = done.stdout.split()
+    assert "no answer" in lines[lines.index(f"sandbox {name}") + 1]
+    assert {str(sandbox.log(part)) for part in ("git", "trivy")} <= set(words)
+
+
 def test_two_sandboxes_run_side_by_side(name: str) -> None:
     """A second sandbox has other ports, users and repositories, and both answer."""
     with (

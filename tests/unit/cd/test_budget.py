@@ -9,10 +9,11 @@ import pytest
 
 from interlock.cd import budget
 from interlock.cd.budget import Weight
-from interlock.cd.guards import Guards
+from interlock.cd.guards import PROTECTED, Guards
 from interlock.cd.objects import Body
 from interlock.cd.plan import Action, FieldChange, PlanItem
-from interlock.contract.models import Budget
+from interlock.contract import strict_yaml
+from interlock.contract.models import Budget, EnvironmentFile
 from interlock.contract.render import Identity
 from tests.unit.cd.bodies import scope
 
@@ -47,6 +48,27 @@ def test_deletions_are_held_against_count_and_share(
 ) -> None:
     """Ten or 30 % where nothing is said; what is said alone counts alone, of both the larger one."""
     assert bool(_over(Weight(owned, deletes=deletes), **given)) == over
+
+
+def test_no_commit_raises_the_budget_that_it_is_judged_by() -> None:
+    """That of the commits before holds as well, and so do the kinds that they protect; a smaller one holds at once."""
+    before = _environment(budget={"deletes": 2, "restarts": 1}, protected=["Secret"])
+    now = Guards.of(_environment(budget={"deletes": 20}, protected=["ConfigMap"])).held_to([before, before])
+    weight = Weight(100, deletes=3, restarts=2)
+
+    assert budget.excess(weight, now) == (
+        "3 of 100 objects would be deleted; the budget until this commit is 2",
+        "2 workloads would replace their pods; the budget until this commit is 1",
+    )
+    assert {("", "Secret"), ("", "ConfigMap"), *PROTECTED} == now.protected
+    lowered = Guards.of(_environment(budget={"deletes": 1})).held_to([before])
+    assert "the budget is 1" in budget.excess(weight, lowered)[0]
+    assert not Guards.of(before).held_to([before]).older
+
+
+def _environment(**more: object) -> EnvironmentFile:
+    text = strict_yaml.dump({"format": 1, "cluster": "sandbox", "namespaces": ["shop"], "id": "e" * 12, **more})
+    return strict_yaml.parse(text, EnvironmentFile, path="environment.yaml")
 
 
 def test_an_excess_has_its_numbers() -> None:

@@ -8,7 +8,16 @@ import pytest
 
 from interlock.cd import outlook
 from interlock.cd.outlook import Ending, Outlook
-from interlock.errors import Blocked, ClusterError, FormatError, InterlockError, LockHeld, Refused, Unhealthy
+from interlock.errors import (
+    AwaitsApproval,
+    Blocked,
+    ClusterError,
+    FormatError,
+    InterlockError,
+    LockHeld,
+    Refused,
+    Unhealthy,
+)
 
 NEW, OLD = "a" * 40, "b" * 40
 NOW = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
@@ -29,6 +38,7 @@ def seen(
         (Unhealthy("no"), "unhealthy", True),
         (ClusterError("no"), "failed", True),
         (LockHeld("no"), "waiting", False),
+        (AwaitsApproval("no"), "awaiting approval", True),
     ],
 )
 def test_the_last_run_tells(error: InterlockError, state: str, wrong: bool) -> None:

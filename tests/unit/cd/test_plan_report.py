@@ -56,6 +56,18 @@ PLAN = Plan(
 )
 
 
+def test_a_plan_that_changes_nothing_says_why_it_differs() -> None:
+    """Where all that is not as Git says is foreign; not where a sync would change something, is stopped, or all is."""
+    foreign, same = PLAN.having(Action.FOREIGN), PLAN.having(Action.UNCHANGED)
+
+    told = plan_report.untouched(replace(PLAN, items=(*foreign, *same)))
+    assert told.startswith("a sync would change no object, but 2 are not as Git says (2 foreign): exit code 1. ")
+    assert "allowed_objects" in told
+    assert plan_report.untouched(replace(PLAN, items=same)) == ""
+    for more in (Action.CHANGE, Action.BLOCKED):
+        assert plan_report.untouched(replace(PLAN, items=(*foreign, *PLAN.having(more)))) == ""
+
+
 def test_what_matters_comes_first() -> None:
     """What stops, drift, deletions, foreign objects by what they could do, changes, new ones; each with its why."""
     assert (

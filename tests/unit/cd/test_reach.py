@@ -72,7 +72,8 @@ def test_what_the_lock_and_the_record_need_is_what_is_given_there() -> None:
             "verb": "create",
             "name": "interlock",
         }
-        assert (("configmaps", "create") in asked) is (username != "interlock-cd")
+        assert ("configmaps", "create") in asked
+        assert (("configmaps", "delete") in asked) is (username != "interlock-cd")
         assert ("leases", "update") in asked
 
 

@@ -10,7 +10,7 @@ from interlock.cd import record as form
 from interlock.cd.inventory import Entry, Inventory, decode, encode
 from interlock.cd.record import Known, Mark, Record
 from interlock.contract.render import Identity
-from interlock.errors import Refused
+from interlock.errors import LedgerCut, Refused
 
 A, B, C = "a" * 40, "b" * 40, "c" * 40
 ID = "0123456789ab"
@@ -147,3 +147,23 @@ def test_the_order_of_what_left_git_is_remembered() -> None:
     assert found == {"shop": ("db",), "web": ("cache",)}
     assert form.remembered_order({}, {"web"}, None, ()) == {}
     assert form.read(Record, form.write(before), subject="record") == before
+
+
+@pytest.mark.parametrize("keeper", ["mark", "record"])
+def test_a_ledger_that_lost_what_was_seen_is_cut(keeper: str) -> None:
+    """Fewer receipts than mark or record have seen, or another one in the place of the last: LedgerCut."""
+    seen = {"receipts": 4, "receipt": "sha256:" + "4" * 64}
+    record = Record("d0", verified="a" * 40, deployed="a" * 40, **(seen if keeper == "record" else {}))  # type: ignore[arg-type]
+    mark = Mark("d0", verified="a" * 40, deployed="a" * 40, **(seen if keeper == "mark" else {}))  # type: ignore[arg-type]
+
+    def ask(receipts: int, digests: dict[int, str]) -> Known:
+        return form.agreed(record, mark, environment="dev", receipts=receipts, digests=digests)
+
+    assert ask(4, {4: str(seen["receipt"])}).deployed == "a" * 40
+    assert ask(40, {4: str(seen["receipt"]), 40: "sha256:" + "9" * 64}).deployed == "a" * 40
+    with pytest.raises(LedgerCut, match="receipt 4 in the ledger is not the one"):
+        ask(40, {40: "sha256:" + "9" * 64})
+    with pytest.raises(LedgerCut, match="has 3 receipts"):
+        ask(3, {})
+    with pytest.raises(LedgerCut, match="receipt 4 in the ledger is not the one"):
+        ask(5, {4: "sha256:" + "0" * 64})

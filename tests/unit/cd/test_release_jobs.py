@@ -48,6 +48,13 @@ def named(*manifests: Manifest) -> list[str]:
     return [each.identity.name for each in for_release(Rendered("dev", manifests, ()), Inventory.of()).manifests]
 
 
+def test_what_is_known_of_a_job_is_not_said_of_it_under_its_new_name() -> None:
+    """Its body is another one: a fingerprint that was kept of the former would be its verdict as well."""
+    kept = Manifest(job().body, "web", {}, "kept")
+    (found, _) = for_release(Rendered("dev", (kept, workload(IMAGES[0])), ()), Inventory.of()).manifests
+    assert found.fingerprint == Manifest(found.body, "web", {}).fingerprint
+
+
 def test_a_name_stands_for_a_job_and_the_images_beside_it() -> None:
     """Another image of the application is another release; replicas, and other applications, are not."""
     (name, _), (same, _), (image, _) = (

@@ -39,6 +39,20 @@ def test_a_secrets_name_tells_nothing_without_the_key() -> None:
     assert all(len(name) == 10 for name in one)
 
 
+def test_a_secrets_fingerprint_tells_nothing_without_the_key() -> None:
+    """Verdicts on disk have it: nobody without the key can try values against it; another content is another one."""
+
+    def fingerprint(text: str, key: bytes = KEY) -> str:
+        made = _made("Secret", "p", rolling=True, stringData={"a": text})
+        (found,) = rolled(Rendered("dev", (made,), ()), key=key).manifests
+        assert found.fingerprint != Manifest(found.body, "shop", {}).fingerprint, "a plain digest of the body"
+        return str(found.fingerprint)
+
+    assert fingerprint("hunter2") == fingerprint("hunter2")
+    assert fingerprint("hunter2") != fingerprint("hunter3")
+    assert fingerprint("hunter2") != fingerprint("hunter2", b"o" * 32)
+
+
 def test_runs_that_make_the_key_at_once_have_the_same(tmp_path: Path) -> None:
     """And it is there as a whole or not at all: a run that is killed leaves no half one."""
     with ThreadPoolExecutor(8) as pool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from interlock.ci.dockerfile import repository_of, require_local
+from interlock.ci.dockerfile import require_local
+from interlock.contract.build_sources import repository_of
 from interlock.errors import FormatError
 
 ADDRESS = "http://127.0.0.1:4200/api/admin/settings"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from dataclasses import replace
 
 import pytest
@@ -10,14 +11,16 @@ import pytest
 from interlock.ci.coverage import Coverage, FileCoverage
 from interlock.ci.credentials import Probe
 from interlock.ci.evidence import Facts, for_environment, for_registry, statements
-from interlock.ci.findings import Database, Finding, Scan
-from interlock.ci.gate import Scans, Verdict, judge
+from interlock.ci.gate import Scans
 from interlock.ci.junit import TestReport, TestRun
 from interlock.ci.sbom import of_contents, require_about
 from interlock.contract import evidence
 from interlock.contract.evidence import Attached, Base, Statement
+from interlock.contract.finding import Database, Finding, Scan
+from interlock.contract.gate import Verdict, judge
 from interlock.contract.models import GateRules, Source
 from interlock.errors import FormatError, ScanFailed
+from tasks.ci.scanner import Contents
 
 NOW = dt.datetime(2030, 6, 15, 12, tzinfo=dt.UTC)
 IMAGE = f"r.example/shop/web@sha256:{'1' * 64}"
@@ -45,6 +48,7 @@ FACTS = Facts(
     tests=PASSED,
     sboms=(Attached("r.example/shop/web@sha256:3", "sha256:" + "3" * 64, "application/vnd.cyclonedx+json"),),
     probe=Probe(("~/.kube/config",), ("KUBERNETES_SERVICE_HOST=10.0.0.1",)),
+    built_with="buildkitd",
     bases=(
         Base("debian:12", "sha256:" + "4" * 64, "sha256:" + "5" * 64),
         Base("local/base:1", "sha256:" + "6" * 64),
@@ -90,6 +94,13 @@ def test_evidence_holds_what_was_found_out() -> None:
         "addresses": ["KUBERNETES_SERVICE_HOST=10.0.0.1"],
     }
     assert data == evidence.envelope(said().values())
+
+
+def test_provenance_names_the_builder() -> None:
+    """That the image names itself."""
+    definition = said()["provenance"].predicate["buildDefinition"]
+
+    assert definition["internalParameters"]["builtWith"] == "buildkitd"
 
 
 def test_provenance_names_what_the_image_stands_on() -> None:
@@ -156,3 +167,26 @@ def test_an_spdx_document_of_something_else_is_none(packages: str) -> None:
     """Whatever stands in it."""
     with pytest.raises(ScanFailed):
         require_about(b'{"spdxVersion": "SPDX-2.3", "packages": %s}' % packages.encode(), "spdx", image=IMAGE)
+
+
+def test_a_list_of_contents_takes_the_name_that_the_registry_gives() -> None:
+    """In each form of writing it; a document that does not name its image by it is none."""
+    stand_in = f"sha256:{'5' * 64}"
+    cyclonedx = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "metadata": {"component": {"purl": f"pkg:oci/web@{stand_in.replace(':', '%3A')}", "name": f"web@{stand_in}"}},
+    }
+    reference = {"referenceLocator": f"pkg:oci/web@{stand_in}"}
+    spdx = {
+        "spdxVersion": "SPDX-2.3",
+        "packages": [{"primaryPackagePurpose": "CONTAINER", "externalRefs": [reference]}],
+    }
+    listed = Contents(json.dumps(cyclonedx).encode(), json.dumps(spdx).encode(), stand_in)
+
+    found = listed.about(IMAGE)
+
+    assert b"5555" not in found.cyclonedx + found.spdx
+    assert found.digest == IMAGE.partition("@")[2]
+    with pytest.raises(ScanFailed, match="is not about"):
+        replace(listed, spdx=b"{}").about(IMAGE)

@@ -7,16 +7,8 @@ from typing import Any
 
 import pytest
 
-from interlock.ci.findings import (
-    CONTENTS,
-    Database,
-    Finding,
-    read_canary,
-    read_contents,
-    read_database,
-    read_folder,
-    read_image,
-)
+from interlock.ci.findings import CONTENTS, read_canary, read_contents, read_database, read_folder, read_image
+from interlock.contract.finding import Database, Finding
 from interlock.errors import ScanFailed
 from tests.unit.ci.reports import DOCKERFILE, LOCK_FILE, SECRET, SOURCE_FILE, SYSTEM, VULNERABILITY, folder_report
 from tests.unit.ci.reports import image_report as image
@@ -117,7 +109,7 @@ DEBIAN: dict[str, Any] = {"Family": "debian", "Name": "12.15"}
         (image(Results=None, system=DEBIAN), {}, "it says that it is debian 12.15, and has no packages of that"),
         (
             image(LOCK_FILE),
-            {"package_database": "var/lib/dpkg/status"},
+            {"package_lists": {"deb": "var/lib/dpkg/status"}},
             "it has packages in var/lib/dpkg/status, which the scanner does not list",
         ),
         (image(SYSTEM, system=DEBIAN | {"EOSL": True}), {}, "debian 12.15 gets no security fixes any more"),
@@ -126,8 +118,14 @@ DEBIAN: dict[str, Any] = {"Family": "debian", "Name": "12.15"}
             {"covered": False},
             "the vulnerability database knows nothing about debian 12.15",
         ),
+        (image(SYSTEM, system={"Family": "own", "Name": "1"}), {}, "the scanner knows no vulnerabilities of own 1"),
+        (
+            image(SYSTEM, LOCK_FILE, system=DEBIAN),
+            {"package_lists": {"deb": "var/lib/dpkg/status", "rpm": "var/lib/rpm/Packages"}},
+            "it has packages in var/lib/rpm/Packages, which are none of debian 12.15",
+        ),
     ],
-    ids=["no packages", "hidden packages", "ended", "unknown release"],
+    ids=["no packages", "hidden packages", "ended", "unknown release", "unknown system", "another's packages"],
 )
 def test_an_image_whose_packages_cannot_be_judged_is_not_assessed(
     report: bytes, given: dict[str, Any], doubt: str
@@ -141,7 +139,7 @@ def test_an_image_whose_packages_cannot_be_judged_is_not_assessed(
 
 def test_a_known_system_with_packages_is_assessed() -> None:
     """Also when its package database was seen in a layer."""
-    scan = read_image(image(SYSTEM, system=DEBIAN), database=DATABASE, package_database="var/lib/dpkg/status")
+    scan = read_image(image(SYSTEM, system=DEBIAN), database=DATABASE, package_lists={"deb": "var/lib/dpkg/status"})
 
     assert scan.assessed
 

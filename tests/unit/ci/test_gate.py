@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from interlock.ci.findings import Database, Finding, Scan, not_scanned
-from interlock.ci.gate import REQUIRED, Required, Verdict, judge
 from interlock.ci.junit import FailedCase, TestReport, TestRun
-from interlock.ci.known import NOTHING, Known, Sighting
 from interlock.contract.evidence import Base
+from interlock.contract.finding import Database, Finding, Scan, not_scanned
+from interlock.contract.gate import REQUIRED, Required, Verdict, judge
 from interlock.contract.models import BuildRules, GateRules, LicenceRules, Waiver
+from interlock.contract.sightings import NOTHING, Known, Sighting
 
 NOW = dt.datetime(2030, 6, 15, 12, tzinfo=dt.UTC)
 DATABASE = Database(NOW - dt.timedelta(hours=5), "sha256:" + "d" * 64)

@@ -8,11 +8,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interlock.ci.findings import KINDS, SEVERITIES, Database, Finding, Scan, Subject
-from interlock.ci.gate import judge
 from interlock.ci.junit import TestReport, TestRun
-from interlock.ci.known import Known, Sighting
+from interlock.contract.finding import KINDS, SEVERITIES, Database, Finding, Scan, Subject
+from interlock.contract.gate import judge
 from interlock.contract.models import GateRules, LicenceRules, Severity, Waiver
+from interlock.contract.sightings import Known, Sighting
 
 NOW = dt.datetime(2030, 6, 15, 12, tzinfo=dt.UTC)
 PASSED = TestRun(0, TestReport(("a",), (), (), 0.1, "sha256:" + "e" * 64))

@@ -57,3 +57,22 @@ def test_a_commit_says_when_it_was_made() -> None:
 
     assert committed(head + b"\nsubject\n") == 1_700_000_000
     assert committed(b"tree x\n\ncommitter B <b> 5 +0000\n") is None
+
+
+def test_a_repository_may_have_a_release_key_of_its_own() -> None:
+    """Others are signed as the host is; no signer has two keys, and no key two signers."""
+    own = {"signer": "ci-blog", "key": "/etc/interlock/ci-blog.key"}
+    two = {**HOST["repositories"], "blog": {"url": "https://git.example/blog.git"}}
+
+    found = host(repositories=two, release_keys={"blog": own})
+
+    assert found.signing_of("blog").signer == "ci-blog"
+    assert found.signing_of("shop") == found.signing_of("unknown") == found.signing
+    assert [each.signer for each in found.signings] == ["ci-shop", "ci-blog"]
+    for keys, said in (
+        ({"other": own}, "release_keys names other"),
+        ({"blog": own | {"signer": "ci-shop"}}, "here are 1 signers"),
+        ({"blog": own | {"key": "/etc/interlock/ci.key"}}, "here are 1 keys"),
+    ):
+        with pytest.raises(ValidationError, match=said):
+            host(repositories=two, release_keys=keys)

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from interlock.ci.findings import Finding
-from interlock.ci.known import Known, Sighting, known, scans
+from interlock.ci.known import known
 from interlock.ci.targets import Target, targets
 from interlock.contract import evidence, layout
 from interlock.contract.evidence import Statement
+from interlock.contract.finding import Finding
 from interlock.contract.models import ReleasedComponent, Source
 from interlock.contract.repository import read
+from interlock.contract.sightings import Known, Sighting, scans
 from interlock.contract.tree import Tree
 from interlock.errors import FormatError
 from tests import examples_of_repositories as example

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from interlock.ci.licences import refuses
+from interlock.contract.licences import refuses
 from interlock.contract.models import LicenceRules
 
 DENIED = LicenceRules(denied=("AGPL-*", "SSPL-1.0"))

@@ -59,6 +59,8 @@ def test_a_manifest_without_dependencies_needs_none(name: str, content: bytes) -
         b"    --hash=sha256:abc",
         b"requests==2.31.0 --hash=sha256:abc",
         b"-r base.txt",
+        b"-e .",
+        b"--index-url https://index.example.org/simple",
         b"# requests",
         b"requests==2.31.0  # why",
         b"",
@@ -82,6 +84,9 @@ def test_lines_with_one_version_are_well(line: bytes) -> None:
         b"git+https://example.org/x.git",
         b"requests @ https://example.org/x.whl",
         b"./wheels/x.whl",
+        b"-e git+https://example.org/x.git",
+        b"--editable=git+ssh://example.org/x.git",
+        b"-rhttps://example.org/requirements.txt",
     ],
 )
 def test_lines_without_one_are_told(line: bytes) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from interlock.ci import oci
-from interlock.ci.oci import Artifact, Layer
-from interlock.contract import dsse
+from interlock.contract import dsse, oci
 from interlock.contract.dsse import LocalKey
+from interlock.contract.oci import Artifact, Layer
 from interlock.errors import RegistryError
 
 IMAGE = oci.Descriptor(oci.MANIFEST, "sha256:" + "1" * 64, 500)

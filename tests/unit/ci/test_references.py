@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from interlock.ci.references import (
-    Kind,
-    full_name,
-    is_allowed,
-    read_references,
-    require_allowed,
-    require_arguments,
-    require_quiet,
-)
+from interlock.ci.references import read_references, require_allowed, require_arguments, require_quiet
+from interlock.contract.build_sources import Kind, full_name, is_allowed
 from interlock.contract.models import BuildRules
 from interlock.errors import FormatError, InputError
 

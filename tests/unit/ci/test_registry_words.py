@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.ci.registry_words import explain
+from interlock.contract.registry_words import explain
 
 
 @pytest.mark.parametrize(

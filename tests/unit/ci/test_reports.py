@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from interlock.ci.coverage import Coverage, FileCoverage
-from interlock.ci.findings import Database, Finding, Scan, not_scanned
-from interlock.ci.gate import Verdict, judge
 from interlock.ci.junit import FailedCase, TestReport, TestRun
-from interlock.ci.known import Known, Sighting
 from interlock.ci.reports import gate_report, release_report, results_report, scan_report
 from interlock.ci.targets import Released
+from interlock.contract.finding import Database, Finding, Scan, not_scanned
+from interlock.contract.gate import Verdict, judge
 from interlock.contract.models import GateRules, Waiver
+from interlock.contract.sightings import Known, Sighting
+from interlock.errors import Blocked
 
 NOW = dt.datetime(2030, 6, 15, 12, tzinfo=dt.UTC)
 PINNED = Database(dt.datetime(2024, 1, 1, tzinfo=dt.UTC), "sha256:" + "d" * 64, pinned=True)
@@ -29,6 +30,7 @@ SCANS = (
 )
 PASSED = TestRun(0, TestReport(("a",), ("c",), (), 0.1, "sha256:" + "e" * 64), seconds=1.26)
 RULES = GateRules()
+BUILDER = "images are built with a buildkitd, as ci.yaml says"
 
 
 def test_a_scan_has_counts_and_a_line_per_finding() -> None:
@@ -166,9 +168,10 @@ def test_a_release_names_image_and_commit() -> None:
     new = Released("web", "r/web@sha256:1", ("dev",), "c" * 40, blocked=("prod",))
     old = Released("api", "r/api@sha256:2", ("dev",), "")
 
-    report = release_report("shop", "a" * 40, (new, old))
+    report = release_report("shop", "a" * 40, (new, old), builder=BUILDER)
 
     assert report.title == "shop aaaaaaaaaaaa: released, but not everywhere"
+    assert report.markdown.endswith("Images are built with a buildkitd, as ci.yaml says.")
     assert report.tables[0].rows == (
         ("web", "dev", "prod", "r/web@sha256:1", "cccccccccccc"),
         ("api", "dev", "none", "r/api@sha256:2", "released before"),
@@ -176,12 +179,25 @@ def test_a_release_names_image_and_commit() -> None:
     assert len(report.tables) == 1
 
 
+def test_a_release_that_was_stopped_promises_no_deploy() -> None:
+    """The last column says why under a heading that fits, once, and nobody is told to wait for CD."""
+    web = Released("web", "", (), "", blocked=("dev",), failure=Blocked("web aaaa is not released to dev"))
+
+    report = release_report("shop", "a" * 40, (web,), builder=BUILDER)
+
+    assert report.title == "shop aaaaaaaaaaaa: not released"
+    assert report.tables[0].columns[-1] == "release commit, or why there is none"
+    assert report.tables[0].rows == (("web", "nowhere", "dev", "none", "web aaaa is not released to dev"),)
+    assert "CD deploys" not in report.markdown
+    assert web.said == "web aaaa is not released to dev"
+
+
 def test_a_release_names_what_people_have_to_merge() -> None:
     """And where."""
     url = "https://forge.example/acme/e/pull/3"
     web = Released("web", "r/web@sha256:1", (), "", proposed=("prod", "stage"), pull_request=url)
 
-    report = release_report("shop", "a" * 40, (web,))
+    report = release_report("shop", "a" * 40, (web,), builder=BUILDER)
 
     assert report.title == "shop aaaaaaaaaaaa: proposed"
     assert report.tables[0].rows == (("web", "nowhere", "none", "r/web@sha256:1", "none yet"),)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from interlock.ci.findings import Database, Finding, Scan, not_scanned
 from interlock.ci.reports import rescan_report
 from interlock.ci.rescan import Marks, Rescanned, judge_again, marks, released
 from interlock.ci.targets import Target, targets
 from interlock.contract import evidence, layout, repository, strict_yaml
+from interlock.contract.finding import Database, Finding, Scan, not_scanned
 from interlock.contract.models import ReleaseFile
 from tests import examples_of_repositories as example
 

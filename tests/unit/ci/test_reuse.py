@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from interlock.ci.reuse import stale
+from interlock.ci.reuse import is_told, stale
 from interlock.ci.targets import Target, targets
 from interlock.contract import evidence, layout, release, repository
 from interlock.contract.canonical import digest
@@ -47,9 +48,7 @@ def statements(
     )
 
 
-def judged(
-    said: Sequence[Statement], *, gate: str = "format: 1\n", tests: str = TESTS, image: str = example.IMAGE
-) -> str:
+def released(said: Sequence[Statement], *, gate: str = "format: 1\n") -> tuple[repository.Repository, Target]:
     proof = evidence.envelope(said)
     source = Source(repository=example.SOURCE_REPOSITORY, commit=example.SOURCE_COMMIT)
     entry = ReleasedComponent(image=example.IMAGE, source=source, evidence=digest(proof))
@@ -60,7 +59,38 @@ def judged(
     }
     found = repository.read(example.environment_tree(changes, released=False))
     (target,) = targets(found, source=None, signer=None)
+    return found, target
+
+
+def judged(
+    said: Sequence[Statement], *, gate: str = "format: 1\n", tests: str = TESTS, image: str = example.IMAGE
+) -> str:
+    found, target = released(said, gate=gate)
     return stale(found, target, image=image, tests=tests, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("image", "key", "told"),
+    [
+        (example.IMAGE, "il-1", True),
+        (example.IMAGE, "il-2", False),
+        (example.IMAGE.replace("1a", "2b"), "il-1", False),
+    ],
+)
+def test_evidence_tells_what_was_built_from_which_inputs(image: str, key: str, told: bool) -> None:
+    """Of just the image and just the inputs that it names, and not where it names none."""
+    said = statements()
+    provenance = said[0].predicate
+    definition = provenance["buildDefinition"]
+    internal = {**definition["internalParameters"], "buildKey": "il-1"}
+    named = replace(
+        said[0], predicate={**provenance, "buildDefinition": {**definition, "internalParameters": internal}}
+    )
+    found, target = released((named, *said[1:]))
+    unnamed, _ = released(said)
+
+    assert is_told(found, [target], image=image, key=key) is told
+    assert not is_told(unnamed, [target], image=image, key=key)
 
 
 def test_complete_and_young_evidence_will_do() -> None:

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interlock.ci.findings import KINDS, SEVERITIES, Database, Finding, Scan, Subject, not_scanned
-from interlock.ci.gate import judge
 from interlock.ci.junit import TestReport, TestRun
 from interlock.ci.sarif import SCHEMA, Judged, document
+from interlock.contract.finding import KINDS, SEVERITIES, Database, Finding, Scan, Subject, not_scanned
+from interlock.contract.gate import judge
 from interlock.contract.models import GateRules, Waiver
 
 PUBLISHED = json.loads((Path(__file__).parent / "sarif-schema-2.1.0.json").read_text())

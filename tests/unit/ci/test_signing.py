@@ -9,16 +9,18 @@ from dataclasses import replace
 
 import pytest
 
-from interlock.ci import oci, signing
+from interlock.ci import signing
 from interlock.ci.build_key import bases_label, labels
-from interlock.ci.gate import Verdict
+from interlock.ci.builder import builder_label
 from interlock.ci.signing import Request
 from interlock.ci.targets import Target
-from interlock.contract import dsse, evidence
+from interlock.contract import dsse, evidence, oci
+from interlock.contract.attesters import Attester
 from interlock.contract.canonical import digest
 from interlock.contract.dsse import LocalKey
 from interlock.contract.evidence import Attached
-from interlock.errors import FormatError, InputError, Refused
+from interlock.contract.gate import Verdict
+from interlock.errors import Blocked, FormatError, HostConfigError, InputError, Refused
 from tests.unit.ci.test_evidence import FACTS, IMAGE, NOW, SCANS, verdict
 
 KEY = LocalKey(dsse.generate_key())
@@ -116,6 +118,7 @@ def test_the_registry_must_have_the_scanned_image_of_this_commit() -> None:
     """By the manifest's digest, the configuration's, and what the image says about itself."""
     wanted, image_id = IMAGE.partition("@")[2], FACTS.image_id
     said = labels(repository="shop", commit="a" * 40, component="web") | bases_label(FACTS.bases)
+    said |= builder_label("buildkitd")
     good = json.dumps({"config": {"Labels": said}}).encode()
 
     signing.require_image(REQUEST, found=wanted, image_id=image_id, configuration=good)
@@ -127,6 +130,7 @@ def test_the_registry_must_have_the_scanned_image_of_this_commit() -> None:
         (wanted, "sha256:" + "9" * 64, good),
         (wanted, image_id, other),
         (wanted, image_id, json.dumps({"config": {"Labels": {**said, **bases_label(())}}}).encode()),
+        (wanted, image_id, json.dumps({"config": {"Labels": {**said, **builder_label("classic")}}}).encode()),
         (wanted, image_id, b"{}"),
         (wanted, image_id, b'{"config": {"Labels": null}}'),
     ):
@@ -201,3 +205,20 @@ def test_the_registry_gets_every_statement_in_both_forms() -> None:
         evidence.SPDX,
         evidence.GATE_VERDICT,
     }
+
+
+def test_ci_writes_nothing_that_cd_would_refuse() -> None:
+    """Without a signer, or with one whose key nobody declared; a source that goes unsigned needs neither."""
+    declared = Attester(source="shop", keys=(KEY.public,))
+    unsigned = Attester(source="shop", unsigned="its host has no signer yet")
+    other = LocalKey(dsse.generate_key()).public
+
+    for each in (None, unsigned):
+        signing.require_no_keys(each)
+        signing.require_declared(each, other)
+    signing.require_declared(declared, KEY.public)
+    with pytest.raises(HostConfigError, match="this host has no signer"):
+        signing.require_no_keys(declared)
+    with pytest.raises(Blocked, match=r"is not in trust/attesters\.yaml") as caught:
+        signing.require_declared(declared, other)
+    assert "interlock attester shop --key" in caught.value.hint

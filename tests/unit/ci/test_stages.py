@@ -23,6 +23,11 @@ def test_stages_come_in_the_order_in_which_they_began() -> None:
     )
 
 
+def test_one_stage_is_one_stage() -> None:
+    """A run that failed at once has no plural in its title."""
+    assert stages_report([Stage("", "fetch", 0.0, 0.4)]).title == "0.4 s in 1 stage"
+
+
 def test_a_stage_that_fails_is_told_too() -> None:
     """Under the component that it was about."""
     clock = Clock()

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from interlock.ci.build_key import Content, build_key, inputs_digest, key_of_tests
-from interlock.ci.findings import Finding, Scan
 from interlock.ci.targets import (
     Proven,
     Relation,
@@ -19,10 +18,13 @@ from interlock.ci.targets import (
     open_targets,
     require_bound,
     targets,
+    without_releases,
 )
 from interlock.contract import layout, release, repository
 from interlock.contract.application import read_application
+from interlock.contract.canonical import canonical
 from interlock.contract.evidence import Base
+from interlock.contract.finding import Finding, Scan
 from interlock.contract.models import Component, Source, Tests
 from interlock.contract.render import render
 from interlock.contract.tree import Tree
@@ -142,6 +144,25 @@ def test_manifests_of_bound_applications_become_files() -> None:
     empty = example.environment_tree({layout.values("dev", "shop"): None}, released=False)
     with pytest.raises(InputError, match="shop renders nothing in dev"):
         manifest_files([render(repository.read(empty), "dev", placeholder="x.invalid")], bound(released=False))
+
+
+def test_another_release_leaves_manifests_alike() -> None:
+    """What a release says of image and commit is the only difference that a scan need not look at."""
+
+    def alike(tree: Tree) -> dict[str, bytes]:
+        read = repository.read(tree)
+        given = bound(released=True)
+        files = manifest_files([render(read, "dev", placeholder="placeholder.invalid")], given)
+        return without_releases(files, read, given, placeholder="placeholder.invalid")
+
+    before = alike(example.environment_tree())
+    newer = dict(example.release_files(image=IMAGE, source_commit=COMMIT))
+
+    assert alike(example.environment_tree(released=False)) == before
+    assert alike(example.environment_tree(newer, released=False)) == before
+    assert alike(example.environment_tree({layout.values("dev", "shop"): "replicas: 3\n"})) != before
+    assert b"\0image" in before["dev/deployment.apps.shop.shop.yaml"]
+    assert b"\0" not in canonical({"no manifest": "can say \0image itself"})
 
 
 def test_no_manifest_takes_the_place_of_another() -> None:

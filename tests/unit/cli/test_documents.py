@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from interlock.contract import strict_yaml
+from interlock.contract.attesters import AttestersFile, ImagesFile
 from interlock.contract.models import (
     ApplicationFile,
     BindingsFile,
@@ -29,6 +30,8 @@ MODELS: dict[str, type[File]] = {
     "environments.yaml": EnvironmentsFile,
     "trust/signers.yaml": SignersFile,
     "trust/bindings.yaml": BindingsFile,
+    "trust/attesters.yaml": AttestersFile,
+    "policy/images.yaml": ImagesFile,
     "policy/gate.yaml": GateFile,
     "policy/waivers.yaml": WaiversFile,
     "policy/health.yaml": HealthFile,

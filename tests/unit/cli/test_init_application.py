@@ -86,6 +86,33 @@ def test_unittest_gets_a_runner_that_leaves_a_report(tmp_path: Path, is_package:
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("3", "1", "1")
 
 
+def test_the_report_is_xml_whatever_a_test_says(tmp_path: Path) -> None:
+    """Signs of XML's own, bytes that it may not hold, and names of subtests reach the reader, or a mark for each."""
+    said = "<b> & \"'\x00\x1b[1m\ud800 é"
+    lines = (
+        "import unittest",
+        "class Odd(unittest.TestCase):",
+        f"    def test_raises(self): raise ValueError({said!r})",
+        f"    def test_parts(self):\n        with self.subTest(part={said!r}): self.fail({said!r})",
+        f"    @unittest.skip({said!r})\n    def test_later(self): pass",
+        "    @unittest.expectedFailure\n    def test_good_by_mistake(self): pass",
+    )
+    write(tmp_path, Dockerfile=DOCKERFILE, app_DOT_py="", test__test_odd_DOT_py="\n".join(lines))
+    assert interlock("init", "application", "--yes", folder=tmp_path).returncode == 0
+    subprocess.run([sys.executable, "test/interlock_tests.py", "test", "junit.xml"], cwd=tmp_path, check=False)
+
+    suite = ElementTree.parse(tmp_path / "junit.xml").getroot()  # noqa: S314 - our own runner wrote it
+    found = {case.get("name", "")[:12]: case[0] for case in suite if len(case)}
+    assert {name: each.tag for name, each in found.items()} == {
+        "test_raises": "error",
+        "test_parts (": "failure",
+        "test_later": "skipped",
+        "test_good_by": "failure",
+    }
+    assert found["test_raises"].get("message") == "ValueError: <b> & \"'??[1m? é"
+    assert [suite.get(name) for name in ("tests", "failures", "errors", "skipped")] == [str(len(suite)), "2", "1", "1"]
+
+
 def test_folders_with_a_dockerfile_are_components(tmp_path: Path) -> None:
     """Without a Dockerfile at the root, each folder with one is a component of that name."""
     for name in ("Front_End", "worker"):

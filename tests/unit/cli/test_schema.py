@@ -12,6 +12,7 @@ from jsonschema_rs import Draft202012Validator
 from interlock.cd.receipts import Receipt
 from interlock.cli import file_schemas
 from interlock.cli.file_schemas import FORMS, FileForm
+from interlock.contract.approvals import Approval
 from interlock.contract.models import File
 from tests import examples_of_repositories as example
 from tests.fitting import let_pass, misfits, misfits_below
@@ -37,6 +38,9 @@ def made(tmp_path: Path) -> Path:
         ("key", "ci.key"),
         ("init", "application", "shop", "--yes"),
         ("init", "environment", "environments", *_FIRST, "--ci-key", "ci.key.pub", "--yes"),
+        ("key", "--attestation", "shop.key"),
+        ("attester", "shop", "environments", "--key", "shop.key.pub", "--branch", "main", "--yes"),
+        ("attester", "hello", "environments", "--unsigned", "nobody signs for it yet", "--yes"),
         ("bind", "environments", "--application", "hello", "--image", "r.example/hello/web", "--yes"),
         (
             *("register", "ci", *_HOST, "--signer", "ci-shop", "--registry", "r.example", "--config", "ci.yaml"),
@@ -85,7 +89,18 @@ def test_what_the_commands_write_fits_its_schema(made: Path) -> None:
 
     assert not {path: said for path, said in (found | hosts).items() if said}
     kinds = {form.name for path in found if (form := file_schemas.form_of(path))}
-    assert {form.name for form in FORMS} - kinds == {*HOSTS, "release", "health", "rules"}
+    assert {form.name for form in FORMS} - kinds == {
+        *HOSTS,
+        "deny",
+        "hook",
+        "images",
+        "release",
+        "health",
+        "freshness",
+        "protection",
+        "recipients",
+        "rules",
+    }
 
 
 def test_what_the_commands_write_names_a_schema_that_is_there(made: Path) -> None:
@@ -103,8 +118,8 @@ def test_a_repository_of_before_gets_the_schemas_with_its_next_application(made:
     """`bind` brings what its new files name, and a later one leaves it alone."""
     clone = made / "environments"
     git("rm", "-r", "--quiet", file_schemas.FOLDER, folder=clone)
-    words = ("bind", "environments", "--application", "third", "--image", "r.example/third/web", "--yes", "-o", "json")
-    done = interlock(*words, folder=made)
+    words = ("bind", "environments", "--application", "third", "--image", "r.example/third/web", "--source", "hello")
+    done = interlock(*words, "--yes", "-o", "json", folder=made)
 
     assert f"{file_schemas.FOLDER}/application.schema.json" in json.loads(done.stdout)["written"]
 
@@ -157,13 +172,14 @@ def test_an_unknown_field_fails_wherever_it_stands(made: Path) -> None:
 
 
 def test_every_kind_of_file_has_a_schema() -> None:
-    """A new one needs a line in file_schemas; receipts are no files of people's."""
+    """A new one needs a line in file_schemas; receipts and approvals are no files that people write."""
     kinds: list[type[File]] = [File]
     for kind in kinds:
         kinds.extend(kind.__subclasses__())
-    with_form: set[type[File]] = {Receipt, *(form.model for form in FORMS)}
+    with_form: set[type[File]] = {Receipt, Approval, *(form.model for form in FORMS)}
+    private = {kind for kind in kinds if kind.__name__.startswith("_")}  # what one reader needs of another's file
 
-    assert {kind for kind in kinds if not kind.__subclasses__()} == with_form
+    assert {kind for kind in kinds if not kind.__subclasses__()} - private == with_form
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)

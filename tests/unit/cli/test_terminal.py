@@ -75,6 +75,23 @@ def test_what_may_help_is_tried_again(capsys: pytest.CaptureFixture[str]) -> Non
     assert len(calls) == 1
 
 
+def test_a_step_is_called_what_prefect_calls_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Two runs of one effect can be told from each other, whichever way their subject is given."""
+
+    @effect(name="scan folder", task_run_name="scan {subject}")
+    def scan(folder: str, subject: str = "source") -> None: ...
+
+    async def order(presenter: TerminalPresenter) -> None:
+        await presenter.step(scan, "a")
+        await presenter.step(scan, "b", subject="manifests\x1b[2J")
+
+    terminal.run(order, Format.TABLE)
+
+    said = capsys.readouterr().err
+    assert "scan source" in said and "scan manifests" in said
+    assert "scan folder" not in said and "\x1b" not in said
+
+
 def test_reports_go_to_stdout_and_progress_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     """A pipe gets the reports alone, as aligned text without the control characters of a cluster's answer."""
 

@@ -37,7 +37,7 @@ def test_a_commit_that_passes_is_told_rule_by_rule(home: Path) -> None:
     assert code == 0
     assert all(passes for passes, _ in rules.values())
     assert set(rules) == {
-        *("merge", "signature", "too-large", "mode", "path-scope", "release-scope", "trust-change"),
+        *("merge", "signature", "key-expired", "too-large", "mode", "path-scope", "release-scope", "trust-change"),
     }
     assert rules["signature"][1].startswith("by ada, SHA256:")
 

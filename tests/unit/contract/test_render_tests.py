@@ -240,3 +240,27 @@ def test_rendering_a_test_reads_no_environment() -> None:
     assert given.applications[0].values == {"a": {"b": 1, "c": 2}}
     assert (given.environment, given.namespaces, list(given.applications[0].components)) == ("test", ("test",), ["web"])
     assert isinstance(render_inputs(render_tests.inputs(case(None), FILES)), Rendered)
+
+
+SEALED = """\
+apiVersion: v1
+kind: {}
+metadata:
+  name: database
+stringData:
+  url: https://ada:{{{{ secrets.database.password }}}}@db
+"""
+
+
+def test_sealed_values_are_placeholders_in_a_test_too() -> None:
+    """The same in every run, whatever the test gives; outside of a Secret they are an error as in an environment."""
+
+    def rendered(kind: str, password: str) -> Rendered | RenderError:
+        files = TemplateFiles("templates/one", {"one.yaml.j2": SEALED.format(kind)}, None)
+        return outcome(case(None, secrets={"database": {"password": password}}), files).rendered
+
+    first = rendered("Secret", "x")
+    assert isinstance(first, Rendered)
+    assert first.manifests[0].body["stringData"]["url"].startswith("https://ada:⟦sealed database.password ")
+    assert first == rendered("Secret", "y")
+    assert isinstance(rendered("ConfigMap", "x"), RenderError)

@@ -296,6 +296,6 @@ def test_trust_is_read_without_the_rest() -> None:
     """Signers and bindings of a commit can be asked for while the rest of it is broken."""
     whole = environment_tree()
     trust = {path: content for path, content in whole.files.items() if path.startswith("trust/")}
-    signers, bindings = repository.read_trust(Tree.of(trust))
-    assert [each.key for each in signers] == [PERSON_KEY, MACHINE_KEY]
+    file, bindings = repository.read_trust(Tree.of(trust))
+    assert [each.key for each in file.signers] == [PERSON_KEY, MACHINE_KEY]
     assert [each.component for each in bindings] == ["web"]

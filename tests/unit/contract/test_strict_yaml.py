@@ -154,6 +154,13 @@ def test_all_else_is_refused_with_its_place(text: str, place: str | None, compla
     assert refusal.value.message.startswith(f"d/f.yaml:{place}:" if place else "d/f.yaml:")
 
 
+def test_a_tab_is_called_one() -> None:
+    """Who indents with a tab is told so: it cannot be seen."""
+    with pytest.raises(FormatError, match="cannot start any token") as refusal:
+        strict_yaml.load("a:\n\t- b", path="f.yaml")
+    assert refusal.value.hint == "indent with spaces: this is a tab"
+
+
 @pytest.mark.parametrize("text", ["0bcf88fdac0b274307a6e359ed3d5bc4e3b46cb2", "0o8", "0x", "0b2", "1.2.3"])
 def test_what_only_looks_like_a_number_is_text(text: str) -> None:
     """A commit id may be written without quotes: no YAML reader makes a number of it."""

@@ -9,9 +9,10 @@ import pytest
 
 from interlock.cd.plan import Action, Plan, PlanItem
 from interlock.cd.policed import policed, to_judge, versions_differ
-from interlock.ci.findings import Scan, of_violations
-from interlock.ci.gate import judge
+from interlock.ci.findings import of_violations
 from interlock.contract import layout, repository
+from interlock.contract.finding import Scan
+from interlock.contract.gate import judge
 from interlock.contract.models import GateRules, Waiver
 from interlock.contract.render import render
 from interlock.contract.rules import Rule, Subject
@@ -33,7 +34,6 @@ spec:
       image: a.example/c@sha256:0000000000000000000000000000000000000000000000000000000000000000
       resources: {limits: {cpu: "1", memory: 1Gi}}
 """
-TODAY = dt.datetime.now(dt.UTC).date()
 WAIVER = "format: 1\nwaivers:\n  - {{finding: {}, component: '*', reason: it has to be so, owner: ada, ends: '{}'}}\n"
 
 
@@ -42,8 +42,13 @@ def validated(changes: dict[str, str | bytes | None] | None = None) -> Validated
     return validate_offline.fn(read, render(read, "dev"))
 
 
-def waived(finding: str, *, ends: dt.date = TODAY) -> list[bool]:
-    changes = {MANIFEST: POD, layout.WAIVERS: WAIVER.format(finding, ends)}
+def today() -> dt.date:
+    """Asked each time: a test run may last past midnight."""
+    return dt.datetime.now(dt.UTC).date()
+
+
+def waived(finding: str, *, ends: dt.date | None = None) -> list[bool]:
+    changes = {MANIFEST: POD, layout.WAIVERS: WAIVER.format(finding, ends or today())}
     return [not each.denies for each in validated(dict(changes)).violations]
 
 
@@ -97,7 +102,7 @@ def test_a_waiver_lets_a_rule_pass_until_its_last_day() -> None:
     assert waived("no-host-namespaces@Pod/shop/p") == [True]
     assert waived("no-host-namespaces@Pod/shop/q") == [False]
     assert waived("no-host-path") == [False]
-    assert waived("no-host-namespaces", ends=TODAY - dt.timedelta(days=1)) == [False]
+    assert waived("no-host-namespaces", ends=today() - dt.timedelta(days=1)) == [False]
 
 
 def test_no_commit_waives_what_it_does_itself() -> None:
@@ -107,7 +112,7 @@ def test_no_commit_waives_what_it_does_itself() -> None:
     looser = replace(rule, severity="warn")
 
     def denied(newest: Policy, *older: Policy, violation: Violation = found) -> list[bool]:
-        return [each.denies for each in waived_by_all([violation], newest, older, {}, TODAY)]
+        return [each.denies for each in waived_by_all([violation], newest, older, {}, today())]
 
     assert denied(Policy((rule,), (waiver,))) == [False]
     assert denied(Policy((rule,), (waiver,)), Policy((rule,), (), "old")) == [True]
@@ -128,19 +133,19 @@ def test_what_both_commits_deny_is_said_once() -> None:
     rule, older = Rule("no-host-namespaces", "false"), replace(found, since="old")
     policies = [Policy((rule,), (), "old")]
     newest = Policy((replace(rule, message="other"),), ())
-    assert waived_by_all([found, older], newest, policies, {}, TODAY) == (found,)
+    assert waived_by_all([found, older], newest, policies, {}, today()) == (found,)
     warned = replace(found, severity="warn")
-    assert [each.denies for each in waived_by_all([warned, older], newest, policies, {}, TODAY)] == [False, True]
+    assert [each.denies for each in waived_by_all([warned, older], newest, policies, {}, today())] == [False, True]
 
 
 def _waiver(finding: str) -> Waiver:
-    return Waiver(finding=finding, component="*", reason="it has to be so", owner="ada", ends=TODAY)
+    return Waiver(finding=finding, component="*", reason="it has to be so", owner="ada", ends=today())
 
 
 def test_a_rule_may_refuse_waivers() -> None:
     """`waivable: false` is the word of whoever writes policy."""
     rules = "format: 1\ndefaults: false\nrules:\n  - {name: never, expression: 'false', waivable: false}\n"
-    changes = {MANIFEST: POD, layout.RULES: rules, layout.WAIVERS: WAIVER.format("never", TODAY)}
+    changes = {MANIFEST: POD, layout.RULES: rules, layout.WAIVERS: WAIVER.format("never", today())}
     assert all(each.denies for each in validated(dict(changes)).violations)
 
 
@@ -153,7 +158,7 @@ def test_ci_s_gate_blocks_on_what_is_denied() -> None:
     (reason,) = verdict.reasons
     assert reason.startswith("manifests: rule no-host-namespaces: Pod/shop/p in dev/extra: hostNetwork")
     waiver = Waiver(
-        finding="no-host-namespaces@Pod/shop/p", component="web", reason="it has to be so", owner="ada", ends=TODAY
+        finding="no-host-namespaces@Pod/shop/p", component="web", reason="it has to be so", owner="ada", ends=today()
     )
     assert judge(
         scans, None, rules=GateRules(), waivers=(waiver,), component="web", now=now, required=("manifests",)

@@ -73,6 +73,24 @@ def test_cd_has_each_cluster_and_environment() -> None:
     assert forms["deploy/east"]["environment"]["enum"] == ["dev"]
 
 
+def test_pull_requests_are_looked_at_where_there_is_an_account() -> None:
+    """By one schedule of the host, however many clusters it has; by none without an account."""
+    clusters = {"east": {"kubeconfig": "/k"}, "west": {"kubeconfig": "/k"}}
+    forge = {"kind": "gitea", "url": "https://git.example", "project": "acme/environments", "token": "/t"}
+    hosts_ = (
+        cd(clusters=clusters, environments={}),
+        cd(clusters=clusters, environments={}, pull_requests={"forge": forge}, poll_seconds=45),
+    )
+
+    without, with_ = (
+        {one.full_name: one.body["schedules"] for one in declaration(FILE, "cd", host.grounds).deployments}
+        for host in hosts_
+    )
+
+    assert without["pull-requests/east"] == without["pull-requests/west"] == with_["pull-requests/west"] == []
+    assert [each["schedule"]["interval"] for each in with_["pull-requests/east"]] == [45.0]
+
+
 def test_deployments_carry_nothing_that_could_run() -> None:
     """No command, no pull step, no path: what our workers would ignore is not even there."""
     wanted = declaration(FILE, "cd", cd().grounds)

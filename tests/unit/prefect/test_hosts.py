@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from interlock.cli.cd import _require_own
 from interlock.cli.main import main
+from interlock.cli.state import require_own
 from interlock.errors import HostConfigError, InputError
 from tasks.cd.host import load_cd
 from tasks.ci.host import load_ci
@@ -63,7 +63,8 @@ def test_says_whose_file_it_is(tmp_path: Path) -> None:
 
     with pytest.raises(HostConfigError) as refused:
         load_cd(file)
-    assert refused.value.hint == "this is a CI host's file: let INTERLOCK_CONFIG name the right one"
+    assert refused.value.message == f"{file} is a CI host's file, and this asks for a CD host's cd.yaml"
+    assert refused.value.hint == "let INTERLOCK_CONFIG name the right one"
 
     with pytest.raises(HostConfigError) as refused:
         load_cd(tmp_path / "nosuch.yaml")
@@ -167,5 +168,5 @@ def test_says_whose_state_it_is(tmp_path: Path) -> None:
     os.chown(tmp_path, 64999, 64999)
 
     with pytest.raises(InputError, match="belongs to user 64999") as refused:
-        _require_own(tmp_path)
+        require_own(tmp_path, half="CD")
     assert "setpriv --reuid 64999" in (refused.value.hint or "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from typing import Any
 
 import httpx
@@ -9,7 +11,7 @@ import pytest
 from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
-from flows import presenter, trail
+from flows import presenter, trail, waited
 from flows.presenter import PrefectPresenter
 from interlock.contract.report import Report
 from tasks.common.effect import effect
@@ -74,3 +76,27 @@ async def test_the_graph_holds_no_results(monkeypatch: pytest.MonkeyPatch) -> No
     (end,) = trail.ends()
     assert end.is_completed()
     assert "large" not in str(end.data)
+
+
+async def test_a_long_step_says_that_it_is_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the time that has passed, less and less often; a quick one says nothing."""
+    lines: list[str] = []
+    monkeypatch.setattr(waited, "FIRST_SECONDS", 0.1)
+    monkeypatch.setattr(PrefectPresenter, "say", lambda _, message: lines.append(message))
+    monkeypatch.setattr(presenter, "_task", lambda each: lambda **_: Completed(data=each.fn()))
+
+    @effect(name="scan image")
+    def scan() -> int:
+        time.sleep(1)
+        return 1
+
+    @effect(name="look")
+    def look() -> int:
+        return 2
+
+    with trail.about("web"):
+        assert await PrefectPresenter().step(scan) == 1
+    assert await PrefectPresenter().step(look) == 2
+
+    assert 2 <= len(lines) <= 4
+    assert all(re.fullmatch(r"scan image of web: \d+ s so far", line) for line in lines)

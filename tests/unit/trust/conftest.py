@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -43,8 +44,8 @@ class World:
         }
         return roles[name] if name in roles else signer(name, self.keys[name], "**")
 
-    def signers(self, *names: str) -> bytes:
-        return signers_file(*(self.signer(name) for name in names))
+    def signers(self, *names: str, ended: Sequence[Mapping[str, object]] = ()) -> bytes:
+        return signers_file(*(self.signer(name) for name in names), ended=ended)
 
     def commit(self, parent: str | None, changes: Files, *, by: str | None, **more: object) -> str:
         return self.history.commit(parent, changes, by=self.keys[by] if by else None, **more)  # type: ignore[arg-type]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from interlock.contract import commit as commits
 from interlock.contract import layout, signature, strict_yaml
 from interlock.contract.commit import Change, Person, RawCommit
 from interlock.contract.host import RootPin
-from interlock.contract.verification import Point, Verified, verify_range, verify_root
+from interlock.contract.verification import Point, Verified, Vouch, nobody_asks, verify_range, verify_root
 
 AUTHOR = Person("Anybody", "anybody@example.org")
 NOWHERE = "0" * 40
+TODAY = dt.date(2030, 1, 1)
 Files = Mapping[str, bytes | None]
 
 
@@ -30,8 +32,13 @@ def signer(name: str, key: Key, *writes: str, machine: bool = False, approves: b
     return {"name": name, "key": key.public, "writes": list(writes), "machine": machine, "approves": approves}
 
 
-def signers_file(*signers: Mapping[str, object]) -> bytes:
-    return strict_yaml.dump({"format": 1, "signers": list(signers)}).encode()
+def signers_file(*signers: Mapping[str, object], ended: Sequence[Mapping[str, object]] = ()) -> bytes:
+    more = {"ended": list(ended)} if ended else {}
+    return strict_yaml.dump({"format": 1, "signers": list(signers), **more}).encode()
+
+
+def ended(name: str, key: Key, **how: str) -> dict[str, object]:
+    return {"name": name, "key": key.public, **how}
 
 
 def binding(component: str, by: str, *, application: str = "shop", environment: str = "dev") -> dict[str, object]:
@@ -105,10 +112,15 @@ class History:
         pinned = RootPin(commit=pin or root, keys=tuple(key.public for key in keys))
         return verify_root(self.raw[root], pin=pinned, blobs=self.blobs.get)
 
-    def verify(self, base: Point, new: str) -> tuple[Verified, ...]:
+    def verify(self, base: Point, new: str, *, known: bool = False, today: dt.date = TODAY) -> tuple[Verified, ...]:
         """Judge what `git rev-list base..new` would give."""
-        range_ = [each for each in self.raw if each in self._reachable(new) - self._reachable(base.commit)]
-        return verify_range([self.raw[each] for each in range_], base=base, new=new, blobs=self.blobs.get)[0]
+        return self.judge(base, new, known=known, today=today)[0]
+
+    def judge(
+        self, base: Point, new: str, *, known: bool = False, today: dt.date = TODAY, vouch: Vouch = nobody_asks
+    ) -> tuple[tuple[Verified, ...], Point]:
+        range_ = [self.raw[each] for each in self.raw if each in self._reachable(new) - self._reachable(base.commit)]
+        return verify_range(range_, base=base, new=new, blobs=self.blobs.get, today=today, known=known, vouch=vouch)
 
     def _reachable(self, commit: str) -> set[str]:
         found, waiting = set[str](), [commit]

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import struct
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    SSHCertificateBuilder,
+    SSHCertificateType,
+)
 
 from interlock.contract import signature
 from interlock.errors import FormatError, Refused
@@ -91,6 +101,35 @@ def test_refuses_sha1_rsa_signatures() -> None:
         signature.verify(_armor(fields), MESSAGE, {blob: "owner"})
 
 
+def test_a_key_has_one_form() -> None:
+    """The same RSA key with a padded exponent has another fingerprint, and would be a second person's."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    usual = signature.key_blob(key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode())
+    padded = usual.replace(_string(b"\1\0\1"), _string(b"\0\1\0\1"), 1)
+    digest = hashlib.sha512(MESSAGE).digest()
+    payload = b"SSHSIG" + b"".join(map(_string, (b"git", b"", b"sha512", digest)))
+    made = _string(b"rsa-sha2-512") + _string(key.sign(payload, padding.PKCS1v15(), hashes.SHA512()))
+
+    assert signature.fingerprint(usual) != signature.fingerprint(padded)
+    assert signature.verify(_armor((usual, b"git", b"", b"sha512", made)), MESSAGE, {usual: "owner"}) == "owner"
+    with pytest.raises(Refused, match="form"):
+        signature.verify(_armor((padded, b"git", b"", b"sha512", made)), MESSAGE, {padded: "owner"})
+
+
+def test_a_certificate_is_no_key() -> None:
+    """An SSH certificate of a signer's key would be that key under another fingerprint."""
+    key = Ed25519PrivateKey.generate()
+    builder = SSHCertificateBuilder().public_key(key.public_key()).type(SSHCertificateType.USER).serial(1)
+    made = builder.key_id(b"x").valid_principals([b"x"]).valid_after(0).valid_before(2**63).sign(key)
+    blob = signature.key_blob(made.public_bytes().decode())
+    kind = b"ssh-ed25519-cert-v01@openssh.com"
+    payload = b"SSHSIG" + b"".join(map(_string, (b"git", b"", b"sha512", hashlib.sha512(MESSAGE).digest())))
+    signed = _string(kind) + _string(key.sign(payload))
+
+    with pytest.raises(Refused, match="form"):
+        signature.verify(_armor((blob, b"git", b"", b"sha512", signed)), MESSAGE, {blob: "owner"})
+
+
 def test_refuses_weak_hashes() -> None:
     """Only sha256 and sha512 digest what is signed."""
     blob = signature.key_blob(SIGNATURES["ed25519"][0])
@@ -145,6 +184,15 @@ def test_a_public_key_must_be_one(public: str) -> None:
     """Text that is no key, or says another kind outside than inside, is an error of ours to report."""
     with pytest.raises(FormatError):
         signature.key_blob(public)
+
+
+def test_a_private_key_in_a_public_ones_place_is_not_quoted() -> None:
+    """Whoever gives the wrong half is told so, and no letter of it reaches a terminal or a log."""
+    private = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIsecret\n-----END PRIVATE KEY-----\n"
+
+    with pytest.raises(FormatError, match="this is a private key") as caught:
+        signature.key_blob(private)
+    assert "secret" not in str(caught.value) and caught.value.hint == "give the .pub beside it"
 
 
 @pytest.mark.parametrize(

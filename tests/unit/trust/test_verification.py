@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +16,7 @@ from tests.unit.trust.conftest import EVERYBODY, RELEASE, VALUES, World
 from tests.unit.trust.history import (
     BINDINGS,
     SIGNERS,
+    TODAY,
     Files,
     binding,
     bindings_file,
@@ -206,7 +208,7 @@ def test_refuses_commits_beside_the_line(world: World) -> None:
     range_ = [world.history.raw[one], world.history.raw[beside]]
 
     with pytest.raises(Refused) as refused:
-        verify_range(range_, base=world.base, new=one, blobs=world.history.blobs.get)
+        verify_range(range_, base=world.base, new=one, blobs=world.history.blobs.get, today=TODAY)
 
     assert refused.value.rule == "rewritten"
 
@@ -528,12 +530,26 @@ def test_a_false_recovery_does_not_hinder_a_true_one(world: World) -> None:
         ("a.c", "abc", False),
         ("a?c", "a/c", False),
         ("[ab]", "a", False),
+        ("**/*/x", "a/b/x", True),
+        ("**/*/x", "x", False),
+        ("a/**b", "a/c/d/b", True),
+        ("*a*", "bab", True),
+        ("a/*", "a/", True),
     ],
 )
 def test_patterns(glob: str, path: str, *, matches: bool) -> None:
     """`*` stays within a folder, `**` does not, and everything else means itself."""
     key = new_key().public
     assert may_write(Signer(name="x", key=key, writes=(glob,)), path) is matches
+
+
+@pytest.mark.parametrize("glob", ["**/" * 99 + "x", "*a" * 149 + "x", "**a" * 99 + "x", "a**" * 99 + "x"])
+def test_no_pattern_takes_long(glob: str) -> None:
+    """Whoever may write trust stops no host by a pattern that tries every way through a path."""
+    began = time.process_time()
+
+    assert not may_write(Signer(name="x", key=new_key().public, writes=(glob,)), "a/" * 300 + "a" * 300)
+    assert time.process_time() - began < 2
 
 
 # explaining ------------------------------------------------------------------------------------------
@@ -555,7 +571,7 @@ def test_an_explanation_agrees_with_the_judgement(
 ) -> None:
     """Every rule that fails is told, one line for each path; and just where one fails, the commit is refused."""
     new = world.commit(world.root, changes, by=by)
-    checks = explain(world.history.raw[new], world.base, blobs=world.history.blobs.get)
+    checks = explain(world.history.raw[new], world.base, blobs=world.history.blobs.get, today=TODAY)
 
     assert tuple(each.rule for each in checks if each.passes is False) == failing
     if failing:

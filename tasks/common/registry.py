@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import functools
 import json
 import re
+import ssl
+import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,15 +16,21 @@ from typing import Any
 
 import httpx
 
-from interlock.ci import registry_words
-from interlock.ci.host import Registry
-from interlock.ci.oci import DOCKER_MANIFEST, MANIFEST, Descriptor
+from interlock.contract import registry_words
 from interlock.contract.canonical import digest
-from interlock.errors import HostConfigError, RegistryError
+from interlock.contract.host import Registry
+from interlock.contract.oci import DOCKER_MANIFEST, MANIFEST, Descriptor
+from interlock.errors import HostConfigError, InputError, RegistryError
 from tasks.common.effect import effect
+from tasks.common.redaction import know
 
 _SECONDS = 60.0
+_LONGEST_SECONDS = 600.0
+"""How long one answer may go on."""
 _MOST_BYTES = 4 << 20
+_MOST_ANSWERED = 65 << 20
+"""The largest that is asked for is a bill of materials."""
+_TOKEN = re.compile(r"[!-~]+")
 _IMAGES = (DOCKER_MANIFEST, MANIFEST)
 
 
@@ -54,6 +64,7 @@ def read_login(path: Path | None) -> Login | None:
         raise HostConfigError(f"{path}: the registry's auth file cannot be read: {error}") from None
     if not colon or "\n" in password:
         raise HostConfigError(f"{path}: the auth file must hold one line, `user:password`")
+    know(password, base64.b64encode(f"{user}:{password}".encode()))
     return Login(user, password)
 
 
@@ -62,6 +73,19 @@ def find_image(registry: Registry, *, repository: str, tag: str) -> Manifest | N
     """The image under a tag, or None when there is none yet. `repository` begins with the registry's host."""
     with connected(registry) as http:
         return read_manifest(http, path_in(registry, repository), tag)
+
+
+@effect(name="find given image", retries=2)
+def require_image(registry: Registry, *, image: str) -> Manifest:
+    """An image by digest; InputError when the registry does not have it."""
+    repository, _, image_digest = image.partition("@")
+    with connected(registry) as http:
+        found = read_manifest(http, path_in(registry, repository), image_digest)
+    if found is None or found.digest != image_digest:
+        raise InputError(
+            f"{image}: the registry does not have it", hint="push it first, and give the digest it printed"
+        )
+    return found
 
 
 @effect(name="compare pushed image", retries=2)
@@ -89,17 +113,27 @@ def confirm_image(registry: Registry, *, repository: str, image_digest: str, ima
 
 
 def read_manifest(http: httpx.Client, path: str, reference: str) -> Manifest | None:
-    """An image's, by its tag or digest; None when there is none."""
+    """An image's, by its tag or digest; None when there is none.
+
+    An index is no image, also where it has a configuration beside its manifests: which of them runs, the node decides.
+    """
     content, media_type = read_content(http, path, reference, _IMAGES)
     if content is None:
         return None
     try:
-        config = json.loads(content)["config"]["digest"]
+        config = _configuration(json.loads(content), media_type)
     except (ValueError, KeyError, TypeError):
         raise RegistryError(f"{path}:{reference} is not the manifest of one image") from None
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", str(config)):
         raise RegistryError(f"{path}:{reference} has a manifest that is not understood")
     return Manifest(digest(content), config, media_type, len(content))
+
+
+def _configuration(manifest: Mapping[str, Any], media_type: str) -> str:
+    """ValueError for an index."""
+    if "manifests" in manifest or not {media_type, manifest.get("mediaType", media_type)} <= set(_IMAGES):
+        raise ValueError(media_type)
+    return str(manifest["config"]["digest"])
 
 
 def read_content(http: httpx.Client, path: str, reference: str, media_types: Iterable[str]) -> tuple[bytes | None, str]:
@@ -139,7 +173,9 @@ def upload(http: httpx.Client, path: str, blob: bytes) -> None:
         return
     begun = require(http.post(f"/v2/{path}/blobs/uploads/"), f"uploading to {path}")
     # The registry may add its own parameters to the address.
-    target = http.base_url.join(begun.headers["Location"]).copy_add_param("digest", name)
+    if not (location := begun.headers.get("Location", "")):
+        raise RegistryError(f"uploading to {path}: the registry does not say where to")
+    target = http.base_url.join(location).copy_add_param("digest", name)
     if target.host != http.base_url.host:
         raise RegistryError(f"uploading to {path}: the registry sends us to {target.host}")
     require(
@@ -158,6 +194,7 @@ def connected(registry: Registry) -> Iterator[httpx.Client]:
             auth=_Auth(login) if login else None,
             timeout=_SECONDS,
             trust_env=False,
+            transport=_Bounded(),
         ) as http:
             yield http
     except httpx.TimeoutException as error:
@@ -166,10 +203,58 @@ def connected(registry: Registry) -> Iterator[httpx.Client]:
             hint="is it up, or too busy? the next run goes on from here",
             transient=True,
         ) from error
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise RegistryError(
             f"registry {registry.host}: {error or type(error).__name__}", hint="is it up?", transient=True
         ) from error
+
+
+@functools.cache
+def _trusted() -> ssl.SSLContext:
+    """Read once: a release asks the registry a dozen times, and reading them takes longer than most answers."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
+class _Bounded(httpx.BaseTransport):
+    """No more of an answer than anybody here has use for, not packed, and not for ever: whoever answers."""
+
+    def __init__(self) -> None:
+        self._plain = httpx.HTTPTransport(verify=_trusted(), trust_env=False)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.headers["Accept-Encoding"] = "identity"
+        answer = self._plain.handle_request(request)
+        if answer.headers.get("Content-Encoding", "identity") != "identity":
+            answer.close()
+            raise httpx.DecodingError("it packs its answer, though it was asked not to", request=request)
+        assert isinstance(answer.stream, httpx.SyncByteStream)  # noqa: S101 - of a synchronous transport
+        return httpx.Response(
+            answer.status_code,
+            headers=answer.headers,
+            stream=_Stream(answer.stream, request),
+            extensions=answer.extensions,
+        )
+
+    def close(self) -> None:
+        self._plain.close()
+
+
+class _Stream(httpx.SyncByteStream):
+    def __init__(self, given: httpx.SyncByteStream, request: httpx.Request) -> None:
+        self._given, self._request = given, request
+
+    def __iter__(self) -> Iterator[bytes]:
+        until, left = time.monotonic() + _LONGEST_SECONDS, _MOST_ANSWERED
+        for piece in self._given:
+            left -= len(piece)
+            if left < 0:
+                raise httpx.ReadError(f"it answers more than {_MOST_ANSWERED >> 20} MiB", request=self._request)
+            if time.monotonic() > until:
+                raise httpx.ReadTimeout("it does not come to an end", request=self._request)
+            yield piece
+
+    def close(self) -> None:
+        self._given.close()
 
 
 class _Auth(httpx.Auth):
@@ -180,22 +265,36 @@ class _Auth(httpx.Auth):
         self._token = ""
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        registry = request.url.copy_with(raw_path=b"/")
         if self._token:
             request.headers["Authorization"] = f"Bearer {self._token}"
             response = yield request
         else:
             response = yield next(self._basic.auth_flow(request))
-        challenge = _challenge(response)
+        # Where the registry redirects to, such as a storage, has no say about where the password goes.
+        own = response.request.url.copy_with(raw_path=b"/") == registry
+        challenge = _challenge(response) if own else {}
         if challenge and challenge["realm"].startswith("https://"):
             parameters = {key: challenge[key] for key in ("service", "scope") if key in challenge}
             asked = httpx.Request("GET", httpx.URL(challenge["realm"], params=parameters))
             answer = yield next(self._basic.auth_flow(asked))
             answer.read()
             if answer.is_success:
-                given: Mapping[str, Any] = answer.json()
-                self._token = str(given.get("token") or given.get("access_token") or "")
+                self._token = _token(answer)
+                know(self._token)
                 request.headers["Authorization"] = f"Bearer {self._token}"
                 yield request
+
+
+def _token(answer: httpx.Response) -> str:
+    try:
+        given = answer.json()
+    except ValueError:
+        given = None
+    token = (given.get("token") or given.get("access_token")) if isinstance(given, dict) else None
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise RegistryError(f"{answer.request.url.host}, where the registry sends us for a token, gives none")
+    return token
 
 
 def _challenge(response: httpx.Response) -> dict[str, str]:

@@ -155,6 +155,20 @@ def attestation_layer(name: str, envelope: Envelope, *, predicate_type: str, pub
     return Layer(canonical(envelope.to_json()), _ENVELOPE, annotations)
 
 
+def signatures(manifest: Json) -> list[tuple[str, bytes]]:
+    """Of what is under cosign's tag for signatures: by layer, the digest of what is signed, and the signature."""
+    found: list[tuple[str, bytes]] = []
+    for each in _entries(manifest, "layers"):
+        annotations = each.get("annotations")
+        value = annotations.get(_SIGNATURE) if isinstance(annotations, dict) else None
+        if each.get("mediaType") == _SIMPLE_SIGNING and value:
+            try:
+                found.append((str(each["digest"]), base64.b64decode(str(value), validate=True)))
+            except (ValueError, KeyError):
+                continue
+    return found
+
+
 def with_layers(manifest: Json | None, layers: Iterable[Layer]) -> tuple[dict[str, Any], bytes]:
     """The manifest under one of cosign's tags with these layers, and its configuration.
 
@@ -213,6 +227,7 @@ def read_json(content: bytes, *, subject: str) -> Json:
     """A manifest or index; RegistryError when it is none."""
     try:
         found = json.loads(content)
+        canonical(found)  # half a character, or no number: what we could not write again
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

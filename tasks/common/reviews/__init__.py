@@ -1,0 +1,1 @@
+"""What forges say of the reviews of commits. One file for each kind of forge."""
