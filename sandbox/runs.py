@@ -71,6 +71,10 @@ class Runs:
         """The ids of all runs of a flow that have begun so far: what begins later is new."""
         return frozenset(run.id for run in self.of(flow))
 
+    def ended(self, flow: str) -> frozenset[str]:
+        """The ids of all runs of a flow that are over: one under way may still see what happens now."""
+        return frozenset(run.id for run in self.of(flow) if run.ended)
+
     def steps(self, run: Run) -> list[Step]:
         """Task runs that have started, in order."""
         found = self._post(

@@ -54,11 +54,12 @@ _PACKAGES = ("jinja2", "pyyaml", "cel-expr-python", "jsonschema-rs", "kubernetes
 class Remembering:
     """Everything is told by another presenter; of what was remembered it says so."""
 
-    def __init__(self, inner: Presenter, folder: Path, *, about: Path) -> None:
+    def __init__(self, inner: Presenter, folder: Path, *, about: Path, now: dt.datetime | None = None) -> None:
         """`folder` holds what is remembered, `about` is the application repository."""
         self._inner = inner
         self._folder = folder
         self._about = str(about)
+        self._now = now or dt.datetime.now(dt.UTC)
         self._code = _code()
         self.again: list[str] = []
         """The names of the steps whose results were remembered."""
@@ -99,7 +100,7 @@ class Remembering:
 
     async def _check_scanner(self, program: Scanner) -> Database:
         """Once an hour, and whenever program or database are others: then the canary is sought and a newer fetched."""
-        hour = str(int(dt.datetime.now(dt.UTC).timestamp() // 3600))
+        hour = str(int(self._now.timestamp() // 3600))
         key = self._key("database", *_state_of(program), hour)
         if found := self._recalled(_DATABASE, key, scanner.check_scanner.name):
             return found
@@ -192,7 +193,7 @@ class Remembering:
         self, repository: Repository, rendered: Rendered, applications: frozenset[str] | None = None
     ) -> Validated:
         """Until the next day (UTC), as waivers end."""
-        today = dt.datetime.now(dt.UTC).date().isoformat()
+        today = self._now.date().isoformat()
         key = self._key("validate", repository.commit, rendered.environment, *sorted(applications or ()), today)
         known = repository.commit != _NO_COMMIT and may_be_kept(rendered.manifests)
         if known and (found := self._recalled(_VALIDATED, key, f"validate {rendered.environment}")):

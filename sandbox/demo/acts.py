@@ -119,7 +119,7 @@ def blocked(show: Show, act: Act) -> None:
 def drift(show: Show, act: Act) -> None:
     """Four changes by hand: the scheduled resync finds all, puts back what is declared, removes what is not."""
     pipeline, mallory = show.pipeline, Cluster(show.pipeline.place, manager="kubectl-edit")
-    known = pipeline.runs.ids("resync")
+    known = pipeline.runs.ended("resync")
     container = {"name": "miner", "image": running_image(pipeline), "command": ["sleep", "infinity"]}
     injected = {"containers": [{"name": COMPONENT, "env": [{"name": "DEBUG", "value": "1"}]}, container]}
     mallory.merge(DEPLOYMENT, {"spec": {"replicas": 3}})

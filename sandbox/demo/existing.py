@@ -174,7 +174,7 @@ _OBJECTS = (("ConfigMap", "hello", "v1"), ("Service", "hello", "v1"), ("Deployme
 
 def drift(show: Show, act: Act) -> None:
     """A changed field, a deleted object and an injected container: found, told with who did it, undone."""
-    known = show.place.runs.ids("resync")
+    known = show.place.runs.ended("resync")
     injected = {"spec": {"template": {"spec": {"containers": [{"name": "miner", "image": _NO_IMAGE}]}}}}
     _edit(show, show.path("configmaps", "hello"), {"data": {"greeting": "mine"}})
     show.admin.request("DELETE", show.path("services", "hello"))

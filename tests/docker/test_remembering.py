@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -31,8 +32,10 @@ Check = Callable[..., Awaitable[tuple[object, list[str]]]]
 def check(folder: Path, program: Scanner, tmp_path: Path) -> Check:
     """The verdicts or the reasons, and the steps that were remembered; `anew` looks at everything."""
 
+    now = dt.datetime.now(dt.UTC)  # of all runs of a test: an hour may end meanwhile, and with it what is remembered
+
     async def run(*, anew: bool = False, policy: str = "c" * 40, **more: object) -> tuple[object, list[str]]:
-        remembering = Remembering(Recorder(), tmp_path / "checks", about=folder)
+        remembering = Remembering(Recorder(), tmp_path / "checks", about=folder, now=now)
         presenter = Recorder() if anew else remembering
         read = repository.read(example.environment_tree(released=False, commit=policy))
         given = {"docker": None, "source": "shop", **more}
