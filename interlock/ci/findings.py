@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from interlock.ci.canary import FOLDER as CANARY_FOLDER
+from interlock.ci.image_configuration import is_canary
 from interlock.ci.systems import Form, form_of, is_known
 from interlock.contract.finding import DENIED, Database, Finding, Scan, Subject
 from interlock.contract.licences import UNKNOWN
@@ -228,17 +229,20 @@ def read_image(
     package_lists: Mapping[Form, str] = NO_LISTS,
     covered: bool = True,
     licences: bool = False,
+    configuration: tuple[Finding, ...] = (),
 ) -> Scan:
     """A scan of an image; not assessed when it cannot have seen all packages, or the database knows nothing of them.
 
     `package_lists` are the lists of installed packages that the image has in its layers, `covered` says whether the
-    vulnerability database knows anything about the image's system.
+    vulnerability database knows anything about the image's system, `configuration` is what checks of its configuration
+    found.
     """
     report = _parse(data, _Report, "the scanner's report on the image")
     if report.kind != "container_image" or not report.metadata.image_id:
         raise ScanFailed("the scanner's report is about no image")
     results = tuple(_named(result, _image_name(result.target)) for result in report.results or ())
     scan = _scan(report, results, subject="image", database=database, notes=notes)
+    scan = replace(scan, findings=tuple(sorted({*scan.findings, *configuration}, key=lambda each: each.order)))
     if licences:
         scan = replace(
             scan,
@@ -247,6 +251,17 @@ def read_image(
         )
     doubt = _doubt(report, package_lists, covered=covered)
     return replace(scan, assessed=not doubt, doubt=doubt)
+
+
+def read_configuration(data: bytes) -> tuple[Finding, ...]:
+    """What checks found in the configuration of an image; ScanFailed where they did not find the canary."""
+    report = _parse(data, _Report, "the scanner's report on the image's configuration")
+    results = [_named(result, "image") for result in report.results or () if result.kind == "config"]
+    found = [finding for result in results for finding in _misconfigurations(result)]
+    own = tuple(finding for finding in found if not is_canary(finding.id, finding.title))
+    if len(own) == len(found):
+        raise ScanFailed("the scanner did not find the canary in the image's configuration, so nothing it says counts")
+    return own
 
 
 def _doubt(report: _Report, package_lists: Mapping[Form, str], *, covered: bool) -> str:

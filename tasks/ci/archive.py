@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import tarfile
 import time
@@ -11,10 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
+from interlock.ci.image_configuration import EMPTY_LAYER
 from interlock.ci.systems import Form, form_at
 from interlock.errors import ScanFailed
 
 _LAYER = re.compile(r"(.*/)?layer\.tar|[^/]+\.tar(\.gz)?|blobs/sha256/[0-9a-f]{64}")
+_MOST_CONFIGURATION_BYTES = 8 << 20
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
 
@@ -33,6 +36,40 @@ def package_lists(archive: Path, *, seconds: float) -> Mapping[Form, str]:
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise ScanFailed(f"the image's archive cannot be read: {error}") from error
     return found
+
+
+def configuration(archive: Path) -> bytes:
+    """An image's configuration, as the archive's manifest.json names it; ScanFailed when there is none."""
+    try:
+        with tarfile.open(archive) as outer:
+            (image,) = json.loads(_small_file(outer, "manifest.json"))
+            return _small_file(outer, image["Config"])
+    except (tarfile.TarError, OSError, EOFError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ScanFailed(f"the image's archive has no configuration: {error}") from error
+
+
+def _small_file(outer: tarfile.TarFile, name: str) -> bytes:
+    member = outer.getmember(name)
+    file = outer.extractfile(member) if member.isfile() and member.size <= _MOST_CONFIGURATION_BYTES else None
+    if file is None:
+        raise ValueError(f"{name} is no file of a size that we read")
+    return file.read()
+
+
+def write_without_contents(archive: Path, config: bytes) -> None:
+    """An image of this configuration whose layers are empty, as `docker save` writes one."""
+    layers = [f"layer-{number}.tar" for number, _ in enumerate(json.loads(config)["rootfs"]["diff_ids"])]
+    manifest = [{"Config": "config.json", "RepoTags": None, "Layers": layers}]
+    files = {
+        "config.json": config,
+        "manifest.json": json.dumps(manifest).encode(),
+        **dict.fromkeys(layers, EMPTY_LAYER),
+    }
+    with tarfile.open(archive, "w") as outer:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            outer.addfile(member, io.BytesIO(content))
 
 
 def _in_layer(file: _Timed) -> Mapping[Form, str]:

@@ -8,6 +8,7 @@ must be found.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
@@ -31,14 +32,24 @@ import tasks.common
 from interlock.ci import canary
 from interlock.ci.canary import KINDS, Kind
 from interlock.ci.configurations import read_by_checks
-from interlock.ci.findings import CONTENTS, System, read_canary, read_contents, read_folder, read_image, read_system
+from interlock.ci.findings import (
+    CONTENTS,
+    System,
+    read_canary,
+    read_configuration,
+    read_contents,
+    read_folder,
+    read_image,
+    read_system,
+)
 from interlock.ci.host import CiHost, Download
+from interlock.ci.image_configuration import to_check
 from interlock.ci.sbom import of_contents, renamed, require_about
 from interlock.contract import strict_yaml
 from interlock.contract.finding import Database, Scan, Subject
 from interlock.errors import ScanFailed
 from tasks.ci import jail, remembered, vulnerabilities
-from tasks.ci.archive import package_lists
+from tasks.ci.archive import configuration, package_lists, write_without_contents
 from tasks.ci.kept import Kept
 from tasks.ci.scanned import Ready, make_ready
 from tasks.common.code import digest_of
@@ -316,37 +327,63 @@ def scan_image(
 ) -> ImageScan:
     """Scan an image's archive, its configuration included, and licences if asked. The daemon is not reached.
 
-    Whether the database covers the image's system is `kept`.
+    What is found misconfigured in it, and whether the database covers its system, is `kept`.
     """
     vulnerabilities.lay_out_cache(scanner.cache, scanner.database)
-    scanners = "vuln,secret,misconfig,license" if licences else "vuln,secret,misconfig"
+    scanners = "vuln,secret,license" if licences else "vuln,secret"
     options = (
-        *("--scanners", scanners, "--image-config-scanners", "misconfig,secret", "--list-all-pkgs"),
+        *("--scanners", scanners, "--image-config-scanners", "secret", "--list-all-pkgs"),
         *("--cache-backend", "fs", *_WITHOUT_UPDATES),
         *(argument for path in _SKIPPED_IN_IMAGES for argument in ("--skip-files", path)),
     )
     with (
-        ThreadPoolExecutor(1) as pool,
+        ThreadPoolExecutor(2) as pool,
         jail.scratch() as scratch,
         vulnerabilities.unchanged(scanner.database, database),
     ):
         rules = scratch / "secret.yaml"
         rules.write_text(strict_yaml.dump(_SECRET_RULES))
         options = (*options, "--secret-config", str(rules))
+        checked = pool.submit(copy_context().run, _check_configuration, scanner, archive, kept)
         listed = pool.submit(package_lists, archive, seconds=scanner.seconds)
         with _alone_with(scanner.cache) as cache:
             vulnerabilities.lay_out_cache(cache, scanner.database)
             report = _trivy(scanner, cache, scratch, "image", options, "--input", str(archive))
         covered = _is_covered(scanner, read_system(report), database, kept)
+    found = checked.result()
     scan = read_image(
         report,
         database=database,
-        notes=jail.isolation()[1],
+        notes=(*jail.isolation()[1], *found.notes),
         package_lists=listed.result(),
         covered=covered,
         licences=licences,
+        configuration=found.findings,
     )
+    if scan.image_id != found.image_id:
+        raise ScanFailed(f"the scanner saw {scan.image_id}, and the archive has the configuration of {found.image_id}")
     return ImageScan(scan, report)
+
+
+def _check_configuration(scanner: Scanner, archive: Path, kept: Kept | None) -> Scan:
+    """What checks say of an image's configuration, by itself: they read nothing else, and loading them takes long."""
+    given = configuration(archive)
+    told, image_id = to_check(given), f"sha256:{hashlib.sha256(given).hexdigest()}"
+    key = kept.name("image configuration", *_ground(scanner), told.hex()) if kept else ""
+    if kept and (found := _scan_kept(kept, key)):
+        return replace(found, image_id=image_id, notes=(_CONFIGURATION_KEPT,))
+    options = ("--scanners", "misconfig", "--image-config-scanners", "misconfig", "--cache-backend", "memory")
+    with jail.scratch() as scratch:
+        write_without_contents(scratch / "configuration.tar", told)
+        words = (*options, *_WITHOUT_UPDATES, "--input", "configuration.tar")
+        report = _trivy(scanner, scratch / "cache", scratch, "image", words)
+    scan = Scan("image", findings=read_configuration(report), image_id=image_id)
+    if kept:
+        kept.write(key, _SCAN.dump_json(replace(scan, image_id="")))
+    return scan
+
+
+_CONFIGURATION_KEPT = "its configuration as an earlier run on this host found it, made by the same instructions"
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from interlock.contract.finding import Database, Scan
 from interlock.errors import ScanFailed
 from sandbox.parts.trivy import Trivy
 from sandbox.trivy_database import write_database
+from tasks.ci.archive import write_without_contents
 from tasks.ci.jail import isolation
 from tasks.ci.kept import Kept
 from tasks.ci.scanner import Scanner, check_scanner, list_contents, scan_folder, scan_image, scan_manifests
@@ -185,7 +186,7 @@ def test_no_network_is_reached(scanner: Scanner, source: Path) -> None:
 # images ----------------------------------------------------------------------------------------------
 
 
-def archive(path: Path, files: dict[str, str]) -> Path:
+def archive(path: Path, files: dict[str, str], **configuration: object) -> Path:
     """An image of one layer, as `docker save` writes one."""
     layer = packed({name: text.encode() for name, text in files.items()})
     diff = hashlib.sha256(layer).hexdigest()
@@ -195,6 +196,7 @@ def archive(path: Path, files: dict[str, str]) -> Path:
             "os": "linux",
             "config": {},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{diff}"]},
+            **configuration,
         }
     ).encode()
     name = f"{hashlib.sha256(config).hexdigest()}.json"
@@ -244,6 +246,35 @@ def test_an_image_is_scanned_from_its_archive(scanner: Scanner, tmp_path: Path) 
     assert cyclonedx["metadata"]["component"]["purl"].startswith(f"pkg:oci/web@sha256:{'a' * 64}")
     assert b"CVE-2018-18074" not in contents.cyclonedx + contents.spdx
     assert TOKEN.encode() not in contents.cyclonedx + contents.spdx
+
+
+ROOT = [{"created_by": "COPY . /app # buildkit"}, {"created_by": "USER root", "empty_layer": True}]
+ADA = [*ROOT, {"created_by": "USER ada", "empty_layer": True}]
+
+
+def test_configurations_are_checked_once_for_the_same_instructions(
+    scanner: Scanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another commit's image costs no second check and has the same findings; other instructions have their own."""
+    database, kept = check_scanner.fn(scanner), Kept(tmp_path / "kept", "shop")
+    checked: list[Path] = []
+
+    def counted(archive: Path, config: bytes) -> None:
+        checked.append(archive)
+        write_without_contents(archive, config)
+
+    monkeypatch.setattr("tasks.ci.scanner.write_without_contents", counted)
+
+    def found(number: int, history: object, *, kept: Kept | None = kept) -> set[str]:
+        labels = {"Labels": {"org.opencontainers.image.revision": f"{number}" * 40}}
+        image = archive(tmp_path / "web.tar", {**PYTHON, "app/n": f"{number}"}, config=labels, history=history)
+        scan = scan_image.fn(scanner, image, database=database, kept=kept).scan
+        return {finding.id for finding in scan.findings if finding.kind == "misconfiguration"}
+
+    assert found(1, ROOT) == found(2, ROOT) == found(3, ROOT, kept=None) == {"DS-0002", "DS-0026"}
+    assert len(checked) == 2
+    assert found(1, ADA) == {"DS-0026"}
+    assert len(checked) == 3
 
 
 def test_whether_a_system_is_covered_is_kept_by_database(
