@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from interlock.ci.junit import TestRun
-from interlock.ci.rescan import Rescanned
-from interlock.ci.signing import Signed
-from interlock.ci.targets import Released
 from interlock.contract.dsse import fingerprint
 from interlock.contract.evidence import read_statement
 from interlock.contract.finding import SEVERITIES, Finding, Kind, Scan
 from interlock.contract.gate import Hit, Verdict, blocks
-from interlock.contract.models import GateRules
 from interlock.contract.report import Report, Table, cell, cut
+
+if TYPE_CHECKING:
+    from interlock.ci.junit import TestRun
+    from interlock.ci.rescan import Rescanned
+    from interlock.ci.signing import Signed
+    from interlock.ci.targets import Released
+    from interlock.contract.models import GateRules
 
 _LISTED = 500
 _CHARACTERS = 200_000

@@ -9,85 +9,12 @@ from pathlib import Path
 try:
     import typer
 
-    from interlock import __version__
-    from interlock.cli import (
-        access,
-        application,
-        approve,
-        attester,
-        bind,
-        bootstrap,
-        check,
-        deny,
-        doctor,
-        environment,
-        headings,
-        host,
-        key,
-        ledger,
-        operate,
-        output,
-        protect,
-        release,
-        render_test,
-        schema,
-        secrets,
-        take_over,
-        trace,
-        trust,
-        why,
-    )
+    from interlock.cli import output
+    from interlock.cli.commands import build
     from interlock.errors import InterlockError
 except KeyboardInterrupt:
     # All this takes a while to read, before anything of ours could catch it.
     sys.exit(130)
-
-app = typer.Typer(
-    name="interlock",
-    cls=headings.Headed,
-    no_args_is_help=True,
-    # Plain help: it starts three times faster than the drawn one, and it can be piped.
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="CI and CD joined only by commits: from a source commit to a running, reconciled cluster.",
-    epilog=output.EXIT_CODES,
-)
-init = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Begin an application or environment repository.")
-init.command("application", epilog=application.EXAMPLES)(application.init_application)
-init.command("environment", epilog=environment.EXAMPLES)(environment.init_environment)
-app.add_typer(init, name="init")
-app.command("key", epilog=key.EXAMPLES)(key.key)
-app.command("bind", epilog=bind.EXAMPLES)(bind.bind)
-app.command("attester", epilog=attester.EXAMPLES)(attester.attester)
-app.command("check", epilog=check.EXAMPLES)(check.check)
-app.command("release", epilog=release.EXAMPLES)(release.release)
-app.command("access", epilog=access.EXAMPLES)(access.access)
-app.add_typer(bootstrap.app, name="bootstrap")
-app.command("render", epilog=operate.RENDER_EXAMPLES)(operate.render)
-app.command("test", epilog=render_test.EXAMPLES)(render_test.test)
-app.command("plan", epilog=operate.PLAN_EXAMPLES)(operate.plan)
-app.command("sync", epilog=operate.SYNC_EXAMPLES)(operate.sync)
-app.command("take-over", epilog=take_over.EXAMPLES)(take_over.take_over)
-app.command("approve", epilog=approve.APPROVE_EXAMPLES)(approve.approve)
-app.command("approvals", epilog=approve.APPROVALS_EXAMPLES)(approve.approvals)
-app.command("schema", epilog=schema.EXAMPLES)(schema.schema)
-app.add_typer(trust.app, name="trust")
-app.add_typer(secrets.app, name="secrets")
-app.add_typer(deny.app, name="deny")
-app.add_typer(protect.app, name="protect")
-app.add_typer(ledger.app, name="ledger")
-app.command("trace", epilog=trace.EXAMPLES)(trace.trace)
-app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
-app.command("why", epilog=why.EXAMPLES)(why.why)
-app.command("status", epilog=operate.STATUS_EXAMPLES)(operate.status)
-app.add_typer(host.app)
-
-
-@app.command()
-def version() -> None:
-    """Print Interlock's version."""
-    typer.echo(__version__)
 
 
 def run() -> None:
@@ -102,6 +29,7 @@ def main(arguments: list[str]) -> int:
     """Run one command and return its exit code; whatever goes wrong ends here, as one clear message."""
     os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect's client would report home, and say so before every answer
     try:
+        app = build(arguments[0] if arguments else None)
         code = app(arguments, prog_name="interlock", standalone_mode=False)
     except InterlockError as error:
         output.fail(error)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from flows.ci.release import ReleaseOutcome, release_order
 from flows.ci.reuse import Given
 from interlock.ci.build_key import labels
-from interlock.cli.main import app
+from interlock.cli.commands import build
 from interlock.contract import evidence, repository
 from interlock.contract.models import ReleasedComponent
 from interlock.errors import Blocked, InputError, Refused, Superseded
@@ -151,7 +151,7 @@ def test_the_command_releases_it(walk: Walk, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("INTERLOCK_CONFIG", str(config))
     image = build_elsewhere(walk)
 
-    done = CliRunner().invoke(app, ["release", "shop", "--component", "web", "--image", image])
+    done = CliRunner().invoke(build(), ["release", "shop", "--component", "web", "--image", image])
 
     assert done.exit_code == 0, done.output
     assert released(walk)["web"].image == image

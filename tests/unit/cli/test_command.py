@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from interlock import __version__
 from interlock.cli import main as face
+from interlock.cli.commands import OF_HOSTS, build
 from interlock.cli.headings import HEADINGS
 from interlock.contract import signature, strict_yaml
 from interlock.errors import (
@@ -75,13 +76,37 @@ def commands(group: object, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]
     return [path, *(found for name, each in group.commands.items() for found in commands(each, (*path, name)))]
 
 
-TREE = typer.main.get_command(face.app)
+TREE = typer.main.get_command(build())
 
 
 def test_the_commands_are_those_that_are_documented() -> None:
     """A command that comes or goes changes this list."""
     assert isinstance(TREE, TyperGroup)
     assert set(TREE.commands) == COMMANDS
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_command_is_the_same_without_the_others(name: str) -> None:
+    """What is run has the words, options and help that it has among all commands, and nothing else is read for it."""
+    assert isinstance(TREE, TyperGroup)
+    alone = typer.main.get_command(build(name))
+
+    assert isinstance(alone, TyperGroup)
+    assert set(alone.commands) == (set(OF_HOSTS) if name in OF_HOSTS else {name})
+    assert commands(alone.commands[name]) == commands(TREE.commands[name])
+    for words in commands(alone.commands[name]):
+        assert options(alone.commands[name], words) == options(TREE.commands[name], words)
+
+
+def options(command: object, words: tuple[str, ...]) -> list[object]:
+    """What a command below a group may be given."""
+    for word in words:
+        command = command.commands[word]  # type: ignore[attr-defined]
+    told = (str, bool, int, list)
+    return [
+        {name: value for name, value in vars(each).items() if isinstance(value, told)}
+        for each in command.params  # type: ignore[attr-defined]
+    ]
 
 
 def test_every_command_stands_under_one_heading(tmp_path: Path) -> None:
@@ -191,7 +216,7 @@ def test_every_expected_failure_has_its_code(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(face, "app", fail)
+    monkeypatch.setattr(face, "build", lambda only: fail)
     done = interlock("version", folder=tmp_path)
 
     assert done.returncode == code
@@ -206,7 +231,7 @@ def test_a_defect_leaves_its_traceback_in_a_private_file(tmp_path: Path, monkeyp
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr(face, "app", fail)
+    monkeypatch.setattr(face, "build", lambda only: fail)
     done = interlock("version", folder=tmp_path)
 
     assert done.returncode == 70
@@ -274,7 +299,7 @@ def test_ctrl_c_outside_a_command_ends_with_130(tmp_path: Path, monkeypatch: pyt
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(face, "app", stop)
+    monkeypatch.setattr(face, "build", lambda only: stop)
     done = interlock("version", folder=tmp_path)
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr.startswith("stopped") and "Traceback" not in done.stderr
@@ -291,7 +316,7 @@ def test_ctrl_c_while_the_program_is_read_ends_with_130(tmp_path: Path) -> None:
         "import sys\n"
         "class Stopped:\n"
         "    def find_spec(self, name, *_):\n"
-        "        if name == 'interlock.cli.check': raise KeyboardInterrupt\n"
+        "        if name == 'interlock.cli.commands': raise KeyboardInterrupt\n"
         "sys.meta_path.insert(0, Stopped())\n"
         "from interlock.cli.main import run; run()"
     )

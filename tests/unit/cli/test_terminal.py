@@ -41,9 +41,13 @@ async def order(presenter):
     await presenter.step(fetch)
     await presenter.step(wait)
 
-@main.app.command()
+app = main.build()
+
+@app.command()
 def endless():
     terminal.run(order, Format.TABLE)
+
+main.build = lambda only: app
 
 sys.exit(main.main(["endless"]))
 """
