@@ -122,9 +122,9 @@ PROGRAMS = {
     ),
     **{
         f"cosign{major}": Programs(
-            module=f"cosign{major}",
+            module="clients",
             packages={"cosign": f"github.com/sigstore/cosign/v{major}/cmd/cosign"},
-            estimate="4 minutes",
+            estimate="4 minutes" if major == 2 else "1 minute after the other",
             variables={"sigs.k8s.io/release-utils/version.gitVersion": version},
         )
         for major, version in COSIGN_VERSIONS.items()
@@ -133,9 +133,9 @@ PROGRAMS = {
         module="referrers", packages={"referrers": "interlock.sandbox/referrers"}, estimate="20 seconds"
     ),
     "kwok": Programs(
-        module="kwok",
+        module="kubernetes",
         packages={"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
-        estimate="2 minutes",
+        estimate="1 minute after the control plane",
         version=r"\bv0\.8\.",
         variables={"sigs.k8s.io/kwok/pkg/consts.Version": KWOK_VERSION},
     ),
@@ -152,13 +152,13 @@ PROGRAMS = {
         },
     ),
     "sops": Programs(
-        module="sops",
+        module="clients",
         packages={
             "sops": "github.com/getsops/sops/v3/cmd/sops",
             "age": "filippo.io/age/cmd/age",
             "age-keygen": "filippo.io/age/cmd/age-keygen",
         },
-        estimate="4 minutes",
+        estimate="4 minutes, or 1 after cosign,",
         variables={
             "github.com/getsops/sops/v3/version.Version": SOPS_VERSION.removeprefix("v"),
             "main.Version": AGE_VERSION,

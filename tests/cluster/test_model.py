@@ -5,7 +5,8 @@ writes; meanwhile somebody edits, deletes and replaces objects, copies labels, f
 objects from going. The objects are ConfigMaps, a Secret whose manifest has a finalizer, a Deployment, and a
 PriorityClass, which has no namespace.
 
-INTERLOCK_MODEL_STEPS says about how many steps are taken; without it as many as a test run has time for.
+INTERLOCK_MODEL_STEPS says about how many steps are taken; without it as many as a test run has time for. With
+INTERLOCK_MODEL_MINUTES no further life begins after that time, however many steps there were.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import datetime as dt
 import json
 import os
 import secrets
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +63,10 @@ from tests.git.conftest import Key
 P = ParamSpec("P")
 R = TypeVar("R")
 STEPS_OF_ONE = 40
-STEPS = int(os.environ.get("INTERLOCK_MODEL_STEPS", "200"))
+LIVES_AT_ONCE = 20
+FEW = 200
+STEPS = int(os.environ.get("INTERLOCK_MODEL_STEPS", FEW))
+MINUTES = float(os.environ.get("INTERLOCK_MODEL_MINUTES", "inf"))
 RECEIPTS_KEY = signature.generate_key("cd")[0]
 ENVIRONMENTS = ("dev", "prod")
 APPS = ("left", "right")
@@ -697,13 +703,24 @@ def model(cluster: Kubernetes, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.timeout(max(600, 3 * STEPS))
 def test_whatever_happens_it_converges(model: type[Model]) -> None:
     """Nothing that we own is forgotten, nothing that we do not own is touched, and in the end all is as Git says."""
+    lives, began = max(1, STEPS // STEPS_OF_ONE), time.monotonic()
+    for lived in range(0, lives, LIVES_AT_ONCE):
+        if lived and time.monotonic() - began > MINUTES * 60:
+            sys.stderr.write(f"{lived} of {lives} lives, {lived * STEPS_OF_ONE} steps, in {MINUTES:g} minutes\n")
+            return
+        go_through(model, min(LIVES_AT_ONCE, lives - lived))
+
+
+def go_through(model: type[Model], lives: int) -> None:
+    """So many lives of an environment, others each time: the first is the simplest, which everybody has seen."""
     run_state_machine_as_test(
         model,
         settings=settings(
-            max_examples=max(1, STEPS // STEPS_OF_ONE),
+            max_examples=lives + 1,
             stateful_step_count=STEPS_OF_ONE,
             deadline=None,
             database=None,
+            derandomize=STEPS == FEW,  # a test run takes the same steps every time, a long search others
             phases=(Phase.generate,),  # each try costs seconds: the steps that failed are printed as they were
             suppress_health_check=list(HealthCheck),
             print_blob=True,

@@ -1,6 +1,7 @@
 //go:build tools
 
-// Package kubernetes pins the programs of the sandbox's control plane and node.
+// Package kubernetes pins the programs of the sandbox's control plane and node, and kwok, which plays the kubelet for
+// nodes that are none: of the same versions of Kubernetes' libraries, so that they are compiled once for all.
 package kubernetes
 
 import (
@@ -10,4 +11,5 @@ import (
 	_ "k8s.io/kubernetes/cmd/kube-proxy"
 	_ "k8s.io/kubernetes/cmd/kube-scheduler"
 	_ "k8s.io/kubernetes/cmd/kubelet"
+	_ "sigs.k8s.io/kwok/cmd/kwok"
 )
