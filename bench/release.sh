@@ -18,8 +18,8 @@ component() {
   tests=$!
   docker save --output "$name.tar" "$image"
   # shellcheck disable=SC2086
-  trivy image "$name" $without_updates --scanners vuln,secret,misconfig --list-all-pkgs \
-    --image-config-scanners misconfig,secret --input "$name.tar" >"$name.json"
+  trivy image "$name" $without_updates --scanners vuln,secret --list-all-pkgs \
+    --image-config-scanners secret --input "$name.tar" >"$name.json"
   "$TRIVY" convert --quiet --format cyclonedx "$name.json" >"$name.cdx.json" &
   cyclonedx=$!
   "$TRIVY" convert --quiet --format spdx-json "$name.json" >"$name.spdx.json" &
