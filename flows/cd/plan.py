@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 
 from flows.cd.receipts import tell_planned
-from flows.cd.walk import decide, flow_run, introduce, opened, show_lacking
+from flows.cd.walk import Decision, Site, decide, flow_run, introduce, not_overtaken, opened, show_lacking
 from flows.ending import ending
 from flows.presenter import PrefectPresenter, Presenter
 from interlock.cd import plan_report
 from interlock.cd.host import CdHost
 from interlock.cd.plan import Plan
+from interlock.cd.plan_report import MOST_OBJECTS
 from tasks.cd.host import load_cd
 
 
@@ -33,14 +35,19 @@ async def plan_order(
     no object is only counted.
     """
     async with opened(presenter, host, environment, what="plan", actor=actor, prove_all=prove_all) as site:
-        decision = await decide(site)
-        await introduce(site, decision)
-        await presenter.show(plan_report.report(decision.plan, most=None if everything else plan_report.MOST_OBJECTS))
-        await show_lacking(site, decision.lacking)
-        await tell_planned(site, decision)
+        decision = await not_overtaken(site, partial(_planned, site, most=None if everything else MOST_OBJECTS))
     if revision and revision != decision.commit:
         presenter.say(f"planned {decision.commit[:12]}, the newest verified commit, not {revision[:12]}")
     return decision.plan
+
+
+async def _planned(site: Site, *, most: int | None) -> Decision:
+    decision = await decide(site)
+    await introduce(site, decision)
+    await site.presenter.show(plan_report.report(decision.plan, most=most))
+    await show_lacking(site, decision.lacking)
+    await tell_planned(site, decision)
+    return decision
 
 
 @flow(name="plan", flow_run_name="plan {environment}")

