@@ -120,7 +120,7 @@ def test_a_build_that_does_not_end_is_stopped(failing: Failing, program: str) ->
     assert not error.transient
     assert len(said) < 2100
     assert len(error.message) < 20_000
-    assert time.monotonic() - began < 4 * SECONDS
+    assert time.monotonic() - began < 15 * SECONDS
 
 
 def test_a_build_that_fills_the_disk(base_archive: Path, tmp_path: Path) -> None:
@@ -307,4 +307,4 @@ def test_tests_that_do_not_end_are_stopped(run: Callable[..., TestRun], program:
 
     assert result.problems == (f"stopped after {SECONDS} s, as interlock.yaml asks",)
     assert len(result.log) <= 100
-    assert result.seconds < 4 * SECONDS
+    assert result.seconds < 15 * SECONDS

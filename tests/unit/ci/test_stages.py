@@ -37,4 +37,4 @@ def test_a_stage_that_fails_is_told_too() -> None:
 
     (stage,) = clock.stages
     assert (stage.component, stage.name) == ("api", "build")
-    assert 0 <= stage.seconds < 1
+    assert stage.seconds >= 0
