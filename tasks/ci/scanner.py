@@ -371,16 +371,24 @@ def _check_configuration(scanner: Scanner, archive: Path, kept: Kept | None) -> 
     told, image_id = to_check(given), f"sha256:{hashlib.sha256(given).hexdigest()}"
     key = kept.name("image configuration", *_ground(scanner), told.hex()) if kept else ""
     if kept and (found := _scan_kept(kept, key)):
-        return replace(found, image_id=image_id, notes=(_CONFIGURATION_KEPT,))
+        return replace(found, image_id=image_id, notes=(*found.notes, _CONFIGURATION_KEPT))
+    scan = _check_instructions(scanner, told) or _check_instructions(scanner, to_check(given, plain=True))
+    if scan is None:
+        raise ScanFailed("the scanner did not find the canary in the image's configuration, so nothing it says counts")
+    if kept:
+        kept.write(key, _SCAN.dump_json(scan))
+    return replace(scan, image_id=image_id)
+
+
+def _check_instructions(scanner: Scanner, told: bytes) -> Scan | None:
+    """None when the scanner does not find the canary: it passes over all instructions when it misreads one."""
     options = ("--scanners", "misconfig", "--image-config-scanners", "misconfig", "--cache-backend", "memory")
     with jail.scratch() as scratch:
         write_without_contents(scratch / "configuration.tar", told)
         words = (*options, *_WITHOUT_UPDATES, "--input", "configuration.tar")
         report = _trivy(scanner, scratch / "cache", scratch, "image", words)
-    scan = Scan("image", findings=read_configuration(report), image_id=image_id)
-    if kept:
-        kept.write(key, _SCAN.dump_json(replace(scan, image_id="")))
-    return scan
+    found = read_configuration(report)
+    return Scan("image", findings=found) if found is not None else None
 
 
 _CONFIGURATION_KEPT = "its configuration as an earlier run on this host found it, made by the same instructions"

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,7 +25,12 @@ SYSTEM_HOLE = "CVE-2023-4911"
 Layer = Mapping[str, "str | bytes"]
 
 
-def image(path: Path, *layers: Layer | bytes, config: Mapping[str, Any] | None = None) -> Path:
+def image(
+    path: Path,
+    *layers: Layer | bytes,
+    config: Mapping[str, Any] | None = None,
+    history: Sequence[Mapping[str, Any]] = (),
+) -> Path:
     """Write an archive; a layer is its files, or a whole file of its own."""
     blobs = [each if isinstance(each, bytes) else tar(each) for each in layers]
     described = json.dumps(
@@ -33,6 +38,7 @@ def image(path: Path, *layers: Layer | bytes, config: Mapping[str, Any] | None =
             "architecture": "amd64",
             "os": "linux",
             "config": dict(config or {}),
+            "history": list(history),
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(blob).hexdigest()}" for blob in blobs]},
         }
     ).encode()

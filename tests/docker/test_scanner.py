@@ -277,6 +277,29 @@ def test_configurations_are_checked_once_for_the_same_instructions(
     assert len(checked) == 3
 
 
+@pytest.mark.parametrize(
+    "instruction",
+    [
+        '/bin/sh -c #(nop)  HEALTHCHECK &{["CMD" "true"] "0s" "0s" "0s" \'\\x00\'}',
+        '/bin/sh -c #(nop)  ENTRYPOINT ["python" "-m" "shop"]',
+        "/bin/sh -c #(nop)  VOLUME [/data]",
+        "|1 A=b /bin/sh -c make",
+        "RUN /bin/sh -c <<EOF\nmake\nEOF # buildkit",
+        "SHELL [/bin/bash -o pipefail -c]",
+        'LABEL a="b',
+        "nonsense",
+    ],
+)
+def test_no_instruction_hides_who_runs_the_image(scanner: Scanner, tmp_path: Path, instruction: str) -> None:
+    """Trivy says nothing about a configuration in which there is one that it cannot read."""
+    history = [*ROOT, {"created_by": instruction, "empty_layer": True}]
+    image = archive(tmp_path / "web.tar", PYTHON, history=history)
+
+    scan = scan_image.fn(scanner, image, database=check_scanner.fn(scanner)).scan
+
+    assert "DS-0002" in {finding.id for finding in scan.findings}
+
+
 def test_whether_a_system_is_covered_is_kept_by_database(
     scanner: Scanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

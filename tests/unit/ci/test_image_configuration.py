@@ -75,6 +75,29 @@ def test_a_report_without_the_canary_counts_for_nothing() -> None:
     """And with it, all that is left are the image's own findings."""
     own = "RUN should not change directory: 'cd /tmp'"
 
-    with pytest.raises(ScanFailed, match="did not find the canary"):
-        read_configuration(report(own))
-    assert [each.title for each in read_configuration(report(own, f"no: 'cd /{CANARY}'."))] == [own]
+    assert read_configuration(report(own)) is None
+    assert [each.title for each in read_configuration(report(own, f"no: 'cd /{CANARY}'.")) or ()] == [own]
+
+
+@pytest.mark.parametrize("before", ["", "/bin/sh -c #(nop)  "])
+def test_instructions_are_as_a_dockerfile_has_them(before: str) -> None:
+    """A health check is written down in Go's own form, which no parser of Dockerfiles reads; labels are left out."""
+    told = [
+        instructions(to_check(configuration(history=[{"created_by": before + each, "empty_layer": True}])))
+        for each in ('HEALTHCHECK &{["CMD" "true"] "0s" "0s"}', 'HEALTHCHECK &{["NONE"] "0s"}', "LABEL a=b")
+    ]
+
+    assert told == [[f"{before}HEALTHCHECK CMD true"], [f"{before}HEALTHCHECK NONE"], []]
+
+
+def test_plain_instructions_are_few() -> None:
+    """Of what may be misread nothing is left, and who runs the image is."""
+    written = ["RUN <<EOF\nid\nEOF", "USER root", "SHELL [x", 'ENV A="', "USER a b", "EXPOSE 22"]
+    history = [{"created_by": each} for each in written]
+
+    assert instructions(to_check(configuration(history=history), plain=True)) == ["USER root", "EXPOSE 22"]
+
+
+def instructions(told: bytes) -> list[str]:
+    """All but the canary."""
+    return [each["created_by"] for each in json.loads(told)["history"]][:-1]
