@@ -17,6 +17,11 @@ _CANARY_ID = "DS-0013"
 # Trivy takes what comes before the last but one CMD for the base image's; an instruction without a layer moves nothing.
 _CANARY = {"created_by": f"/bin/sh -c cd /{CANARY}", "empty_layer": True}
 _DIGEST = re.compile(r"(?<![0-9a-f])[0-9a-f]{40,64}(?![0-9a-f])")
+_SETTINGS = (
+    *("User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir"),
+    *("StopSignal", "ArgsEscaped", "Healthcheck", "OnBuild", "Shell"),
+)
+"""All that says how the image is run. Docker's own builder writes more: labels, and the image of the step before."""
 _SET = r"(/bin/sh -c #\(nop\)\s+)?"
 """What the older builder writes before what is no RUN."""
 _LABEL = re.compile(rf"{_SET}LABEL\b")
@@ -38,7 +43,7 @@ def to_check(configuration: bytes, *, plain: bool = False) -> bytes:
         settings, history = read.get("config") or {}, read.get("history") or []
         told = [_instruction(each) for each in history if not _LABEL.match(_words(each))]
         layers = [f"sha256:{hashlib.sha256(EMPTY_LAYER).hexdigest()}"] * len(read["rootfs"]["diff_ids"])
-        kept = {name: value for name, value in settings.items() if name != "Labels"}
+        kept = {name: settings[name] for name in _SETTINGS if name in settings}
         system = {name: str(read.get(name, "")) for name in ("architecture", "os")}
     except (ValueError, AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ScanFailed(f"the image's configuration cannot be read: {type(error).__name__}") from error

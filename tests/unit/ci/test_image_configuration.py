@@ -26,6 +26,7 @@ def configuration(**changes: object) -> bytes:
     [
         {"created": "2027-01-01T00:00:00Z"},
         {"config": {"User": "ada", "Labels": {"org.opencontainers.image.revision": "c" * 40}}},
+        {"config": {"User": "ada", "Image": f"sha256:{'3' * 64}", "Hostname": "0123456789ab"}},
         {"history": [{"created": "2027", "created_by": f"COPY dir:{'f' * 64} in /app", "comment": "x"}]},
         {"rootfs": {"diff_ids": [f"sha256:{'2' * 64}"]}},
         {"container_config": {"Cmd": ["other"]}},
