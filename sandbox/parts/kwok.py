@@ -40,7 +40,7 @@ def command(kubeconfig: Path, *, report: Report) -> Sequence[str | Path]:
     return [
         provide_binaries("kwok", report=report) / "kwok",
         f"--kubeconfig={kubeconfig}",
-        f"--config={MODULES / 'kwok' / 'stages.yaml'}",
+        f"--config={MODULES / 'kubernetes' / 'kwok-stages.yaml'}",
         f"--manage-nodes-with-annotation-selector={'='.join(_MINE)}",
         # Without leases the cluster takes the nodes for lost after 50 s, and their pods are not ready for ever.
         f"--node-lease-duration-seconds={_LEASE_SECONDS}",
