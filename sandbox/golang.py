@@ -122,9 +122,9 @@ PROGRAMS = {
     ),
     **{
         f"cosign{major}": Programs(
-            module="clients",
+            module="cosign2" if major == 2 else "clients",
             packages={"cosign": f"github.com/sigstore/cosign/v{major}/cmd/cosign"},
-            estimate="4 minutes" if major == 2 else "1 minute after the other",
+            estimate="4 minutes",
             variables={"sigs.k8s.io/release-utils/version.gitVersion": version},
         )
         for major, version in COSIGN_VERSIONS.items()
@@ -158,7 +158,7 @@ PROGRAMS = {
             "age": "filippo.io/age/cmd/age",
             "age-keygen": "filippo.io/age/cmd/age-keygen",
         },
-        estimate="4 minutes, or 1 after cosign,",
+        estimate="1 minute after cosign 3",
         variables={
             "github.com/getsops/sops/v3/version.Version": SOPS_VERSION.removeprefix("v"),
             "main.Version": AGE_VERSION,
