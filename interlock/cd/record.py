@@ -98,7 +98,10 @@ def read(model: type[T], data: str | bytes, *, subject: str) -> T:
     """What `write` wrote; Refused when it is anything else."""
     try:
         value: dict[str, Any] = json.loads(data)
-        sound = value.pop("format") == 1 and value.keys() | _LATER == {each.name for each in fields(model)} | _LATER
+        known = {each.name for each in fields(model)}
+        sound = value.pop("format") == 1 and known - _LATER <= value.keys() <= known
+        if "after" in value:
+            value["after"] = {name: tuple(others) for name, others in value["after"].items()}
     except (ValueError, KeyError, AttributeError, TypeError):
         sound = False
     if not sound:
@@ -107,8 +110,6 @@ def read(model: type[T], data: str | bytes, *, subject: str) -> T:
             rule="record-damaged",
             hint="remove it: the next run verifies everything again from the root pin",
         )
-    if "after" in value:
-        value["after"] = {name: tuple(others) for name, others in value["after"].items()}
     return model(**value)
 
 

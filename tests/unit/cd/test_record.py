@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -77,6 +78,15 @@ def test_a_loss_restarts_at_the_root_pin_and_must_find_what_was_known(record: Re
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"format":2}', '{"format":1,"environment_id":"x","extra":1}'])
 def test_a_record_of_another_form_is_refused(text: str) -> None:
     """A record is never guessed."""
+    with pytest.raises(Refused) as refused:
+        form.read(Record, text, subject="record")
+    assert refused.value.rule == "record-damaged"
+
+
+@pytest.mark.parametrize("more", [{"weakened": None}, {"after": 1}, {"after": {"shop": 1}}])
+def test_a_record_with_what_is_not_its_own_is_refused(more: dict[str, object]) -> None:
+    """A mark's field, or one of another shape, is no defect of ours: the record says which one is damaged."""
+    text = json.dumps({**json.loads(form.write(Record(ID, A, A))), **more})
     with pytest.raises(Refused) as refused:
         form.read(Record, text, subject="record")
     assert refused.value.rule == "record-damaged"
