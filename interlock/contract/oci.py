@@ -175,7 +175,7 @@ def with_layers(manifest: Json | None, layers: Iterable[Layer]) -> tuple[dict[st
     Others' stay, and so do ours of other names.
     """
     entries = _replaced(_entries(manifest, "layers"), [each.to_json() for each in layers])
-    configuration = _configuration([each["digest"] for each in entries])
+    configuration = _configuration([_digest(each) for each in entries])
     return {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
@@ -206,6 +206,13 @@ def _entries(manifest: Json | None, field_name: str) -> list[Json]:
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise RegistryError(f"what the registry has for an image's {field_name} is not a list of them")
     return found
+
+
+def _digest(entry: Json) -> str:
+    match entry:
+        case {"digest": str(digest)}:
+            return digest
+    raise RegistryError("what the registry has for an image's layers has one without a digest")
 
 
 def _replaced(old: list[Json], new: list[Json]) -> list[Json]:

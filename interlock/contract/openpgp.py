@@ -67,11 +67,14 @@ def verify(armored: str, message: bytes, blobs: Sequence[bytes]) -> bytes:
 
 
 def last_day(blob: bytes) -> dt.date | None:
-    """The last day on which the key is good by its own word; `date.min` for a revoked one."""
+    """The last day on which the key is good by its own word; `date.min` for a revoked one, or one without a word."""
     certificate = _certificate(blob)
-    if certificate.is_revoked:
+    try:
+        if certificate.is_revoked:
+            return dt.date.min
+        return certificate.expiration.date() if certificate.expiration else None
+    except RuntimeError:  # nothing that it signed binds its parts together
         return dt.date.min
-    return certificate.expiration.date() if certificate.expiration else None
 
 
 @lru_cache(maxsize=256)

@@ -70,6 +70,13 @@ def test_another_keys_signature_replaces_nothing() -> None:
     assert len(manifest["layers"]) == 2
 
 
+@pytest.mark.parametrize("entry", [{}, {"digest": 1}, {"digest": None}])
+def test_a_layer_without_a_digest_is_no_layer(entry: dict[str, object]) -> None:
+    """Whoever wrote it under cosign's tag ends the release with one line, and not with a defect of ours."""
+    with pytest.raises(RegistryError, match="one without a digest"):
+        oci.with_layers({"layers": [entry]}, [])
+
+
 @pytest.mark.parametrize("found", [{"manifests": 1}, {"manifests": [1]}, {}])
 def test_what_is_no_list_is_told(found: dict[str, object]) -> None:
     """It is not overwritten: somebody keeps something else there."""
