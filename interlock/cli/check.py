@@ -23,7 +23,7 @@ Exit code 0: the gate would let it pass; 1: it would not, and the reasons are li
 Examples:
   interlock check --environment-repository ~/environments
   interlock check shop --environment-repository https://git.example.org/environments.git --source shop
-  interlock check --no-image                # sources only: needs no Docker and takes a second
+  interlock check --no-image                # sources only: needs no Docker, takes a second or two
   interlock check --only secrets --tracked  # as the hooks of .pre-commit-hooks.yaml do
   interlock check --only tests --commit HEAD
   interlock check --output sarif > findings.sarif    # for editors and forges

@@ -372,7 +372,9 @@ def _check_configuration(scanner: Scanner, archive: Path, kept: Kept | None) -> 
     key = kept.name("image configuration", *_ground(scanner), told.hex()) if kept else ""
     if kept and (found := _scan_kept(kept, key)):
         return replace(found, image_id=image_id, notes=(*found.notes, _CONFIGURATION_KEPT))
-    scan = _check_instructions(scanner, told) or _check_instructions(scanner, to_check(given, plain=True))
+    scan = _check_instructions(scanner, told)
+    if scan is None and (plain := _check_instructions(scanner, to_check(given, plain=True))):
+        scan = replace(plain, notes=(_MISREAD,))
     if scan is None:
         raise ScanFailed("the scanner did not find the canary in the image's configuration, so nothing it says counts")
     if kept:
@@ -391,6 +393,7 @@ def _check_instructions(scanner: Scanner, told: bytes) -> Scan | None:
     return Scan("image", findings=found) if found is not None else None
 
 
+_MISREAD = "of its instructions those alone were checked that say who runs it: the scanner misreads another"
 _CONFIGURATION_KEPT = "its configuration as an earlier run on this host found it, made by the same instructions"
 
 

@@ -277,6 +277,9 @@ def test_configurations_are_checked_once_for_the_same_instructions(
     assert len(checked) == 3
 
 
+STRANGE = ("/bin/sh -c #(nop)  HEALTHCHECK nonsense", "/bin/sh -c #(nop)  nonsense a", "/bin/sh -c #(nop)  EXPOSE")
+
+
 @pytest.mark.parametrize(
     "instruction",
     [
@@ -285,6 +288,7 @@ def test_configurations_are_checked_once_for_the_same_instructions(
         "/bin/sh -c #(nop)  VOLUME [/data]",
         "|1 A=b /bin/sh -c make",
         "RUN /bin/sh -c <<EOF\nmake\nEOF # buildkit",
+        *STRANGE,
         "SHELL [/bin/bash -o pipefail -c]",
         'LABEL a="b',
         "nonsense",
@@ -298,6 +302,7 @@ def test_no_instruction_hides_who_runs_the_image(scanner: Scanner, tmp_path: Pat
     scan = scan_image.fn(scanner, image, database=check_scanner.fn(scanner)).scan
 
     assert "DS-0002" in {finding.id for finding in scan.findings}
+    assert any("the scanner misreads another" in note for note in scan.notes) is (instruction in STRANGE), scan.notes
 
 
 def test_whether_a_system_is_covered_is_kept_by_database(

@@ -13,6 +13,7 @@ from interlock.cd import below, compare, inventory, living, plan, plan_file
 from interlock.cd.objects import Resource
 from interlock.ci import findings, sbom, signing
 from interlock.ci.coverage import read_coverage
+from interlock.ci.image_configuration import CANARY, to_check
 from interlock.ci.junit import read_report
 from interlock.contract import oci, webhook
 from interlock.contract.canonical import canonical
@@ -37,6 +38,20 @@ def test_answers_of_registries(data: bytes) -> None:
     if found is not None:
         only_ours(lambda: canonical(oci.with_entries(found, [ARTIFACT.entry(IMAGE)])))
         only_ours(lambda: canonical(oci.with_layers(found, [oci.Layer(b"{}", "x", {})])[0]))
+
+
+CONFIGURATION = b"""{"architecture": "amd64", "os": "linux", "config": {"User": "ada", "Labels": {"a": "b"}},
+ "history": [{"created_by": "COPY . /app"}, {"created_by": "HEALTHCHECK &{[\\"CMD\\" \\"x\\"]", "empty_layer": true}],
+ "rootfs": {"type": "layers", "diff_ids": ["sha256:44136fa3"]}}"""
+
+
+@fuzzed
+@given(hostile([CONFIGURATION]))
+def test_configurations_of_images(data: bytes) -> None:
+    """What is checked has the canary last, whatever was written before it."""
+    for plain in (False, True):
+        told = only_ours(lambda plain=plain: to_check(data, plain=plain))  # type: ignore[misc]
+        assert told is None or CANARY in json.loads(told)["history"][-1]["created_by"]
 
 
 NAMES = (
